@@ -1,0 +1,1 @@
+"""Rules, decisions and notifications: what on-call hears of the store."""

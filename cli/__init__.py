@@ -1,0 +1,1 @@
+"""The `controltower` command: the one place where the parts are put together."""

@@ -1,0 +1,1 @@
+"""A simulated hospital network whose every step is emitted through the SDK, with planted faults and known answers."""

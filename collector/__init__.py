@@ -1,0 +1,1 @@
+"""OTLP in: admission, the journal, and the answer that means durable."""

@@ -1,0 +1,1 @@
+"""The Streamlit dashboard for finance and supply chain."""

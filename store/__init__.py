@@ -1,0 +1,1 @@
+"""ClickHouse: addresses, schema, loading, the transaction engine and typed reads. The only package with SQL."""

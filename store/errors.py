@@ -1,0 +1,47 @@
+"""What can go wrong in the store, in words for its user."""
+
+from pathlib import Path
+
+
+class StoreError(Exception):
+    """Base of the store's errors.
+
+    ``permanent`` says that trying the same again cannot help.
+    """
+
+    permanent = True
+
+
+class AddressError(StoreError):
+    """The store's address cannot be understood."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store does not answer, or another process holds its folder; trying again may help."""
+
+    permanent = False
+
+
+class SchemaError(StoreError):
+    """A migration failed, or the store's schema is newer than this program."""
+
+
+class LoadError(StoreError):
+    """A segment could not be loaded."""
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class LimitError(StoreError):
+    """A read asks for more than its limit allows; the message names the limit."""
+
+
+class FlowError(StoreError):
+    """A flow definition is refused: every problem with its file, line and field."""
+
+    def __init__(self, file: Path | str, problems: list[tuple[int, str, str]]) -> None:
+        self.file = str(file)
+        self.problems = problems  # (line, field, what is wrong)
+        super().__init__("\n".join(f"{self.file}:{line}: {field}: {what}" for line, field, what in problems))

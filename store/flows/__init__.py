@@ -1,0 +1,1 @@
+"""Flow definitions and the engine that resolves steps into transactions."""

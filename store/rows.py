@@ -1,0 +1,283 @@
+"""Rows of the derived tables: frozen values, and the only list of their columns.
+
+Money and quantities are ``Decimal``, times are aware and UTC. ``version`` orders two writes of the same row (the engine
+passes nanoseconds of its cycle); ``is_deleted`` takes a row away.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
+
+
+class Key(NamedTuple):
+    """A business key: type, scope (its issuer, may be empty) and normalised value."""
+
+    type: str
+    scope: str
+    value: str
+
+
+class Via(NamedTuple):
+    """One hop of the explanation why a step belongs: this key, seen on that span, by that evidence (``key``, ``trace``)."""
+
+    type: str
+    scope: str
+    value: str
+    evidence: str
+    trace_id: str
+    span_id: str
+
+
+class TransactionState(StrEnum):
+    """Where a transaction stands; the first that applies, in the order breached, exception, completed, stalled."""
+
+    IN_PROGRESS = "in progress"
+    COMPLETED = "completed"
+    EXCEPTION = "exception"
+    BREACHED = "breached"
+    STALLED = "stalled"
+
+
+class DeadlineState(StrEnum):
+    """What became of a deadline."""
+
+    RUNNING = "running"
+    MET = "met"
+    MET_LATE = "met late"
+    BREACHED = "breached"
+    WAIVED = "waived"
+
+
+class MatchStatus(StrEnum):
+    """Result of a reconciliation."""
+
+    MATCHED = "matched"
+    WITHIN_TOLERANCE = "matched_within_tolerance"
+    PARTIAL = "partial"
+    PENDING = "pending_timing"
+    EXCEPTION = "exception"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A span that is a business step of a flow. ``at`` is the business time when supplied, else the span's start."""
+
+    TABLE: ClassVar = "steps"
+
+    flow: str
+    stage: str  # empty when the flow declares no stage for this step code
+    step: str
+    trace_id: str
+    span_id: str
+    at: datetime
+    observed_at: datetime
+    duration_ns: int
+    system: str
+    span_name: str
+    failed: bool  # the span's status is an error: an attempt, it does not reach its stage
+    outcome: str
+    reason: str
+    actor: str
+    style: str
+    interface: str
+    amount: Decimal | None
+    currency: str
+    quantity: Decimal | None
+    uom: str
+    keys: tuple[Key, ...]
+    ignored_keys: tuple[Key, ...]  # placeholder values
+    context: dict[str, str]
+    replay_of: str
+    run_id: str
+    loaded_at: datetime
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLine:
+    """One line of the document that a step carries."""
+
+    TABLE: ClassVar = "document_lines"
+
+    flow: str
+    trace_id: str
+    span_id: str
+    position: int
+    line: str
+    item: str
+    quantity: Decimal | None
+    uom: str
+    unit_price: Decimal | None
+    amount: Decimal | None
+    currency: str
+    keys: tuple[Key, ...]
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLink:
+    """Two keys seen on one step, child below parent in the flow's key tree."""
+
+    TABLE: ClassVar = "key_links"
+
+    flow: str
+    child: Key
+    parent: Key
+    trace_id: str
+    span_id: str
+    at: datetime
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionStep:
+    """A step's membership in a transaction, with its explanation."""
+
+    TABLE: ClassVar = "transaction_steps"
+
+    flow: str
+    anchor: Key
+    trace_id: str
+    span_id: str
+    stage: str
+    evidence: str  # the weakest hop of via: key | trace
+    via: tuple[Via, ...]
+    is_deleted: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedStep:
+    """A step without a way to an anchor (``parked``), or with more ways than may be true (``ambiguous``)."""
+
+    TABLE: ClassVar = "parked_steps"
+
+    flow: str
+    trace_id: str
+    span_id: str
+    state: str
+    reason: str
+    candidates: tuple[Key, ...]
+    is_deleted: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An anchored view over steps."""
+
+    TABLE: ClassVar = "transactions"
+
+    flow: str
+    anchor: Key
+    flow_version: int
+    state: TransactionState
+    started_at: datetime
+    last_step_at: datetime
+    stage: str  # the furthest stage reached, in the flow's order
+    stages: tuple[str, ...]  # stages reached, in the flow's order
+    systems: tuple[str, ...]
+    steps: int
+    keys: tuple[Key, ...]
+    context: dict[str, str]
+    amount: Decimal | None  # the flow's primary amount
+    currency: str
+    amounts: dict[str, Decimal]  # stage -> sum of the amounts allocated to this transaction
+    at_stake: Decimal
+    open_deadlines: int
+    breached_deadlines: int
+    next_due_at: datetime | None
+    open_exceptions: int
+    evaluate_at: datetime | None  # when time alone may change the verdict
+    is_deleted: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A deadline that a stage created, and what became of it."""
+
+    TABLE: ClassVar = "deadlines"
+
+    flow: str
+    anchor: Key
+    rule: str
+    subject: str  # value of the rule's `per` key, empty when the rule runs once per transaction
+    from_stage: str
+    to_stage: str
+    from_at: datetime
+    due_at: datetime
+    met_at: datetime | None
+    state: DeadlineState
+    severity: str
+    system: str  # where the last step before the deadline was seen
+    at_stake: Decimal
+    currency: str
+    is_deleted: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The result of matching one line (or document) across its sides."""
+
+    TABLE: ClassVar = "reconciliations"
+
+    flow: str
+    anchor: Key
+    rule: str
+    line: str
+    item: str
+    status: MatchStatus
+    reason: str
+    quantities: dict[str, Decimal]  # side -> quantity
+    prices: dict[str, Decimal]  # side -> unit price
+    amounts: dict[str, Decimal]  # side -> extended amount
+    difference: Decimal  # money that does not add up, signed: invoiced minus expected
+    currency: str
+    window_ends_at: datetime | None
+    rule_version: int
+    is_deleted: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionRow:
+    """Something that needs a person: a breached deadline, a match exception, a rejected or dead-lettered document."""
+
+    TABLE: ClassVar = "exceptions"
+
+    flow: str
+    anchor: Key
+    kind: str  # deadline | match | rejected
+    rule: str
+    subject: str
+    reason: str
+    severity: str
+    opened_at: datetime
+    resolved_at: datetime | None
+    amount: Decimal
+    currency: str
+    detail: str  # one sentence for people; no patient-linked value
+    is_deleted: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became known of a transaction, and when."""
+
+    TABLE: ClassVar = "transaction_history"
+
+    flow: str
+    anchor: Key
+    known_at: datetime
+    state: str
+    previous_state: str
+    stage: str
+    steps: int
+    at_stake: Decimal
+    verdicts: dict[str, str] = field(default_factory=dict)  # deadline or match -> verdict, those that changed
+    version: int = 0
