@@ -1,0 +1,46 @@
+"""Insert rows of the derived tables by column name; the dataclass is the only list of the columns."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any, ClassVar, Protocol
+
+from clickhouse_connect.driver.client import Client
+
+# One insert carries at most this many rows: a part large enough to be cheap, small enough to build in memory.
+ROWS_PER_INSERT = 50_000
+
+
+class Row(Protocol):
+    """A frozen dataclass of ``rows.py``: its fields are the columns, ``TABLE`` is where it goes."""
+
+    TABLE: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def insert(client: Client, rows: Sequence[Row]) -> None:
+    """Write *rows*, all of one type, to their table; an empty sequence writes nothing. Blocks until stored."""
+    if not rows:
+        return
+    columns = [field.name for field in fields(rows[0])]
+    for chunk in _chunks(rows):
+        client.insert(
+            rows[0].TABLE,
+            [[_column_value(getattr(row, name)) for name in columns] for row in chunk],
+            column_names=columns,
+            settings={"async_insert": 0},
+        )
+
+
+def insert_all(client: Client, groups: Iterable[Sequence[Row]]) -> None:
+    """Write each group of rows in turn; the order of the groups is the order of the writes."""
+    for rows in groups:
+        insert(client, rows)
+
+
+def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), ROWS_PER_INSERT):
+        yield rows[start : start + ROWS_PER_INSERT]
+
+
+def _column_value(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value
