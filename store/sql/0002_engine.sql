@@ -99,6 +99,8 @@ CREATE TABLE transaction_steps (
     via Array(Tuple(
         type LowCardinality(String), scope String, value String,
         evidence LowCardinality(String), trace_id String, span_id String)) CODEC(ZSTD(1)),
+    through Array(Tuple(type LowCardinality(String), scope String, value String)) CODEC(ZSTD(1)),
+    anchors UInt32,
     is_deleted UInt8,
     version UInt64,
     INDEX trace_bloom trace_id TYPE bloom_filter(0.001) GRANULARITY 1

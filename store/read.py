@@ -1,0 +1,61 @@
+"""The read API: typed, bounded reads of what the engine derived; used by the dashboard and the command.
+
+Every read has a limit and a time limit in the engine. An unknown key answers with nothing, not with an error.
+"""
+
+from controltower.store.reads.answers import (
+    AnchorRef,
+    DayCount,
+    Facets,
+    Freshness,
+    KeySpan,
+    Member,
+    Money,
+    Overview,
+    Parked,
+    ReasonCount,
+    RuleCount,
+    SearchFilters,
+    SearchPage,
+    Sort,
+    Span,
+    StageCount,
+    StateCount,
+    TransactionView,
+)
+from controltower.store.reads.find import find_anchors, spans_with_key
+from controltower.store.reads.overview import facets, freshness, overview
+from controltower.store.reads.parked import count_parked, parked
+from controltower.store.reads.search import search
+from controltower.store.reads.transaction import read_transaction, spans_of_traces
+
+__all__ = [
+    "AnchorRef",
+    "DayCount",
+    "Facets",
+    "Freshness",
+    "KeySpan",
+    "Member",
+    "Money",
+    "Overview",
+    "Parked",
+    "ReasonCount",
+    "RuleCount",
+    "SearchFilters",
+    "SearchPage",
+    "Sort",
+    "Span",
+    "StageCount",
+    "StateCount",
+    "TransactionView",
+    "count_parked",
+    "facets",
+    "find_anchors",
+    "freshness",
+    "overview",
+    "parked",
+    "read_transaction",
+    "search",
+    "spans_of_traces",
+    "spans_with_key",
+]

@@ -1,0 +1,54 @@
+"""Run a read: bounded in time by the engine, errors in words, rows as values."""
+
+from typing import Any, TypeVar
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from controltower.store.errors import StoreError, StoreUnavailableError
+from controltower.store.queries import Query
+from controltower.store.reads.mapping import to_values
+
+T = TypeVar("T")
+
+MAX_EXECUTION_TIME_S = 20  # a page that takes longer is no page; the engine stops the read
+
+# What the engine says when trying again can help: time was up, too many at once, or nobody answered.
+_TRANSIENT = ("TIMEOUT_EXCEEDED", "TOO_MANY_SIMULTANEOUS_QUERIES", "NETWORK_ERROR", "Connection", "timed out")
+_NO_TABLE = ("UNKNOWN_TABLE", "UNKNOWN_DATABASE")
+
+
+def fetch(client: Client, query: Query, kind: type[T]) -> tuple[T, ...]:
+    """Return the result of *query* as values of *kind*. Blocks at most ``MAX_EXECUTION_TIME_S``."""
+    result = run(client, query)
+    return to_values(kind, result.column_names, result.result_rows)
+
+
+def fetch_records(client: Client, query: Query) -> list[dict[str, Any]]:
+    """Return the result of *query* as dictionaries by column name."""
+    result = run(client, query)
+    return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+
+
+def run(client: Client, query: Query) -> Any:
+    """Run *query*; raise ``StoreUnavailableError`` when trying again can help, ``StoreError`` otherwise."""
+    try:
+        return client.query(
+            query.sql,
+            parameters=dict(query.parameters),
+            settings={"max_execution_time": MAX_EXECUTION_TIME_S},
+            query_formats={"Tuple*": "tuple"},
+            tz_mode="aware",
+        )
+    except ClickHouseError as exc:
+        raise _in_words(exc) from exc
+
+
+def _in_words(error: ClickHouseError) -> StoreError:
+    text = str(error)
+    if any(mark in text for mark in _NO_TABLE):
+        return StoreError("The store has no tables yet: run `controltower migrate`, or start `controltower up`.")
+    if any(mark in text for mark in _TRANSIENT):
+        return StoreUnavailableError("The store did not answer in time; try again in a moment.")
+    first_line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return StoreError(f"The store refused a read: {first_line[:300]}")

@@ -1,0 +1,89 @@
+"""Everything known of one transaction, and the spans behind it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from clickhouse_connect.driver.client import Client
+
+from controltower.store.queries import checked, named, of_anchor, timestamp
+from controltower.store.reads.answers import Member, Span, TransactionView
+from controltower.store.reads.fetch import fetch
+from controltower.store.rows import (
+    Change,
+    Deadline,
+    DocumentLine,
+    ExceptionRow,
+    Key,
+    Reconciliation,
+    Step,
+    Transaction,
+    TransactionStep,
+)
+
+T = TypeVar("T")
+
+MEMBERS_LIMIT = 5_000  # steps shown of one transaction; a blanket order of years stays below
+LINES_LIMIT = 5_000
+DETAILS_LIMIT = 2_000  # deadlines, matches, exceptions, changes: each list
+TRACES_LIMIT = 200  # traces opened for one page
+SPANS_LIMIT = 5_000
+TRACE_MARGIN = timedelta(hours=1)  # a step's trace begins before and ends after the step
+
+
+def read_transaction(client: Client, flow: str, anchor: Key) -> TransactionView | None:
+    """Return the transaction of *anchor*, or nothing when there is none. Eight queries, whatever its size."""
+
+    def details(statement: str, kind: type[T], limit: int) -> tuple[T, ...]:
+        return fetch(client, of_anchor(statement, flow, anchor, limit=limit), kind)
+
+    found = details("select_transaction", Transaction, 1)
+    if not found:
+        return None
+    memberships = details("select_transaction_steps", TransactionStep, MEMBERS_LIMIT)
+    steps = details("select_member_steps", Step, MEMBERS_LIMIT)
+    lines = details("select_member_lines", DocumentLine, LINES_LIMIT)
+    deadlines = details("select_deadlines", Deadline, DETAILS_LIMIT)
+    reconciliations = details("select_reconciliations", Reconciliation, DETAILS_LIMIT)
+    exceptions = details("select_exceptions", ExceptionRow, DETAILS_LIMIT)
+    history = details("select_history", Change, DETAILS_LIMIT)
+    return TransactionView(
+        transaction=found[0],
+        members=_members(steps, memberships),
+        lines=lines,
+        deadlines=deadlines,
+        reconciliations=reconciliations,
+        exceptions=exceptions,
+        history=history,
+        truncated=len(memberships) >= MEMBERS_LIMIT
+        or len(lines) >= LINES_LIMIT
+        or max(map(len, (deadlines, reconciliations, exceptions, history))) >= DETAILS_LIMIT,
+    )
+
+
+def spans_of_traces(
+    client: Client, traces: Sequence[str], *, since: datetime, until: datetime, limit: int = SPANS_LIMIT
+) -> list[Span]:
+    """Return the spans of a few *traces* in order of time, steps or not, each once.
+
+    *since* and *until* are the first and last step of interest; an hour on either side is read as well.
+    """
+    asked = sorted(set(traces))
+    checked(len(asked), TRACES_LIMIT, name="number of traces")
+    if not asked:
+        return []
+    query = named(
+        "select_spans_of_traces",
+        traces=asked,
+        since=timestamp(since - TRACE_MARGIN),
+        until=timestamp(until + TRACE_MARGIN),
+        limit=checked(limit, SPANS_LIMIT),
+    )
+    return list(fetch(client, query, Span))
+
+
+def _members(steps: Sequence[Step], memberships: Sequence[TransactionStep]) -> tuple[Member, ...]:
+    why = {(membership.trace_id, membership.span_id): membership for membership in memberships}
+    return tuple(
+        Member(step, why[step.trace_id, step.span_id]) for step in steps if (step.trace_id, step.span_id) in why
+    )

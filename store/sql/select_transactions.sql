@@ -1,0 +1,26 @@
+-- Transactions; what to look for, the order and the page are appended by the builder.
+SELECT
+    flow,
+    anchor,
+    flow_version,
+    state,
+    started_at,
+    last_step_at,
+    stage,
+    stages,
+    systems,
+    steps,
+    keys,
+    context,
+    amount,
+    currency,
+    amounts,
+    at_stake,
+    open_deadlines,
+    breached_deadlines,
+    next_due_at,
+    open_exceptions,
+    evaluate_at,
+    is_deleted,
+    version
+FROM transactions FINAL
