@@ -144,6 +144,8 @@ class TransactionStep:
     stage: str
     evidence: str  # the weakest hop of via: key | trace
     via: tuple[Via, ...]
+    through: tuple[Key, ...] = ()  # keys above its own that lead from the step to this anchor
+    anchors: int = 1  # number of transactions that share the step
     is_deleted: bool = False
     version: int = 0
 
@@ -251,7 +253,7 @@ class ExceptionRow:
 
     flow: str
     anchor: Key
-    kind: str  # deadline | match | rejected
+    kind: str  # deadline | match | rejected | failed
     rule: str
     subject: str
     reason: str

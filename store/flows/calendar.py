@@ -1,0 +1,116 @@
+"""Business calendars: when a limit given in business time falls due.
+
+A start outside opening hours counts from the next opening. ``n business days`` keeps the local time of day and moves *n*
+open days on; ``n business hours`` counts open hours only. All arithmetic is done in the calendar's time zone, so a
+change of daylight saving moves the UTC instant, not the time on the wall.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+Unit = Literal["minute", "hour", "day", "week", "business hour", "business day"]
+
+_LIMIT = re.compile(r"(?P<count>\d{1,5})\s+(?P<unit>(?:business\s+)?(?:minute|hour|day|week))s?")
+_PLAIN: dict[str, timedelta] = {
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+# No calendar is closed for longer; a search that goes on past it means that the calendar has no open day.
+_LONGEST_CLOSURE_DAYS = 366
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How long something may take: ``4 hours``, ``1 business day``."""
+
+    count: int
+    unit: Unit
+
+    @property
+    def business(self) -> bool:
+        """Whether the limit needs a calendar."""
+        return self.unit.startswith("business")
+
+    @property
+    def span(self) -> timedelta:
+        """The limit in calendar time; a business unit counts as its plain one (used for fences, never for deadlines)."""
+        return self.count * _PLAIN[self.unit.removeprefix("business ")]
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.unit}{'' if self.count == 1 else 's'}"
+
+
+def parse_limit(text: str) -> Limit:
+    """Read ``15 minutes``, ``2 business days``; ValueError says what is understood."""
+    found = _LIMIT.fullmatch(text.strip().lower())
+    unit = re.sub(r"\s+", " ", found["unit"]) if found else ""
+    if found is None or unit not in (*_PLAIN, "business hour", "business day"):
+        raise ValueError(f"{text!r} is not a limit; write for example 15 minutes, 4 hours, 45 days, 2 business days")
+    return Limit(int(found["count"]), unit)  # type: ignore[arg-type]  # membership was just checked
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessCalendar:
+    """Open days and hours of one place. ``opens < closes``; both are local times."""
+
+    zone: ZoneInfo
+    days: frozenset[int]  # 0 is Monday
+    opens: time
+    closes: time
+    holidays: frozenset[date]
+
+    def is_open_day(self, day: date) -> bool:
+        """Whether *day* has opening hours."""
+        return day.weekday() in self.days and day not in self.holidays
+
+    def next_opening(self, at: datetime) -> datetime:
+        """Return *at* itself when open then, else the next opening (local time)."""
+        local = at.astimezone(self.zone)
+        if self.is_open_day(local.date()):
+            if local.time() < self.opens:
+                return self._local(local.date(), self.opens)
+            if local.time() < self.closes:
+                return local
+        return self._local(self._next_open_day(local.date()), self.opens)
+
+    def add_days(self, at: datetime, count: int) -> datetime:
+        """Return the instant *count* open days after *at* (UTC)."""
+        start = self.next_opening(at)
+        day = start.date()
+        for _ in range(count):
+            day = self._next_open_day(day)
+        return self._local(day, start.time()).astimezone(UTC)
+
+    def add_hours(self, at: datetime, count: int) -> datetime:
+        """Return the instant *count* open hours after *at* (UTC)."""
+        left = timedelta(hours=count)
+        here = self.next_opening(at)
+        while (room := self._local(here.date(), self.closes).astimezone(UTC) - here.astimezone(UTC)) < left:
+            left -= room
+            here = self._local(self._next_open_day(here.date()), self.opens)
+        return here.astimezone(UTC) + left
+
+    def _next_open_day(self, day: date) -> date:
+        for offset in range(1, _LONGEST_CLOSURE_DAYS):
+            if self.is_open_day(candidate := day + timedelta(days=offset)):
+                return candidate
+        raise ValueError(f"the calendar has no open day within a year of {day}")
+
+    def _local(self, day: date, at: time) -> datetime:
+        return datetime.combine(day, at, tzinfo=self.zone)
+
+
+def due_at(start: datetime, limit: Limit, calendar: BusinessCalendar | None) -> datetime:
+    """Return when *limit*, counted from *start*, is over (UTC). A business unit needs *calendar*."""
+    if not limit.business:
+        return start.astimezone(UTC) + limit.span
+    if calendar is None:
+        raise ValueError(f"{limit} needs a business calendar")
+    add: Callable[[datetime, int], datetime] = calendar.add_days if limit.unit == "business day" else calendar.add_hours
+    return add(start, limit.count)

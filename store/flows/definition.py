@@ -1,0 +1,459 @@
+"""Flow definitions: what the YAML of a flow may say, read with the line of every mistake."""
+
+import re
+from collections.abc import Hashable, Iterator
+from datetime import date, time
+from decimal import Decimal
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from controltower.store.errors import FlowError
+from controltower.store.flows.calendar import BusinessCalendar, Limit, parse_limit
+
+# Values that stand for "no number": they must never join two documents (domain: placeholder keys).
+PLACEHOLDERS = frozenset(
+    {
+        "",
+        "-",
+        "?",
+        "N/A",
+        "NA",
+        "NIL",
+        "NONE",
+        "NULL",
+        "PENDING",
+        "TBA",
+        "TBD",
+        "TEST",
+        "UNKNOWN",
+        "UNK",
+        "X",
+        "XX",
+        "XXX",
+    }
+)
+_ALL_ZEROS_OR_PUNCTUATION = re.compile(r"[0\W_]*")
+# One key may lead up to this many parents unless its definition says otherwise (domain: degree guard).
+DEFAULT_FANOUT = 2000
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _limit(value: object) -> object:
+    return parse_limit(value) if isinstance(value, str) else value
+
+
+def _exact(value: object) -> object:
+    if isinstance(value, float):
+        message = "write a decimal in quotes: a bare one is read as a float, and money is never a float"
+        raise ValueError(message)  # noqa: TRY004  # pydantic reports a ValueError with its place, a TypeError it does not
+    return value
+
+
+LimitField = Annotated[Limit, BeforeValidator(_limit)]
+Exact = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
+Name = Annotated[str, Field(min_length=1, max_length=80)]
+KeyType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Model(BaseModel):
+    """Strict and frozen: an unknown field is a mistake, not a comment."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, ignored_types=(cached_property,)
+    )
+
+
+class KeySpec(Model):
+    """How keys of one type join: below which parent, unique within which scope, shared or not, and for how long."""
+
+    parent: KeyType | None = None
+    shared: bool = False  # a bridge: belongs to many, joins none
+    scope: Annotated[str, Field(pattern=r"^context\.[a-z][a-z0-9_]*$")] | None = None
+    normalise: Literal["trim", "upper"] = "trim"
+    fanout: Annotated[int, Field(ge=1, le=100_000)] = DEFAULT_FANOUT
+    fence: LimitField | None = None  # the number is used again after this time
+
+
+class SpanMatch(Model):
+    """Recognise a span that nobody labelled."""
+
+    service: Name
+    span: Name
+
+
+class Stage(Model):
+    """A milestone of the flow, reached by a step."""
+
+    name: Name
+    title: str = ""
+    step: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
+    match: SpanMatch | None = None
+    outcomes: tuple[Literal["ok", "rejected", "exception", "duplicate", "pending"], ...] = (
+        "ok",
+        "rejected",
+        "exception",
+        "pending",
+    )
+    final: bool = False
+    cancels: bool = False
+
+
+class SlaRule(Model):
+    """A deadline: once ``from`` is reached, ``to`` is due ``within`` the limit, once per transaction or per key."""
+
+    name: Name
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    within: LimitField
+    calendar: str | None = None
+    severity: Literal["page", "warning", "notice"] = "warning"
+    per: KeyType | None = None
+
+
+class CalendarSpec(Model):
+    """Open days, hours and holidays of one place."""
+
+    time_zone: str
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ("mon", "tue", "wed", "thu", "fri")
+    hours: Annotated[str, Field(pattern=r"^\d\d:\d\d-\d\d:\d\d$")] = "08:00-17:00"
+    holidays: tuple[date, ...] = ()
+
+    def build(self) -> BusinessCalendar:
+        """Return the calendar; ValueError when zone or hours make no sense."""
+        opens, closes = (time.fromisoformat(part) for part in self.hours.split("-"))
+        if opens >= closes:
+            raise ValueError(f"hours {self.hours}: opening must come before closing")
+        if not self.days:
+            raise ValueError("days: at least one day must be open")
+        try:
+            zone = ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as exc:
+            raise ValueError(f"time_zone {self.time_zone!r} is not an IANA zone such as America/New_York") from exc
+        return BusinessCalendar(
+            zone=zone,
+            days=frozenset(_DAYS.index(day) for day in self.days),
+            opens=opens,
+            closes=closes,
+            holidays=frozenset(self.holidays),
+        )
+
+
+class Side(Model):
+    """One side of a reconciliation: the lines of the documents that reach a stage."""
+
+    stage: str
+    document: KeyType | None = None  # the key that tells two documents of the stage apart
+
+
+class Tolerance(Model):
+    """What may differ: a percentage, an absolute amount, and whether both or one of them must hold."""
+
+    pct: Exact | None = None
+    abs: Exact | None = None
+    combine: Literal["all", "any"] = "all"
+
+    def allows(self, difference: Decimal, expected: Decimal) -> bool:
+        """Whether *difference* from *expected* is within the tolerance; without limits only zero is."""
+        checks = []
+        if self.pct is not None:
+            checks.append(abs(difference) <= abs(expected) * self.pct / 100)
+        if self.abs is not None:
+            checks.append(abs(difference) <= self.abs)
+        if not checks:
+            return difference == 0
+        return all(checks) if self.combine == "all" else any(checks)
+
+
+class Tolerances(Model):
+    """Limits per compared field."""
+
+    unit_price: Tolerance = Tolerance()
+    quantity: Tolerance = Tolerance()
+    amount: Tolerance = Tolerance()
+
+
+class Window(Model):
+    """How long a difference may still be a matter of timing."""
+
+    within: LimitField
+    calendar: str | None = None
+
+
+class Windows(Model):
+    """The timing windows of a three-way match."""
+
+    receipt_after_invoice: Window
+    invoice_after_receipt: Window
+
+
+class Sides(Model):
+    """The sides of a three-way match."""
+
+    ordered: Side
+    received: Side
+    invoiced: Side
+
+
+class ReconciliationRule(Model):
+    """Which documents must agree, by what, and how exactly."""
+
+    name: Name
+    title: str = ""
+    by: Literal["line"] = "line"
+    mode: Literal["three_way"] = "three_way"
+    sides: Sides
+    tolerances: Tolerances = Tolerances()
+    windows: Windows
+    severity: Literal["page", "warning", "notice"] = "warning"
+
+
+class Flow(Model):
+    """A flow: how its spans are recognised, how keys join them, what is due when, and what must agree."""
+
+    flow: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    version: Annotated[int, Field(ge=1)]
+    title: Name
+    prefix: KeyType
+    anchors: Annotated[tuple[KeyType, ...], Field(min_length=1)]
+    keys: dict[KeyType, KeySpec]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    amount: str | None = None
+    counterparty: KeyType | None = None
+    sla: tuple[SlaRule, ...] = ()
+    calendars: dict[str, CalendarSpec] = {}
+    reconciliations: tuple[ReconciliationRule, ...] = ()
+
+    @cached_property
+    def stage_by_step(self) -> dict[str, Stage]:
+        """Step code -> the stage that it reaches."""
+        return {stage.step: stage for stage in self.stages}
+
+    @cached_property
+    def stage_by_name(self) -> dict[str, Stage]:
+        """Name -> stage."""
+        return {stage.name: stage for stage in self.stages}
+
+    @cached_property
+    def stage_order(self) -> dict[str, int]:
+        """Name -> position in the flow."""
+        return {stage.name: position for position, stage in enumerate(self.stages)}
+
+    @cached_property
+    def matches(self) -> dict[tuple[str, str], str]:
+        """(service, span name) -> step code, for spans nobody labelled."""
+        return {(stage.match.service, stage.match.span): stage.step for stage in self.stages if stage.match}
+
+    @cached_property
+    def built_calendars(self) -> dict[str, BusinessCalendar]:
+        """Name -> calendar."""
+        return {name: spec.build() for name, spec in self.calendars.items()}
+
+    def calendar(self, name: str | None) -> BusinessCalendar | None:
+        """Return the named calendar, or None for plain time."""
+        return self.built_calendars[name] if name else None
+
+    @cached_property
+    def ancestors(self) -> dict[str, frozenset[str]]:
+        """Key type -> the types above it in the key tree."""
+        return {key: frozenset(self._up(key)) for key in self.keys}
+
+    def _up(self, key: str) -> Iterator[str]:
+        seen = {key}
+        parent = self.keys[key].parent
+        while parent is not None and parent in self.keys and parent not in seen:
+            yield parent
+            seen.add(parent)
+            parent = self.keys[parent].parent
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a normalised key value stands for "no number" (``N/A``, ``0000``, ``TBD``)."""
+    return value.upper() in PLACEHOLDERS or _ALL_ZEROS_OR_PUNCTUATION.fullmatch(value) is not None
+
+
+def load_packs() -> tuple[Flow, ...]:
+    """Return the flows that ship with the product."""
+    folder = files("controltower.store.flows") / "packs"
+    packs = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name)
+    return tuple(parse_flow(entry.read_text(encoding="utf-8"), entry.name) for entry in packs)
+
+
+def load_flow(path: Path) -> Flow:
+    """Read one flow file; FlowError lists every problem with its line and field."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise FlowError(path, [(1, "file", f"cannot be read: {exc}")]) from exc
+    return parse_flow(text, path)
+
+
+def parse_flow(text: str, file: Path | str) -> Flow:
+    """Read a flow from YAML *text*; *file* names it in errors. FlowError lists every problem with its line and field."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            raise FlowError(file, [(1, "flow", "the file must hold one mapping that starts with flow: NAME")])
+        if repeated := list(_repeated_fields(root)):
+            raise FlowError(file, repeated)
+        data = loader.construct_document(root)
+    except yaml.MarkedYAMLError as exc:
+        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
+        raise FlowError(file, [(line, "yaml", exc.problem or "not valid YAML")]) from exc
+    except (yaml.YAMLError, ValueError) as exc:
+        raise FlowError(file, [(1, "yaml", str(exc))]) from exc
+    finally:
+        loader.dispose()
+    try:
+        flow = Flow.model_validate(data)
+    except ValidationError as exc:
+        raise FlowError(file, sorted(_located(root, error["loc"], _words(error)) for error in exc.errors())) from exc
+    if problems := sorted(_located(root, place, what) for place, what in _contradictions(flow)):
+        raise FlowError(file, problems)
+    return flow
+
+
+def _words(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown field"
+    if error["type"] == "missing":
+        return "is missing"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _located(root: yaml.Node, place: tuple[Hashable, ...], what: str) -> tuple[int, str, str]:
+    """Return (line, field, problem): the line of the deepest node of *place* that the file holds."""
+    node, line = root, root.start_mark.line + 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
+    return line, field, what
+
+
+def _repeated_fields(node: yaml.Node) -> Iterator[tuple[int, str, str]]:
+    """YAML silently keeps the last of two equal fields; a rule lost that way is found by nobody."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, str(key.value), "stands here twice"
+            seen.add(key.value)
+            yield from _repeated_fields(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeated_fields(value)
+
+
+Problem = tuple[tuple[Hashable, ...], str]
+
+
+def _contradictions(flow: Flow) -> Iterator[Problem]:
+    """Yield (place, problem) for everything that is well formed but cannot be meant."""
+    yield from _key_problems(flow)
+    yield from _stage_problems(flow)
+    yield from _sla_problems(flow)
+    yield from _reconciliation_problems(flow)
+    for name, spec in flow.calendars.items():
+        try:
+            spec.build()
+        except ValueError as exc:
+            yield ("calendars", name), str(exc)
+
+
+def _key_problems(flow: Flow) -> Iterator[Problem]:
+    for position, anchor in enumerate(flow.anchors):
+        if anchor not in flow.keys:
+            yield ("anchors", position), f"{anchor} is not one of the keys"
+    for name, spec in flow.keys.items():
+        if spec.parent is not None and spec.parent not in flow.keys:
+            yield ("keys", name, "parent"), f"{spec.parent} is not one of the keys"
+        elif name in _parents_of(flow, name):
+            yield ("keys", name, "parent"), f"{name} is its own ancestor"
+        elif name not in flow.anchors and not flow.ancestors[name] & set(flow.anchors):
+            yield (
+                ("keys", name),
+                f"leads to no anchor ({', '.join(flow.anchors)}): give it a parent, or send it as context",
+            )
+
+
+def _parents_of(flow: Flow, name: str) -> set[str]:
+    """Every type above *name*, itself included when the tree has a loop."""
+    found: set[str] = set()
+    parent = flow.keys[name].parent
+    while parent is not None and parent in flow.keys and parent not in found:
+        found.add(parent)
+        parent = flow.keys[parent].parent
+    return found
+
+
+def _stage_problems(flow: Flow) -> Iterator[Problem]:
+    names: set[str] = set()
+    steps: set[str] = set()
+    for position, stage in enumerate(flow.stages):
+        if stage.name in names:
+            yield ("stages", position, "name"), f"two stages are named {stage.name}"
+        if stage.step in steps:
+            yield ("stages", position, "step"), f"{stage.step} already reaches another stage"
+        if not stage.step.startswith(flow.prefix + "."):
+            yield ("stages", position, "step"), f"{stage.step} does not start with the flow's prefix {flow.prefix}."
+        names.add(stage.name)
+        steps.add(stage.step)
+    if not any(stage.final for stage in flow.stages):
+        yield ("stages",), "no stage is final: no transaction could ever be completed"
+    if flow.amount is not None and flow.amount not in names:
+        yield ("amount",), f"{flow.amount} is not one of the stages"
+
+
+def _sla_problems(flow: Flow) -> Iterator[Problem]:
+    names: set[str] = set()
+    for position, rule in enumerate(flow.sla):
+        if rule.name in names:
+            yield ("sla", position, "name"), f"two rules are named {rule.name}"
+        names.add(rule.name)
+        for field, stage in (("from", rule.from_), ("to", rule.to)):
+            if stage not in flow.stage_by_name:
+                yield ("sla", position, field), f"{stage} is not one of the stages"
+        if rule.per is not None and rule.per not in flow.keys:
+            yield ("sla", position, "per"), f"{rule.per} is not one of the keys"
+        yield from _limit_problems(flow, ("sla", position), rule.within, rule.calendar)
+
+
+def _reconciliation_problems(flow: Flow) -> Iterator[Problem]:
+    for position, rule in enumerate(flow.reconciliations):
+        for name in Sides.model_fields:
+            side: Side = getattr(rule.sides, name)
+            if side.stage not in flow.stage_by_name:
+                yield ("reconciliations", position, "sides", name, "stage"), f"{side.stage} is not one of the stages"
+            if side.document is not None and side.document not in flow.keys:
+                yield (
+                    ("reconciliations", position, "sides", name, "document"),
+                    f"{side.document} is not one of the keys",
+                )
+        for name in Windows.model_fields:
+            window: Window = getattr(rule.windows, name)
+            yield from _limit_problems(
+                flow, ("reconciliations", position, "windows", name), window.within, window.calendar
+            )
+
+
+def _limit_problems(flow: Flow, place: tuple[Hashable, ...], limit: Limit, calendar: str | None) -> Iterator[Problem]:
+    if calendar is not None and calendar not in flow.calendars:
+        yield (*place, "calendar"), f"{calendar} is not one of the calendars"
+    if limit.business and calendar is None:
+        yield (*place, "within"), f"{limit} needs a calendar"
