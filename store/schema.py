@@ -1,0 +1,176 @@
+"""Numbered migrations: what the store has, what it lacks, and applying it.
+
+Data definition has no transactions, so each statement is recorded on its own, before it runs and after. A statement
+that was cut off between the two is run again, and then "exists already" is the answer that is hoped for.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final, Literal
+
+from clickhouse_connect.driver.exceptions import Error as EngineError
+
+from controltower.store.client import Client, engine_text
+from controltower.store.errors import SchemaError
+from controltower.store.statements import normal, split
+
+State = Literal["started", "done", "failed"]
+
+RECORD: Final = """
+CREATE TABLE IF NOT EXISTS schema_version (
+    version UInt32,
+    name String,
+    statement UInt32 COMMENT '0: the whole migration',
+    digest String,
+    state LowCardinality(String),
+    at DateTime64(6, 'UTC'),
+    recorded UInt64
+) ENGINE = ReplacingMergeTree(recorded)
+ORDER BY (version, statement)
+"""
+READ: Final = "SELECT version, statement, digest, state FROM schema_version FINAL ORDER BY version, statement"
+WHOLE: Final = 0
+# What a statement that ran before answers: TABLE_ALREADY_EXISTS, DATABASE_ALREADY_EXISTS, DUPLICATE_COLUMN,
+# ILLEGAL_COLUMN (an index that is there), FUNCTION_ALREADY_EXISTS.
+EXISTS_ALREADY: Final = (57, 82, 15, 44, 609)
+EXCERPT: Final = 160
+
+Record = dict[tuple[int, int], tuple[str, State]]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file of statements."""
+
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """Return the migrations that ship with the program, in order."""
+    folder = files("controltower.store").joinpath("sql")
+    named = {entry.name: entry for entry in folder.iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", entry.name)}
+    return tuple(
+        Migration(int(name[:4]), name, tuple(split(named[name].read_text(encoding="utf-8")))) for name in sorted(named)
+    )
+
+
+def version(client: Client) -> int:
+    """Return the number of the last migration that the store has completely; 0 for an empty store."""
+    return max(
+        (number for (number, statement), (_, state) in _record(client).items() if _whole(statement, state)), default=0
+    )
+
+
+def pending(client: Client, known: Sequence[Migration] | None = None) -> list[str]:
+    """Return the names of the migrations that are not completely applied. Raises SchemaError as ``migrate`` does."""
+    known = migrations() if known is None else known
+    record = _record(client)
+    _check(record, known)
+    return [migration.name for migration in _open(record, known)]
+
+
+def migrate(client: Client, known: Sequence[Migration] | None = None) -> list[str]:
+    """Apply what is missing, in order, and return the names of what was applied.
+
+    Running it again is harmless, also after it was cut off. Raises SchemaError when the store is newer than the
+    program, when an applied migration differs from the program's, or when a statement fails: the message names it.
+    """
+    known = migrations() if known is None else known
+    client.command(RECORD)
+    record = _record(client)
+    _check(record, known)
+    applied = []
+    for migration in _open(record, known):
+        _apply(client, migration, record)
+        applied.append(migration.name)
+    return applied
+
+
+def _apply(client: Client, migration: Migration, record: Record) -> None:
+    for position, statement in enumerate(migration.statements, start=1):
+        before = record.get((migration.number, position))
+        if before is None or before[1] != "done":
+            cut_off = before is not None and before[1] == "started"
+            _note(client, migration, position, "started")
+            _run(client, migration, position, statement, cut_off=cut_off)
+            _note(client, migration, position, "done")
+    _note(client, migration, WHOLE, "done")
+
+
+def _run(client: Client, migration: Migration, position: int, statement: str, *, cut_off: bool) -> None:
+    try:
+        client.command(statement)
+    except EngineError as exc:
+        if cut_off and exc.code in EXISTS_ALREADY:
+            return  # the run that was cut off had come this far
+        _note(client, migration, position, "failed")
+        raise SchemaError(
+            f"{migration.name}, statement {position} of {len(migration.statements)} failed "
+            f"({normal(statement)[:EXCERPT]} …): {engine_text(exc)} "
+            "What came before it is applied; remove the cause and run `controltower migrate` again."
+        ) from exc
+
+
+def _note(client: Client, migration: Migration, position: int, state: State) -> None:
+    client.command(
+        "INSERT INTO schema_version SELECT {version:UInt32}, {name:String}, {statement:UInt32}, {digest:String}, "
+        "{state:String}, now64(6), {recorded:UInt64}",
+        parameters={
+            "version": migration.number,
+            "name": migration.name,
+            "statement": position,
+            "digest": _digest(migration, position),
+            "state": state,
+            "recorded": time.time_ns(),
+        },
+    )
+
+
+def _record(client: Client) -> Record:
+    if not client.command("EXISTS TABLE schema_version"):
+        return {}
+    rows = client.query(READ).result_rows
+    return {(number, statement): (digest, state) for number, statement, digest, state in rows}
+
+
+def _check(record: Record, known: Sequence[Migration]) -> None:
+    newest = known[-1].number if known else 0
+    stored = max((number for number, _ in record), default=0)
+    if stored > newest:
+        raise SchemaError(f"The store has schema {stored} and this program knows {newest}; upgrade controltower.")
+    for migration, position in _positions(known):
+        digest, state = record.get((migration.number, position), ("", "failed"))
+        if state == "done" and digest != _digest(migration, position):
+            where = "with other statements" if position == WHOLE else f"with another statement {position}"
+            raise SchemaError(
+                f"{migration.name} was applied {where} than this program has; "
+                "use the program that made this store, or a new store."
+            )
+
+
+def _open(record: Record, known: Sequence[Migration]) -> list[Migration]:
+    return [m for m in known if record.get((m.number, WHOLE), ("", "failed"))[1] != "done"]
+
+
+def _positions(known: Sequence[Migration]) -> Iterator[tuple[Migration, int]]:
+    for migration in known:
+        for position in range(1, len(migration.statements) + 1):
+            yield migration, position
+        yield migration, WHOLE
+
+
+def _digest(migration: Migration, position: int) -> str:
+    text = migration.statements if position == WHOLE else migration.statements[position - 1 : position]
+    return hashlib.sha256("\0".join(map(normal, text)).encode()).hexdigest()
+
+
+def _whole(statement: int, state: State) -> bool:
+    return statement == WHOLE and state == "done"
