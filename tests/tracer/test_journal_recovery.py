@@ -1,0 +1,187 @@
+"""Opening a journal that a crash, a full disk or a bad disk left behind."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controltower.tracer.journal_disk import Disk
+from controltower.tracer.journal_recovery import recover
+from tests.tracer.journals import NOW, PATIENCE_S, append, bodies, body, open_journal, store, stored
+
+CONTENTS = [body(f"b{number}", number * 7) for number in range(6)]
+REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+
+
+@pytest.fixture
+def crashed(tmp_path: Path) -> Path:
+    """A folder as a killed process leaves it: one segment with six records, not closed."""
+    folder = tmp_path / "crashed"
+    journal = open_journal(folder)
+    store(journal, *CONTENTS)
+    journal.close()
+    return folder
+
+
+def segment_of(folder: Path) -> Path:
+    (path,) = folder.glob("*.otlp")
+    return path
+
+
+def recovered(folder: Path) -> list[bytes]:
+    found = recover(folder, folder / "quarantine", Disk(), NOW)
+    return [content for segment in found.segments for content in bodies(segment.path)]
+
+
+def quarantined(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "quarantine").iterdir() if path.suffix != ".json")
+
+
+def test_an_intact_segment_is_offered_as_it_is(crashed: Path) -> None:
+    """Nothing is rewritten when the index covers the segment."""
+    before = segment_of(crashed).stat().st_mtime_ns
+
+    assert recovered(crashed) == CONTENTS
+    assert segment_of(crashed).stat().st_mtime_ns == before
+
+
+def test_a_torn_tail_is_cut_kept_and_reported(crashed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The half record is never loaded, never thrown away silently, and the records before it are whole."""
+    data = segment_of(crashed).read_bytes()
+    segment_of(crashed).write_bytes(data[:-3])
+    with caplog.at_level(logging.ERROR):
+        found = recovered(crashed)
+    (torn,) = quarantined(crashed)
+
+    assert found == CONTENTS[:-1]
+    assert torn.suffix == ".torn"
+    assert data[:-3].endswith(torn.read_bytes())
+    assert json.loads(torn.with_name(torn.name + ".reason.json").read_text())["bytes"] == len(torn.read_bytes())
+    assert "torn tail" in caplog.text
+
+
+@pytest.mark.parametrize("index", [None, b"", b"garbage" * 40])
+def test_the_index_is_made_again_from_the_segment(crashed: Path, index: bytes | None) -> None:
+    """A missing, short or damaged index costs nothing: bodies are still recognised."""
+    path = segment_of(crashed).with_suffix(".index")
+    before = path.read_bytes()
+    path.unlink() if index is None else path.write_bytes(index)
+    journal = open_journal(crashed)
+    again = [append(journal, content).result(PATIENCE_S).duplicate for content in CONTENTS]
+    journal.close()
+
+    assert path.read_bytes() == before
+    assert again == [True] * len(CONTENTS)
+
+
+@given(data=st.data())
+@REUSED_FOLDER
+def test_a_cut_anywhere_keeps_the_whole_records(crashed: Path, tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever the length of the file: the records that are whole are offered, twice in a row the same."""
+    copy = fresh_copy(crashed, tmp_path)
+    whole = segment_of(copy).read_bytes()
+    segment_of(copy).write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
+    first = recovered(copy)
+
+    assert first == CONTENTS[: len(first)]
+    assert recovered(copy) == first
+
+
+@given(data=st.data())
+@REUSED_FOLDER
+def test_a_flipped_byte_anywhere_costs_one_record(crashed: Path, tmp_path: Path, data: st.DataObject) -> None:
+    """Without its index, too, a damaged segment gives all records but the damaged one, which is in quarantine."""
+    copy = fresh_copy(crashed, tmp_path)
+    whole = bytearray(segment_of(copy).read_bytes())
+    whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    segment_of(copy).write_bytes(whole)
+    segment_of(copy).with_suffix(".index").unlink()
+    found = recovered(copy)
+
+    assert len(found) == len(CONTENTS) - 1
+    assert [content for content in CONTENTS if content in found] == found
+    assert len(quarantined(copy)) == 1
+
+
+def fresh_copy(crashed: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(crashed, copy)
+    return copy
+
+
+def test_damage_behind_an_intact_index_is_found_before_loading(crashed: Path) -> None:
+    """Bits that rot while the store is away are noticed when the segment is verified, and never loaded."""
+    journal = open_journal(crashed)
+    data = bytearray(segment_of(crashed).read_bytes())
+    data[40] ^= 0xFF
+    segment_of(crashed).write_bytes(data)
+    (segment,) = journal.closed_segments()
+    verified = journal.verify(segment)
+
+    assert verified is not None
+    assert verified.records == len(CONTENTS) - 1
+    assert journal.closed_segments() == [verified]
+    assert journal.stats().quarantined_files == 1
+    journal.close()
+
+
+def test_a_segment_with_nothing_intact_is_moved_away_whole(crashed: Path) -> None:
+    """It is in quarantine with its reason, and the journal opens."""
+    segment_of(crashed).write_bytes(b"\xff" * 500)
+    journal = open_journal(crashed)
+
+    assert journal.closed_segments() == []
+    assert [path.stat().st_size for path in quarantined(crashed)] == [500]
+    journal.close()
+
+
+def test_a_segment_that_somebody_removed_is_forgotten(crashed: Path) -> None:
+    """The loader is not stopped for ever by a file that is gone."""
+    journal = open_journal(crashed)
+    (segment,) = journal.closed_segments()
+    segment.path.unlink()
+
+    assert journal.verify(segment) is None
+    assert journal.closed_segments() == []
+    journal.close()
+
+
+def test_an_interrupted_mending_is_done_again(crashed: Path) -> None:
+    """A draft that a crash left behind is removed; quarantine and segment are as after an undisturbed start."""
+    data = segment_of(crashed).read_bytes()
+    segment_of(crashed).write_bytes(data[:-3])
+    (crashed / "quarantine" / "x.torn.tmp").write_bytes(b"half")
+    segment_of(crashed).with_suffix(".otlp.tmp").write_bytes(b"half")
+
+    assert recovered(crashed) == CONTENTS[:-1]
+    assert list(crashed.rglob("*.tmp")) == []
+
+
+def test_a_disk_too_full_to_mend_leaves_the_segment(crashed: Path) -> None:
+    """The journal opens all the same; the segment is neither loaded half nor touched."""
+
+    class Full(Disk):
+        def replace(self, path: Path, data: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+    data = segment_of(crashed).read_bytes()
+    segment_of(crashed).write_bytes(data[:-3])
+    found = recover(crashed, crashed / "quarantine", Full(), NOW)
+
+    assert found.segments == []
+    assert segment_of(crashed).read_bytes() == data[:-3]
+
+
+def test_segments_of_earlier_runs_come_first(crashed: Path) -> None:
+    """Loading goes on where the last process stopped, in order."""
+    journal = open_journal(crashed)
+    store(journal, body("new"))
+    journal.rotate()
+
+    assert stored(journal) == [*CONTENTS, body("new")]
+    journal.close()

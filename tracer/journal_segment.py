@@ -1,0 +1,139 @@
+"""One segment of a journal on disk: its file, its sidecar index, and how both are read and mended."""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from controltower.tracer.journal_disk import Disk
+from controltower.tracer.journal_records import Damage, Record, scan
+
+SEGMENT_SUFFIX: Final = ".otlp"
+INDEX_SUFFIX: Final = ".index"
+
+_ENTRY: Final = struct.Struct("<QIIQ32sH")  # offset, length, checksum, received, digest, bytes of the tenant
+_CHECK: Final = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """A closed segment, ready to be loaded; its id is also the token under which it is loaded once."""
+
+    id: str
+    path: Path
+    bytes: int
+    records: int
+    oldest_received_ns: int
+    newest_received_ns: int
+
+
+def index_path(segment: Path) -> Path:
+    """Return where the index of *segment* is."""
+    return segment.with_suffix(INDEX_SUFFIX)
+
+
+def describe(path: Path, records: Sequence[Record]) -> SegmentFile:
+    """Return the closed segment at *path* that holds *records* (at least one)."""
+    times = [record.received_ns for record in records]
+    return SegmentFile(path.stem, path, records[-1].end, len(records), min(times), max(times))
+
+
+def index_entry(record: Record) -> bytes:
+    """Encode *record* for the sidecar index, with a checksum of its own."""
+    tenant = record.tenant.encode()
+    entry = (
+        _ENTRY.pack(record.offset, record.length, record.checksum, record.received_ns, record.digest, len(tenant))
+        + tenant
+    )
+    return entry + _CHECK.pack(zlib.crc32(entry))
+
+
+def read_index(data: bytes) -> list[Record]:
+    """Return the records that an index lists, up to its end or its first damaged entry."""
+    records: list[Record] = []
+    position = 0
+    while position + _ENTRY.size + _CHECK.size <= len(data):
+        offset, length, checksum, received_ns, digest, tenant_bytes = _ENTRY.unpack_from(data, position)
+        end = position + _ENTRY.size + tenant_bytes
+        if end + _CHECK.size > len(data) or _CHECK.unpack_from(data, end)[0] != zlib.crc32(data[position:end]):
+            break
+        tenant = data[position + _ENTRY.size : end].decode(errors="replace")
+        records.append(Record(offset, length, checksum, received_ns, tenant, digest))
+        position = end + _CHECK.size
+    return records
+
+
+def listed(segment: Path) -> list[Record]:
+    """Return the records of *segment* by its index; empty when the index does not cover the segment exactly."""
+    try:
+        records = read_index(index_path(segment).read_bytes())
+    except OSError:
+        return []
+    end = 0
+    for record in records:
+        if record.offset != end:
+            return []
+        end = record.end
+    return records if end == segment.stat().st_size else []
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What a segment holds after it was read in full, and what had to be taken out."""
+
+    records: list[Record]
+    damages: list[Damage]
+
+
+def mend(segment: Path, quarantine: Path, disk: Disk, now_ns: int) -> Mended:
+    """Read *segment*, move bytes that hold no verified record to *quarantine*, and write the index anew.
+
+    Doing it twice, also after dying in the middle, gives the same files. A segment without any intact record is
+    removed. Raises OSError, with the segment as it was.
+    """
+    data = segment.read_bytes()
+    found = list(scan(data))
+    damages = [part for part in found if isinstance(part, Damage)]
+    records = [part for part in found if isinstance(part, Record)]
+    for damage in damages:
+        _set_aside(segment, data, damage, quarantine, disk, now_ns)
+    if damages and records:
+        disk.replace(segment, b"".join(data[record.offset : record.end] for record in records))
+        records = _closed_up(records)
+    if records:
+        disk.replace(index_path(segment), b"".join(index_entry(record) for record in records))
+    else:
+        discard(segment, disk)
+    return Mended(records, damages)
+
+
+def _closed_up(records: Iterable[Record]) -> list[Record]:
+    """Return *records* at the offsets they have when nothing lies between them."""
+    moved: list[Record] = []
+    end = 0
+    for record in records:
+        moved.append(replace(record, offset=end))
+        end += record.length
+    return moved
+
+
+def _set_aside(segment: Path, data: bytes, damage: Damage, quarantine: Path, disk: Disk, now_ns: int) -> None:
+    suffix = ".torn" if damage.torn else ".damaged"
+    target = quarantine / f"{segment.stem}-{damage.offset}{suffix}"
+    disk.replace(target, data[damage.offset : damage.end])
+    note(target, damage.reason, damage.length, disk, now_ns)
+
+
+def note(target: Path, reason: str, length: int, disk: Disk, now_ns: int) -> None:
+    """Write beside the quarantined *target* why it is there."""
+    text = json.dumps({"file": target.name, "bytes": length, "reason": reason, "quarantined_unix_nano": now_ns})
+    disk.replace(target.with_name(target.name + ".reason.json"), text.encode() + b"\n")
+
+
+def discard(segment: Path, disk: Disk) -> None:
+    """Remove *segment* and its index."""
+    disk.unlink(segment)
+    disk.unlink(index_path(segment))

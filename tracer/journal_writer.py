@@ -1,0 +1,194 @@
+"""Writing segments: one is open at a time, what was written is synced before it counts. Used by one thread."""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from controltower.tracer.journal_disk import Disk
+from controltower.tracer.journal_records import Record, encode
+from controltower.tracer.journal_segment import SEGMENT_SUFFIX, SegmentFile, discard, index_entry, index_path
+
+logger = logging.getLogger(__name__)
+
+_FIRST_OFFSET: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What goes into one record: a body with its envelope, and what the index says about it."""
+
+    message: bytes
+    tenant: str
+    received_ns: int
+    digest: bytes
+
+
+class OpenSegment:
+    """The segment that is being written. Everything up to ``size`` is on the disk."""
+
+    def __init__(self, path: Path, disk: Disk, opened_at: float) -> None:
+        """Create the files of the segment, durably by name; raises OSError with nothing left behind."""
+        self.path = path
+        self.opened_at = opened_at
+        self.size = _FIRST_OFFSET
+        self.records = 0
+        self.oldest_ns = self.newest_ns = 0
+        self._disk = disk
+        self._descriptor = disk.create(path)
+        self._index: int | None = None
+        try:
+            self._index = disk.create(index_path(path))
+            disk.sync_folder(path.parent)
+        except OSError:
+            self.close()
+            with contextlib.suppress(OSError):  # an empty segment does no harm: it is removed at the next start
+                discard(path, disk)
+            raise
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Append *entries* and return when they are on the disk; raises OSError, and then ``abandon`` must follow."""
+        data, records = _lay_out(entries, self.size)
+        self._disk.write(self._descriptor, data)
+        self._disk.sync(self._descriptor)
+        self._write_index(records)
+        times = [record.received_ns for record in records]
+        self.oldest_ns = min(times) if not self.records else min(self.oldest_ns, *times)
+        self.newest_ns = max(self.newest_ns, *times)
+        self.size += len(data)
+        self.records += len(records)
+
+    def _write_index(self, records: Sequence[Record]) -> None:
+        """Append to the index; without success it ends here, and is made again from the segment when needed."""
+        if self._index is None:
+            return
+        try:
+            self._disk.write(self._index, b"".join(map(index_entry, records)))
+        except OSError as error:
+            logger.warning("the index of %s is incomplete: %s", self.path.name, error)
+            self._close_index()
+
+    def cut(self) -> bool:
+        """Take off what is not known to be on the disk; False when the disk refuses that, too."""
+        try:
+            if self.records:
+                self._disk.truncate(self.path, self.size)
+            else:
+                discard(self.path, self._disk)
+        except OSError as error:
+            logger.error("segment %s could not be cut to %s bytes: %s", self.path.name, self.size, error)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the files; what was written is on the disk already."""
+        with contextlib.suppress(OSError):  # nothing that counts can fail here any more
+            self._disk.close(self._descriptor)
+        self._close_index()
+
+    def _close_index(self) -> None:
+        if self._index is not None:
+            with contextlib.suppress(OSError):
+                self._disk.close(self._index)
+            self._index = None
+
+    def describe(self) -> SegmentFile:
+        """Return what the loader needs to know of the segment."""
+        return SegmentFile(self.path.stem, self.path, self.size, self.records, self.oldest_ns, self.newest_ns)
+
+
+def _lay_out(entries: Sequence[Entry], offset: int) -> tuple[bytes, list[Record]]:
+    """Return the bytes of the records for *entries*, and where they stand when written at *offset*."""
+    pieces: list[bytes] = []
+    records: list[Record] = []
+    for entry in entries:
+        parts, checksum = encode(entry.message)
+        length = sum(map(len, parts))
+        records.append(Record(offset, length, checksum, entry.received_ns, entry.tenant, entry.digest))
+        pieces.extend(parts)
+        offset += length
+    return b"".join(pieces), records
+
+
+class SegmentWriter:
+    """Writes entries into one segment after the other and hands over those that are complete."""
+
+    def __init__(
+        self,
+        folder: Path,
+        disk: Disk,
+        *,
+        segment_bytes: int,
+        segment_age_s: float,
+        last_id_ns: int,
+        clock: Callable[[], int],
+        monotonic: Callable[[], float],
+        closed: Callable[[SegmentFile], None],
+    ) -> None:
+        """Write to *folder*; *closed* is called with every segment that can be loaded."""
+        self._folder = folder
+        self._disk = disk
+        self._segment_bytes = segment_bytes
+        self._segment_age_s = segment_age_s
+        self._last_id_ns = last_id_ns
+        self._clock = clock
+        self._monotonic = monotonic
+        self._closed = closed
+        self._uncut: list[OpenSegment] = []
+        self.active: OpenSegment | None = None
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Store *entries* durably. When that fails (OSError), none of them is stored and the segment is given up.
+
+        A file whose fsync failed is never synced again: the kernel may have dropped the pages and then reports success.
+        """
+        if self.active is None:
+            path = self._folder / (self.next_id() + SEGMENT_SUFFIX)
+            self.active = OpenSegment(path, self._disk, self._monotonic())
+        try:
+            self.active.write(entries)
+        except BaseException:
+            self._uncut.append(self.active)
+            self.active.close()
+            self.active = None
+            self._cut()
+            raise
+
+    def close_active(self) -> None:
+        """Close the open segment, if there is one, and hand it over."""
+        active, self.active = self.active, None
+        if active is not None:
+            active.close()
+            self._closed(active.describe())
+        self._cut()
+
+    def _cut(self) -> None:
+        """Hand over the durable part of given-up segments, once what is not durable was cut off."""
+        waiting, self._uncut = self._uncut, []
+        for segment in waiting:
+            if not segment.cut():
+                self._uncut.append(segment)
+            elif segment.records:
+                self._closed(segment.describe())
+
+    def room(self) -> int:
+        """Return how many bytes the open segment still takes."""
+        return self._segment_bytes - (self.active.size if self.active else 0)
+
+    def time_left(self) -> float | None:
+        """Return the seconds until the open segment is due to be closed; None when none is open."""
+        if self.active is None:
+            return None
+        return max(0.0, self.active.opened_at + self._segment_age_s - self._monotonic())
+
+    def is_due(self) -> bool:
+        """Whether the open segment is large or old enough to be closed."""
+        return self.active is not None and (self.room() <= 0 or self.time_left() == 0.0)
+
+    def next_id(self) -> str:
+        """Return a name that sorts by time and that no other segment has, here or elsewhere: it is an insert token."""
+        self._last_id_ns = max(self._clock(), self._last_id_ns + 1)
+        return f"{self._last_id_ns:020d}-{secrets.token_hex(8)}"
