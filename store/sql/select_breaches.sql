@@ -1,17 +1,37 @@
--- Open deadlines by rule: how many are broken, since when, and the money behind them.
+-- Open deadlines by rule: how many are broken, since when, and the money behind them. A transaction that broke a rule for
+-- several subjects (three invoices of one order) puts its money at stake once.
 SELECT
     flow,
     rule,
     severity,
-    countIf(state = 'breached') AS breached,
-    countIf(state = 'running') AS running,
-    countIf(state = 'running' AND due_at < {soon:DateTime64(6, 'UTC')}) AS due_soon,
-    minIf(toNullable(due_at), state = 'breached') AS oldest_due_at,
-    minIf(toNullable(due_at), state = 'running') AS next_due_at,
-    sumMapIf(map(currency, at_stake), state = 'breached') AS at_stake
-FROM deadlines FINAL
-WHERE ({flow:String} = '' OR flow = {flow:String})
-    AND state IN ('breached', 'running')
+    sum(breached_here) AS breached,
+    sum(running_here) AS running,
+    sum(due_soon_here) AS due_soon,
+    min(oldest_here) AS oldest_due_at,
+    min(next_here) AS next_due_at,
+    sumMapIf(map(currency, at_stake_here), breached_here > 0) AS at_stake
+FROM (
+    SELECT
+        flow,
+        rule,
+        severity,
+        currency,
+        countIf(state = 'breached') AS breached_here,
+        countIf(state = 'running') AS running_here,
+        countIf(state = 'running' AND due_at < {soon:DateTime64(6, 'UTC')}) AS due_soon_here,
+        minIf(toNullable(due_at), state = 'breached') AS oldest_here,
+        minIf(toNullable(due_at), state = 'running') AS next_here,
+        max(at_stake) AS at_stake_here
+    FROM deadlines FINAL
+    WHERE ({flow:String} = '' OR flow = {flow:String})
+        AND state IN ('breached', 'running')
+    GROUP BY
+        flow,
+        rule,
+        severity,
+        anchor,
+        currency
+)
 GROUP BY
     flow,
     rule,
