@@ -227,7 +227,8 @@ CREATE TABLE source_watermarks (
     last_loaded_at SimpleAggregateFunction(max, DateTime64(6)),
     spans SimpleAggregateFunction(sum, UInt64)
 ) ENGINE = AggregatingMergeTree
-ORDER BY system;
+ORDER BY system
+SETTINGS non_replicated_deduplication_window = 10000;  -- a segment loaded again is not counted again
 
 CREATE MATERIALIZED VIEW otel_traces_to_source_watermarks TO source_watermarks AS
 SELECT
