@@ -81,7 +81,10 @@ def three_way(
     """Return one verdict per line number that any side mentions, in line order, as of *now*."""
     sides = (ordered, received, invoiced)
     numbers = sorted({entry.line.line for side in sides for entry in side}, key=lambda number: (len(number), number))
-    return [_match(flow, rule, number, *(_of(number, side) for side in sides), now=now) for number in numbers]
+    return [
+        _match(flow, rule, number, _of(number, ordered), _of(number, received), _of(number, invoiced), now)
+        for number in numbers
+    ]
 
 
 def _of(number: str, side: Iterable[SideLine]) -> list[SideLine]:

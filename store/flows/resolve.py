@@ -95,9 +95,11 @@ class KeyGraph:
 
     def parents(self, key: Key, at: datetime) -> dict[Key, KeyLink]:
         """Return parent -> the first link to it, within the key's fence around *at*."""
-        spec = self.flow.keys[key.type]
+        spec, above = self.flow.keys[key.type], self.flow.ancestors[key.type]
         found: dict[Key, KeyLink] = {}
         for link in self.links.get((key.type, key.value), ()):
+            if link.parent.type not in above:
+                continue  # a link of another version of the flow
             if spec.fence is not None and abs(link.at - at) > spec.fence.span:
                 continue
             if self.canonical(link.child) != key or (parent := self.canonical(link.parent)) is None:

@@ -1,0 +1,99 @@
+"""Deadlines: a stage creates them, another one meets them, and time alone breaks them. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from controltower.store.flows.calendar import due_at
+from controltower.store.flows.definition import Flow, SlaRule
+from controltower.store.rows import DeadlineState, Step, TransactionStep
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A step of a transaction, and why it belongs."""
+
+    step: Step
+    membership: TransactionStep
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One deadline of one transaction."""
+
+    rule: SlaRule
+    subject: str
+    from_at: datetime
+    due_at: datetime
+    met_at: datetime | None
+    state: DeadlineState
+    system: str  # where the stage that created it was seen
+
+
+def reaches(flow: Flow, step: Step) -> bool:
+    """Whether a step reaches its stage: not a failed attempt, and with an outcome that counts there."""
+    stage = flow.stage_by_name.get(step.stage)
+    return stage is not None and not step.failed and step.outcome in stage.outcomes
+
+
+def cancelled_at(flow: Flow, members: Iterable[Member]) -> datetime | None:
+    """Return when the transaction was cancelled, or None."""
+    times = [
+        member.step.at
+        for member in members
+        if reaches(flow, member.step) and flow.stage_by_name[member.step.stage].cancels
+    ]
+    return min(times, default=None)
+
+
+def deadlines(flow: Flow, members: Sequence[Member], now: datetime) -> list[Due]:
+    """Return every deadline that the reached stages created, as of *now*.
+
+    A rule runs once per transaction, or once per value of its ``per`` key. It is created by the first step that reaches
+    ``from`` and met by the first that reaches ``to``, whenever that was: an early answer is an answer. What is still
+    open when the transaction is cancelled is waived.
+    """
+    reached = sorted((member for member in members if reaches(flow, member.step)), key=_order)
+    cancelled = cancelled_at(flow, members)
+    return [due for rule in flow.sla for due in _of_rule(flow, rule, reached, cancelled, now)]
+
+
+def _order(member: Member) -> tuple[datetime, str, str]:
+    return member.step.at, member.step.trace_id, member.step.span_id
+
+
+def _of_rule(
+    flow: Flow, rule: SlaRule, reached: Sequence[Member], cancelled: datetime | None, now: datetime
+) -> Iterable[Due]:
+    starts = _first_per_subject(rule, rule.from_, reached)
+    ends = _first_per_subject(rule, rule.to, reached)
+    for subject, start in sorted(starts.items()):
+        due = due_at(start.step.at, rule.within, flow.calendar(rule.calendar))
+        end = ends.get(subject)
+        met = end.step.at if end else None
+        yield Due(rule, subject, start.step.at, due, met, _state(due, met, cancelled, now), start.step.system)
+
+
+def _first_per_subject(rule: SlaRule, stage: str, reached: Iterable[Member]) -> dict[str, Member]:
+    first: dict[str, Member] = {}
+    for member in reached:
+        if member.step.stage == stage:
+            for subject in _subjects(rule, member):
+                first.setdefault(subject, member)
+    return first
+
+
+def _subjects(rule: SlaRule, member: Member) -> Iterable[str]:
+    """Return the subjects a step speaks of: its own keys of the rule's type, else those above it."""
+    if rule.per is None:
+        return ("",)
+    own = {key.value for key in member.step.keys if key.type == rule.per}
+    return own or {key.value for key in member.membership.through if key.type == rule.per}
+
+
+def _state(due: datetime, met: datetime | None, cancelled: datetime | None, now: datetime) -> DeadlineState:
+    if met is not None:
+        return DeadlineState.MET if met <= due else DeadlineState.MET_LATE
+    if cancelled is not None:
+        return DeadlineState.WAIVED
+    return DeadlineState.BREACHED if now >= due else DeadlineState.RUNNING

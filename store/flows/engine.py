@@ -1,0 +1,311 @@
+"""The engine: takes what is new, touches only the transactions concerned, and says what became of them.
+
+One cycle reads new spans, classifies them, resolves every step whose place may have changed, and judges every
+transaction that gained or lost a step or whose time has come. All rows carry the cycle's version and go to replacing
+tables; the version is recorded as completed at the end. So a cycle that was cut off anywhere is simply run again.
+"""
+
+import hashlib
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from clickhouse_connect.driver.client import Client
+
+from controltower.store.flows.affected import Affected, affected_by
+from controltower.store.flows.classify import Classified, classify
+from controltower.store.flows.deadlines import Member
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.history import changes
+from controltower.store.flows.neighbourhood import Known, Neighbourhood
+from controltower.store.flows.resolve import Resolution, StepId, links_of
+from controltower.store.flows.transaction import Verdict, judge
+from controltower.store.rows import DocumentLine, ExceptionRow, Key, ParkedStep, Step, TransactionStep
+from controltower.store.write import insert
+
+logger = logging.getLogger(__name__)
+
+# An insert becomes visible up to this long after the time it stamped on its rows; the engine looks back that far.
+# Longer than the loader lets one insert run.
+OVERLAP = timedelta(minutes=10)
+# Steps of one cycle: enough to be worth the reads, few enough to hold in memory with their neighbourhood.
+STEPS_PER_CYCLE = 5_000
+# Transactions judged at once, and those whose time has come that one cycle takes.
+ANCHORS_AT_ONCE = 1_000
+DUE_PER_CYCLE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class CycleReport:
+    """What one cycle did."""
+
+    steps: int
+    transactions: int
+    more: bool  # there was more than one cycle takes: run again at once
+
+
+class Engine:
+    """Resolves the steps of *flows* into transactions. One engine per store; a client of its own."""
+
+    def __init__(
+        self,
+        client: Client,
+        flows: Sequence[Flow],
+        now: Callable[[], datetime],
+        *,
+        steps_per_cycle: int = STEPS_PER_CYCLE,
+    ) -> None:
+        self._client = client
+        self._around = Neighbourhood(client)
+        self._flows = tuple(flows)
+        self._now = now
+        self._limit = steps_per_cycle
+        self._version = 0
+        self._position_us: int | None = None
+        self._generation = 0
+        self._completed = 0
+        self._unfinished: dict[str, list[Key]] = {}
+
+    def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
+        """Run cycles until *stop* is set; a pause only when nothing is left to do. Errors end it: the caller decides."""
+        while not stop.is_set():
+            if not self.run_cycle().more:
+                stop.wait(every_s)
+
+    def catch_up(self) -> int:
+        """Run cycles until nothing new is left; return how many steps were new."""
+        steps = 0
+        while True:
+            report = self.run_cycle()
+            steps += report.steps
+            if not report.more:
+                return steps
+
+    def run_cycle(self) -> CycleReport:
+        """Take what is new, once. Raises StoreError when the store does not answer; running again is harmless."""
+        now, version = self._now(), self._next_version()
+        position = self._start_position(version)
+        newest = self._around.newest_span_us()
+        spans = self._around.new_spans(
+            self._flows,
+            since_us=position - int(OVERLAP / timedelta(microseconds=1)),
+            generation=self._generation,
+            completed=self._completed,
+            limit=self._limit,
+        )
+        classified = [found for span in spans for found in classify(self._flows, span, version)]
+        judged, waiting = 0, False
+        for flow in self._flows:
+            own = [found for found in classified if found.step.flow == flow.flow]
+            due = self._around.due(flow, _micros(now), DUE_PER_CYCLE)
+            waiting = waiting or len(due) == DUE_PER_CYCLE
+            due += self._unfinished.get(flow.flow, [])
+            if own or due:
+                judged += self._advance(flow, own, due, now, version)
+        more = len(spans) >= self._limit
+        self._finish(_micros(spans[-1].loaded_at) if more else max(newest, position), version, bool(spans or judged))
+        return CycleReport(len(classified), judged, more or waiting)
+
+    # positions
+
+    def _next_version(self) -> int:
+        self._version = max(self._version + 1, int(self._now().timestamp() * 1_000_000_000))
+        return self._version
+
+    def _start_position(self, version: int) -> int:
+        """Return where to read on; a store last read under other flows is read from its beginning."""
+        if self._position_us is None:
+            state = self._around.state()
+            self._completed = int(state.get("completed", 0))
+            self._unfinished = {flow.flow: self._around.unfinished(flow, self._completed) for flow in self._flows}
+            fingerprint = _fingerprint(self._flows)
+            if state.get("flows") == fingerprint:
+                self._generation = int(state.get("generation", 0))
+                self._position_us = int(state.get("position_us", 0))
+            else:
+                self._generation, self._position_us = version, 0
+                self._save_state({"flows": fingerprint, "generation": str(version), "position_us": "0"}, version)
+        return self._position_us
+
+    def _finish(self, position_us: int, version: int, wrote: bool) -> None:
+        """Record that everything up to this version is whole, and where to read on."""
+        if wrote:
+            self._around.forget()
+        if wrote or position_us != self._position_us:
+            self._save_state({"position_us": str(position_us), "completed": str(version)}, version)
+            self._completed, self._position_us = version, position_us
+        self._unfinished = {}
+
+    def _save_state(self, values: dict[str, str], version: int) -> None:
+        rows = [[name, value, version] for name, value in values.items()]
+        self._client.insert(
+            "engine_state", rows, column_names=["name", "value", "version"], settings={"async_insert": 0}
+        )
+
+    # one flow
+
+    def _advance(self, flow: Flow, new: list[Classified], due: list[Key], now: datetime, version: int) -> int:
+        steps = {(found.step.trace_id, found.step.span_id): found.step for found in new}
+        lines = {(found.step.trace_id, found.step.span_id): found.lines for found in new}
+        links = [link for step in steps.values() for link in links_of(flow, step, version)]
+        affected = affected_by(
+            self._around,
+            flow,
+            steps,
+            links,
+            completed=self._completed,
+            save_links=lambda: insert(self._client, links),
+        )
+        anchors = self._store_places(flow, affected, set(steps), version) | set(due)
+        for chunk in _chunks(sorted(anchors), ANCHORS_AT_ONCE):
+            self._judge(flow, chunk, steps, lines, now, version)
+        insert(self._client, [line for own in lines.values() for line in own])
+        insert(self._client, list(steps.values()))
+        return len(anchors)
+
+    def _store_places(self, flow: Flow, affected: Affected, new: set[StepId], version: int) -> set[Key]:
+        """Write where the affected steps belong now; return the transactions that gained, lost or changed a step."""
+        before = _by_step(self._around.memberships_of_steps(flow, affected.steps))
+        parked = {(row.trace_id, row.span_id): row for row in self._around.parked_of_steps(flow, affected.steps)}
+        rows: list[TransactionStep] = []
+        parked_rows: list[ParkedStep] = []
+        for step_id, step in affected.steps.items():
+            resolution = affected.resolutions[step_id]
+            after = {row.anchor: row for row in _memberships(step, resolution, version)}
+            known = before.get(step_id, {})
+            gone = (replace(row, is_deleted=True, version=version) for key, row in known.items() if key not in after)
+            fresh = (row for key, row in after.items() if step_id in new or _differs(row, known.get(key)))
+            rows.extend((*gone, *fresh))
+            parked_rows.extend(_parking(step, resolution, parked.get(step_id), version))
+        insert(self._client, rows)
+        insert(self._client, parked_rows)
+        return {row.anchor for row in rows}
+
+    def _judge(
+        self,
+        flow: Flow,
+        anchors: Sequence[Key],
+        new: dict[StepId, Step],
+        new_lines: dict[StepId, tuple[DocumentLine, ...]],
+        now: datetime,
+        version: int,
+    ) -> None:
+        memberships = self._around.memberships_of_anchors(flow, anchors)
+        ids = {(row.trace_id, row.span_id) for row in memberships}
+        steps = {(step.trace_id, step.span_id): step for step in self._around.steps(flow, ids - set(new))} | new
+        lines = _lines_by_step(self._around.lines(flow, ids - set(new))) | new_lines
+        members: dict[Key, list[Member]] = defaultdict(list)
+        for row in memberships:
+            if step := steps.get((row.trace_id, row.span_id)):
+                members[row.anchor].append(Member(step, row))
+        known = self._around.known(flow, anchors)
+        verdicts = [
+            judge(flow, anchor, members[anchor], lines, now, version) for anchor in anchors if members.get(anchor)
+        ]
+        self._store_verdicts(verdicts, known, now, version)
+
+    def _store_verdicts(self, verdicts: Sequence[Verdict], known: Known, now: datetime, version: int) -> None:
+        """Write the history of what changed, the verdicts, and take away what no longer holds."""
+        alive = {verdict.transaction.anchor for verdict in verdicts}
+        deadlines = [row for verdict in verdicts for row in verdict.deadlines]
+        matches = [row for verdict in verdicts for row in verdict.reconciliations]
+        exceptions = [row for verdict in verdicts for row in verdict.exceptions]
+        current_deadlines = {(row.anchor, row.rule, row.subject) for row in deadlines}
+        current_matches = {(row.anchor, row.rule, row.line) for row in matches}
+        gone_deadlines = [
+            replace(row, is_deleted=True, version=version)
+            for row in known.deadlines
+            if (row.anchor, row.rule, row.subject) not in current_deadlines
+        ]
+        gone_matches = [
+            replace(row, is_deleted=True, version=version)
+            for row in known.reconciliations
+            if (row.anchor, row.rule, row.line) not in current_matches
+        ]
+        gone_transactions = [
+            replace(row, is_deleted=True, version=version) for row in known.transactions if row.anchor not in alive
+        ]
+        insert(self._client, changes(verdicts, known, now, version))  # first: it is the difference to what is stored
+        insert(self._client, [*deadlines, *gone_deadlines])
+        insert(self._client, [*matches, *gone_matches])
+        insert(self._client, [*exceptions, *_settled(known.exceptions, exceptions, alive, now, version)])
+        insert(self._client, [*(verdict.transaction for verdict in verdicts), *gone_transactions])
+
+
+def _settled(
+    before: Iterable[ExceptionRow], after: Iterable[ExceptionRow], alive: set[Key], now: datetime, version: int
+) -> list[ExceptionRow]:
+    """Return what became of exceptions that no longer hold.
+
+    Resolved at *now* when later documents healed them; deleted (a retraction) when their transaction is no more.
+    """
+    current = {(row.anchor, row.kind, row.rule, row.subject) for row in after}
+    settled = []
+    for row in before:
+        if row.anchor not in alive:
+            settled.append(replace(row, is_deleted=True, version=version))
+        elif row.resolved_at is None and (row.anchor, row.kind, row.rule, row.subject) not in current:
+            settled.append(replace(row, resolved_at=now, version=version))
+    return settled
+
+
+def _memberships(step: Step, resolution: Resolution, version: int) -> Iterable[TransactionStep]:
+    for membership in resolution.memberships:
+        yield TransactionStep(
+            flow=step.flow,
+            anchor=membership.anchor,
+            trace_id=step.trace_id,
+            span_id=step.span_id,
+            stage=step.stage,
+            evidence=membership.evidence,
+            via=membership.via,
+            through=membership.through,
+            anchors=len(resolution.memberships),
+            version=version,
+        )
+
+
+def _parking(step: Step, resolution: Resolution, before: ParkedStep | None, version: int) -> Iterable[ParkedStep]:
+    if resolution.parked is None:
+        if before is not None:
+            yield replace(before, is_deleted=True, version=version)
+        return
+    state, reason, candidates = resolution.parked
+    now = ParkedStep(step.flow, step.trace_id, step.span_id, state, reason, candidates, version=version)
+    if before is None or replace(before, version=version) != now:
+        yield now
+
+
+def _differs(row: TransactionStep, before: TransactionStep | None) -> bool:
+    return before is None or replace(before, version=row.version) != row
+
+
+def _by_step(rows: Iterable[TransactionStep]) -> dict[StepId, dict[Key, TransactionStep]]:
+    found: dict[StepId, dict[Key, TransactionStep]] = defaultdict(dict)
+    for row in rows:
+        found[row.trace_id, row.span_id][row.anchor] = row
+    return found
+
+
+def _lines_by_step(lines: Iterable[DocumentLine]) -> dict[StepId, tuple[DocumentLine, ...]]:
+    found: dict[StepId, list[DocumentLine]] = defaultdict(list)
+    for line in lines:
+        found[line.trace_id, line.span_id].append(line)
+    return {step_id: tuple(own) for step_id, own in found.items()}
+
+
+def _fingerprint(flows: Iterable[Flow]) -> str:
+    text = "\n".join(sorted(flow.model_dump_json(by_alias=True) for flow in flows))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _micros(at: datetime) -> int:
+    return int(at.timestamp()) * 1_000_000 + at.microsecond
+
+
+def _chunks(keys: Sequence[Key], size: int) -> Iterable[Sequence[Key]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]

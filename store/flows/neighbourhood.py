@@ -1,0 +1,191 @@
+"""The engine's reads: what is stored around some keys, steps or transactions. Thin: SQL in, rows out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
+
+from clickhouse_connect.driver.client import Client
+
+from controltower.store.flows.classify import SpanRow
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.resolve import StepId, Value
+from controltower.store.queries import named
+from controltower.store.reads.fetch import fetch, fetch_records
+from controltower.store.rows import (
+    Deadline,
+    DocumentLine,
+    ExceptionRow,
+    Key,
+    KeyLink,
+    ParkedStep,
+    Reconciliation,
+    Step,
+    Transaction,
+    TransactionStep,
+)
+
+T = TypeVar("T")
+_LOOKUP_COLUMNS = ["batch", "type", "scope", "value"]
+
+
+_LOOKUP_TYPES = ["UInt64", "String", "String", "String"]  # given, so that no insert asks for them first
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    trace_id: str
+    span_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    anchor: Key
+
+
+@dataclass(frozen=True, slots=True)
+class ScopedKey:
+    """A key as it is known with its scope, and since which version."""
+
+    key: Key
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored of some transactions: the last verdicts on them."""
+
+    transactions: tuple[Transaction, ...]
+    deadlines: tuple[Deadline, ...]
+    reconciliations: tuple[Reconciliation, ...]
+    exceptions: tuple[ExceptionRow, ...]
+
+
+class Neighbourhood:
+    """Reads around what a cycle touches. Lists go in through ``engine_lookup``; ``forget`` empties it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._batches = count(1)
+
+    def state(self) -> dict[str, str]:
+        """Return the engine's named positions."""
+        return {row["name"]: row["value"] for row in fetch_records(self._client, named("engine_state"))}
+
+    def newest_span_us(self) -> int:
+        """Return when the last span entered the store, in microseconds since 1970; 0 in an empty store."""
+        return int(fetch_records(self._client, named("engine_newest_span"))[0]["newest"])
+
+    def new_spans(
+        self, flows: Sequence[Flow], *, since_us: int, generation: int, completed: int, limit: int
+    ) -> list[SpanRow]:
+        """Return spans that are steps of *flows* and that no cycle from *generation* to *completed* took, oldest first."""
+        query = named(
+            "engine_new_spans",
+            since=since_us,
+            generation=generation,
+            completed=completed,
+            prefixes=[flow.prefix + "." for flow in flows],
+            matches=sorted({f"{service}\n{span}" for flow in flows for service, span in flow.matches}),
+            limit=limit,
+        )
+        records = fetch_records(self._client, query)
+        return [SpanRow(**{**row, "failed": bool(row["failed"]), "lines": tuple(row["lines"])}) for row in records]
+
+    def links_up(self, flow: Flow, values: Iterable[Value]) -> tuple[KeyLink, ...]:
+        """Return the links from keys of these values to their parents."""
+        return self._around("engine_links_up", flow, _values(values), KeyLink)
+
+    def links_down(self, flow: Flow, values: Iterable[Value]) -> tuple[KeyLink, ...]:
+        """Return the links from keys of these values to their children."""
+        return self._around("engine_links_down", flow, _values(values), KeyLink)
+
+    def scopes(self, flow: Flow, values: Iterable[Value]) -> tuple[ScopedKey, ...]:
+        """Return the scoped keys that these values are known as."""
+        return self._around("engine_scopes", flow, _values(values), ScopedKey)
+
+    def steps_of_keys(self, flow: Flow, values: Iterable[Value]) -> set[StepId]:
+        """Return the steps that carry a key of these values."""
+        return {
+            (row.trace_id, row.span_id)
+            for row in self._around("engine_steps_of_keys", flow, _values(values), _Identity)
+        }
+
+    def steps(self, flow: Flow, ids: Iterable[StepId]) -> tuple[Step, ...]:
+        """Return these steps, as far as they are stored."""
+        return self._around("engine_steps", flow, _values(ids), Step)
+
+    def steps_of_traces(self, flow: Flow, trace_ids: Iterable[str]) -> tuple[Step, ...]:
+        """Return the steps of these traces."""
+        return self._around("engine_steps_of_traces", flow, _traces(trace_ids), Step)
+
+    def trace_dependents(self, flow: Flow, trace_ids: Iterable[str]) -> set[StepId]:
+        """Return the steps of these traces that were joined by their trace or are parked."""
+        return {
+            (row.trace_id, row.span_id)
+            for row in self._around("engine_trace_dependents", flow, _traces(trace_ids), _Identity)
+        }
+
+    def memberships_of_steps(self, flow: Flow, ids: Iterable[StepId]) -> tuple[TransactionStep, ...]:
+        """Return where these steps belong so far."""
+        return self._around("engine_memberships_of_steps", flow, _values(ids), TransactionStep)
+
+    def memberships_of_anchors(self, flow: Flow, anchors: Iterable[Key]) -> tuple[TransactionStep, ...]:
+        """Return what belongs to these transactions."""
+        return self._around("engine_memberships_of_anchors", flow, anchors, TransactionStep)
+
+    def parked_of_steps(self, flow: Flow, ids: Iterable[StepId]) -> tuple[ParkedStep, ...]:
+        """Return which of these steps are parked."""
+        return self._around("engine_parked_of_steps", flow, _values(ids), ParkedStep)
+
+    def lines(self, flow: Flow, ids: Iterable[StepId]) -> tuple[DocumentLine, ...]:
+        """Return the document lines of these steps, in order."""
+        return self._around("engine_lines", flow, _values(ids), DocumentLine)
+
+    def known(self, flow: Flow, anchors: Iterable[Key]) -> Known:
+        """Return the stored verdicts on these transactions."""
+        rows = list(anchors)
+        return Known(
+            transactions=self._around("engine_transactions", flow, rows, Transaction),
+            deadlines=self._around("engine_deadlines", flow, rows, Deadline),
+            reconciliations=self._around("engine_reconciliations", flow, rows, Reconciliation),
+            exceptions=self._around("engine_exceptions", flow, rows, ExceptionRow),
+        )
+
+    def due(self, flow: Flow, now_us: int, limit: int) -> list[Key]:
+        """Return the transactions whose verdict may have changed by time alone, longest waiting first."""
+        query = named("engine_due", flow=flow.flow, now=now_us, limit=limit)
+        return [row.anchor for row in fetch(self._client, query, _Anchor)]
+
+    def unfinished(self, flow: Flow, completed: int) -> list[Key]:
+        """Return the transactions that a cycle after *completed* touched before it was cut off."""
+        return [
+            row.anchor
+            for row in fetch(self._client, named("engine_unfinished", flow=flow.flow, completed=completed), _Anchor)
+        ]
+
+    def forget(self) -> None:
+        """Empty the lookup table."""
+        self._client.command("TRUNCATE TABLE engine_lookup")
+
+    def _around(self, statement: str, flow: Flow, keys: Iterable[Key], kind: type[T]) -> tuple[T, ...]:
+        batch = next(self._batches)
+        rows = [[batch, *key] for key in keys]
+        if not rows:
+            return ()
+        self._client.insert(
+            "engine_lookup",
+            rows,
+            column_names=_LOOKUP_COLUMNS,
+            column_type_names=_LOOKUP_TYPES,
+            settings={"async_insert": 0},
+        )
+        return fetch(self._client, named(statement, flow=flow.flow, batch=batch), kind)
+
+
+def _values(pairs: Iterable[tuple[str, str]]) -> list[Key]:
+    return [Key(first, "", second) for first, second in sorted(set(pairs))]
+
+
+def _traces(trace_ids: Iterable[str]) -> list[Key]:
+    return [Key(trace_id, "", "") for trace_id in sorted(set(trace_ids))]

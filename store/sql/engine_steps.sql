@@ -1,0 +1,38 @@
+-- Steps by id: trace ids are looked up as type, span ids as value.
+SELECT
+    flow,
+    stage,
+    step,
+    trace_id,
+    span_id,
+    at,
+    observed_at,
+    duration_ns,
+    system,
+    span_name,
+    failed,
+    outcome,
+    reason,
+    actor,
+    style,
+    interface,
+    amount,
+    currency,
+    quantity,
+    uom,
+    keys,
+    ignored_keys,
+    context,
+    replay_of,
+    run_id,
+    loaded_at,
+    version
+FROM steps FINAL
+WHERE flow = {flow:String}
+    AND (trace_id, span_id) IN (
+        SELECT
+            type,
+            value
+        FROM engine_lookup
+        WHERE batch = {batch:UInt64}
+    )
