@@ -1,0 +1,260 @@
+"""A run of a job: visible from its start, with records, rejections and control totals, compared with what was expected."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextvars import Token
+from decimal import Decimal
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict, Unpack
+from uuid import uuid4
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, Status, StatusCode
+
+from controltower.tracer import attributes, values
+from controltower.tracer.step import (
+    ERROR_TYPE,
+    Amount,
+    AttributeValue,
+    KeyValues,
+    Moment,
+    Step,
+    StepOptions,
+    type_name_of,
+)
+
+if TYPE_CHECKING:
+    from controltower.tracer.system import System
+
+MAX_REASONS: Final = 20  # distinct reject reasons kept on the run; the others are counted as "other"
+REJECTED: Final = ("rejected", "exception")
+PHASE: Final = attributes.CONTEXT + "run_phase"
+REASONS: Final = attributes.CONTEXT + "rejected_reasons"
+EXPECTED_TOTAL: Final = attributes.CONTEXT + "expected_control_total"
+
+
+class BatchOptions(TypedDict, total=False):
+    """What a run can be given when it opens."""
+
+    expected: int | None  # records, from the manifest or trailer
+    expected_total: Amount | None  # control total, from the manifest or trailer
+    currency: str | None  # of the control total
+    step: str | None  # a step code, when the run itself is a business step such as file.remittance.received
+    keys: Mapping[str, KeyValues]  # of the run itself: file, interchange; they do not travel to the records
+    scopes: Mapping[str, str]
+    context: Mapping[str, object]
+    run_id: str | None  # of the scheduler; a new one otherwise
+    interface: str | None  # registry name of the job; the run's name by default
+    start_time: Moment | None
+    end_time: Moment | None
+
+
+class Record(Step):
+    """One record of a run: a step that the run counts when it ends."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: "Batch", system: "System", code: str, options: StepOptions) -> None:
+        self._run = run
+        super().__init__(system, code, options)
+        self._attributes[attributes.RUN_ID] = run.run_id
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the record and count it."""
+        super().close(error)
+        amount = self._attributes.get(attributes.AMOUNT)
+        currency = self._attributes.get(attributes.CURRENCY)
+        rejected = self.failed or self.result in REJECTED
+        reason = self._attributes.get(attributes.REASON) if rejected else None
+        self._run.count(
+            amount=None if rejected or not isinstance(amount, str) else amount,
+            currency=currency if isinstance(currency, str) else None,
+            rejected=rejected,
+            reason=str(reason or ("error" if self.failed else self.result)) if rejected else None,
+        )
+
+    def again(self) -> "Record":
+        """Return a fresh record with the same code and options."""
+        return Record(self._run, self._system, self._code, self._options)
+
+
+class Batch:
+    """A run. Its start is a span that is sent at once, its end a second span below and linked to the first."""
+
+    def __init__(self, system: "System", name: str, options: BatchOptions) -> None:
+        self._system = system
+        self._guard = system.guard
+        self._options = options
+        self._lock = Lock()
+        self._reasons: Counter[str] = Counter()
+        self._totals: dict[str, Decimal] = {}
+        self._started: Span = trace.INVALID_SPAN
+        self._start_ns = self._clock_ns = 0
+        self._token: Token[Context] | None = None
+        self.name = "batch"
+        self.run_id = ""
+        self.records = 0
+        self.rejected = 0
+        with self._guard.around("batch"):
+            self.name = values.text(name, "the name of a run", self._guard.misuse) or "batch"
+            self.run_id = values.text(options.get("run_id"), "run_id", self._guard.misuse) or str(uuid4())
+
+    def __enter__(self) -> Self:
+        with self._guard.around("opening a run"):
+            self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> Literal[False]:
+        with self._guard.around("ending a run"):
+            self._close(error)
+        return False
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> Literal[False]:
+        return self.__exit__(kind, error, trace_back)
+
+    def record(self, code: str, **options: Unpack[StepOptions]) -> Record:
+        """Return the step for one record, to open with ``with``."""
+        return Record(self, self._system, code, options)
+
+    def count(
+        self,
+        records: int = 1,
+        *,
+        amount: Amount | None = None,
+        currency: str | None = None,
+        rejected: bool = False,
+        reason: str | None = None,
+    ) -> None:
+        """Count records that have no step of their own; *amount* is their total."""
+        with self._guard.around("count"):
+            total = values.decimal_of(amount, "amount", self._guard.misuse)
+            number = values.count_of(records, "records", self._guard.misuse)
+            with self._lock:
+                self.records += number
+                self.rejected += number if rejected else 0
+                if rejected:
+                    self._reasons[self._reason(reason)] += number
+                if total is not None:
+                    unit = str(currency or self._options.get("currency") or "")
+                    self._totals[unit] = self._totals.get(unit, Decimal(0)) + total
+
+    def reject(self, reason: str, records: int = 1) -> None:
+        """Count rejected records that have no step of their own; inside ``record`` set its outcome instead."""
+        self.count(records, rejected=True, reason=reason)
+
+    @property
+    def control_total(self) -> Decimal | None:
+        """Sum of the amounts of the records that were not rejected; ``None`` with several currencies."""
+        with self._lock:
+            return next(iter(self._totals.values())) if len(self._totals) == 1 else None
+
+    def _reason(self, reason: str | None) -> str:
+        kept = values.text(reason, "reason", self._guard.misuse, limit=100) or "unknown"
+        return kept if kept in self._reasons or len(self._reasons) < MAX_REASONS else "other"
+
+    # -- its two spans
+
+    def _open(self) -> None:
+        above, _ = self._system.parent()
+        start_ns = values.time_ns(self._options.get("start_time"), "start_time", self._guard.misuse)
+        self._clock_ns = time.perf_counter_ns()
+        self._started = self._system.otel_tracer.start_span(
+            f"{self.name} started",
+            context=above,
+            attributes={**self._described(), PHASE: "started"},
+            start_time=start_ns,
+        )
+        self._start_ns = time.time_ns() if start_ns is None else start_ns
+        self._started.end(self._start_ns)  # sent now: a run that never ends is seen as one that started
+        self._token = otel_context.attach(trace.set_span_in_context(self._started))
+
+    def _close(self, error: BaseException | None) -> None:
+        if self._token is not None:
+            otel_context.detach(self._token)
+            self._token = None
+        if self._started is trace.INVALID_SPAN:
+            return
+        finish = self._system.otel_tracer.start_span(
+            self.name,
+            context=trace.set_span_in_context(self._started),
+            attributes={**self._described(), **self._step_attributes(), **self._result(error), PHASE: "finished"},
+            links=[Link(self._started.get_span_context())],
+            start_time=self._start_ns,
+        )
+        if error is not None:
+            finish.set_attribute(ERROR_TYPE, type_name_of(error))
+            finish.set_status(Status(StatusCode.ERROR))
+        for currency, total in sorted(self._totals.items()) if len(self._totals) > 1 else ():
+            line = {attributes.ITEM: f"total:{currency or 'none'}", attributes.LINE_AMOUNT: format(total, "f")}
+            finish.add_event(attributes.LINE_EVENT, line, self._start_ns)
+        end_ns = values.time_ns(self._options.get("end_time"), "end_time", self._guard.misuse)
+        elapsed = time.perf_counter_ns() - self._clock_ns
+        finish.end(self._start_ns + elapsed if end_ns is None else max(end_ns, self._start_ns))
+
+    def _described(self) -> dict[str, AttributeValue]:
+        misuse = self._guard.misuse
+        found: dict[str, AttributeValue | None] = {
+            attributes.RUN_ID: self.run_id,
+            attributes.STYLE: "batch",
+            attributes.INTERFACE: values.text(self._options.get("interface"), "interface", misuse) or self.name,
+            attributes.RUN_EXPECTED: self._expected(),
+            attributes.CURRENCY: values.text(self._options.get("currency"), "currency", misuse),
+            EXPECTED_TOTAL: values.decimal_text(self._options.get("expected_total"), "expected_total", misuse),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _step_attributes(self) -> dict[str, AttributeValue]:
+        """Return keys and context, and the code when the run is a step: on the end only, so that it counts once."""
+        template = Step(self._system, self._options.get("step") or "controltower.run", self._step_options())
+        found = template.prepared()
+        if self._options.get("step") is None:
+            del found[attributes.STEP]
+        return found
+
+    def _step_options(self) -> StepOptions:
+        given = self._options
+        return StepOptions(
+            keys=given.get("keys") or {}, scopes=given.get("scopes") or {}, context=given.get("context") or {}
+        )
+
+    def _expected(self) -> int | None:
+        expected = self._options.get("expected")
+        return None if expected is None else values.count_of(expected, "expected", self._guard.misuse)
+
+    def _result(self, error: BaseException | None) -> dict[str, AttributeValue]:
+        outcome, reason = self._verdict(error)
+        total = self.control_total
+        found: dict[str, AttributeValue | None] = {
+            attributes.RUN_RECORDS: self.records,
+            attributes.RUN_REJECTED: self.rejected,
+            attributes.RUN_CONTROL_TOTAL: None if total is None else format(total, "f"),
+            attributes.OUTCOME: outcome,
+            attributes.REASON: reason,
+            REASONS: ", ".join(f"{reason}={number}" for reason, number in sorted(self._reasons.items())) or None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _verdict(self, error: BaseException | None) -> tuple[str, str | None]:
+        """Compare the run with what its manifest promised."""
+        expected = self._expected()
+        promised = values.decimal_of(self._options.get("expected_total"), "expected_total", self._guard.misuse)
+        if error is not None:
+            return "exception", "aborted"
+        if expected is not None and self.records < expected:
+            return "pending", "partial"
+        if expected is not None and self.records > expected:
+            return "exception", "more_records_than_expected"
+        if promised is not None and not self.rejected and promised != (self.control_total or 0):
+            return "exception", "control_total_mismatch"
+        return "ok", None

@@ -1,0 +1,241 @@
+"""Settings of the tracer: arguments before environment before defaults; a bad value refuses with its name."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, Literal, TypedDict, Unpack
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from controltower.tracer.errors import SettingError
+from controltower.tracer.exporter import WhenFull
+from controltower.tracer.guard import under_pytest
+from controltower.tracer.propagation import DEFAULT_PROPAGATED, PATIENT_LINKED
+
+Mode = Literal["production", "development"]
+Environment = Mapping[str, str]
+
+DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
+TRACES_PATH: Final = "/v1/traces"
+DEFAULT_QUEUE_SIZE: Final = 16_384  # spans; about 60 MB when they are typical steps with a few lines
+DEFAULT_BATCH_SIZE: Final = 1_024  # spans per request; larger ones gain nothing measurable
+DEFAULT_INTERVAL_S: Final = 0.5  # a step is to be visible within two seconds
+DEFAULT_TIMEOUT_S: Final = 10.0  # of one export with its retries, as in OpenTelemetry
+
+
+class Options(TypedDict, total=False):
+    """What ``configure`` and ``System`` accept; each also as ``CONTROLTOWER_<NAME>`` where a text can say it."""
+
+    service: str  # name of this system in every path; also OTEL_SERVICE_NAME
+    endpoint: str  # collector, base address or full …/v1/traces; also OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT
+    token: str  # ingest token; also CONTROLTOWER_TOKEN_FILE
+    exporter: SpanExporter  # instead of OTLP over HTTP
+    resource: Mapping[str, str]  # more resource attributes; OTEL_RESOURCE_ATTRIBUTES is honoured
+    mode: Mode  # development raises on misuse, production counts it; development under pytest by default
+    queue_size: int  # spans that may wait
+    batch_size: int  # spans per request
+    interval_s: float  # longest wait before a step is sent
+    timeout_s: float  # of one export with its retries
+    when_full: WhenFull  # drop (and count) or block (batch programs)
+    propagate_keys: Iterable[str]  # key types that may travel in headers
+    propagate_hosts: Iterable[
+        str
+    ]  # hosts that may receive them (``*.example.org`` for those below); all when not given
+    own_traces: bool  # never continue a trace of another System in this process
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one tracer works with; see ``Options`` for the meaning of each field."""
+
+    service: str
+    endpoint: str
+    token: str = field(default="", repr=False)
+    exporter: SpanExporter | None = None
+    resource: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "production"
+    queue_size: int = DEFAULT_QUEUE_SIZE
+    batch_size: int = DEFAULT_BATCH_SIZE
+    interval_s: float = DEFAULT_INTERVAL_S
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    when_full: WhenFull = "drop"
+    propagate_keys: frozenset[str] = DEFAULT_PROPAGATED
+    propagate_hosts: frozenset[str] | None = None
+    own_traces: bool = True
+
+    def may_receive_keys(self, host: str) -> bool:
+        """Return whether keys may be sent to *host*."""
+        if self.propagate_hosts is None:
+            return True
+        name = host.lower().rstrip(".")
+        return any(name == allowed or _is_below(name, allowed) for allowed in self.propagate_hosts)
+
+
+def _is_below(name: str, allowed: str) -> bool:
+    return allowed.startswith("*.") and name.endswith(allowed[1:])
+
+
+def resolve(environment: Environment | None = None, **options: Unpack[Options]) -> Settings:
+    """Return the settings for *options*, completed from the environment and the defaults."""
+    env = os.environ if environment is None else environment
+    queue_size = _whole("queue_size", options.get("queue_size"), env, DEFAULT_QUEUE_SIZE, smallest=1)
+    return Settings(
+        service=_service(options.get("service"), env),
+        endpoint=_endpoint(options.get("endpoint"), env),
+        token=_token(options.get("token"), env),
+        exporter=_exporter(options.get("exporter")),
+        resource=_resource(options.get("resource")),
+        mode=_mode(options.get("mode"), env),
+        queue_size=queue_size,
+        batch_size=min(
+            _whole("batch_size", options.get("batch_size"), env, DEFAULT_BATCH_SIZE, smallest=1), queue_size
+        ),
+        interval_s=_seconds("interval_s", options.get("interval_s"), env, DEFAULT_INTERVAL_S),
+        timeout_s=_seconds("timeout_s", options.get("timeout_s"), env, DEFAULT_TIMEOUT_S),
+        when_full=_when_full(options.get("when_full"), env),
+        propagate_keys=_propagated(options.get("propagate_keys"), env),
+        propagate_hosts=_hosts(options.get("propagate_hosts"), env),
+        own_traces=bool(options.get("own_traces", True)),
+    )
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Return whether *endpoint* is on this machine."""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _given(name: str, argument: object, env: Environment, *also: str) -> str | None:
+    if argument is not None:
+        if not isinstance(argument, str):
+            raise SettingError(name, "give a string")
+        return argument
+    names = (f"CONTROLTOWER_{name.upper()}", *also)
+    return next((env[other] for other in names if env.get(other)), None)
+
+
+def _service(argument: str | None, env: Environment) -> str:
+    given = _given("service", argument, env, "OTEL_SERVICE_NAME") or _resource_attribute(env, "service.name")
+    if not given or not given.strip():
+        raise SettingError("service", "name this system, with configure(service=...) or CONTROLTOWER_SERVICE")
+    return given.strip()
+
+
+def _resource_attribute(env: Environment, name: str) -> str | None:
+    pairs = (pair.partition("=") for pair in env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), None)
+
+
+def _endpoint(argument: str | None, env: Environment) -> str:
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    given = _given("endpoint", argument, env, *names) or DEFAULT_ENDPOINT
+    try:
+        parts = urlsplit(given.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment or parts.username:
+        raise SettingError("endpoint", "give the collector's address, such as http://tower:4318")
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path.removesuffix(TRACES_PATH)}{TRACES_PATH}"
+
+
+def _token(argument: str | None, env: Environment) -> str:
+    given = _given("token", argument, env)
+    if given is None and (file := env.get("CONTROLTOWER_TOKEN_FILE")):
+        try:
+            given = Path(file).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise SettingError("CONTROLTOWER_TOKEN_FILE", "the file cannot be read") from error
+    token = (given or "").strip()
+    if not token.isascii() or not (token.isprintable() and " " not in token):
+        raise SettingError("token", "a token is printable ASCII without spaces")
+    return token
+
+
+def _exporter(argument: object) -> SpanExporter | None:
+    if argument is not None and not isinstance(argument, SpanExporter):
+        raise SettingError("exporter", "give an OpenTelemetry SpanExporter")
+    return argument
+
+
+def _resource(argument: Mapping[str, str] | None) -> Mapping[str, str]:
+    if argument is None:
+        return {}
+    if not isinstance(argument, Mapping):
+        raise SettingError("resource", "give a mapping of attribute names to strings")
+    return {str(name): str(value) for name, value in argument.items()}
+
+
+def _mode(argument: str | None, env: Environment) -> Mode:
+    given = _given("mode", argument, env)
+    if given is None:
+        return "development" if under_pytest() else "production"
+    if given == "production":
+        return "production"
+    if given == "development":
+        return "development"
+    raise SettingError("mode", "give production or development")
+
+
+def _when_full(argument: str | None, env: Environment) -> WhenFull:
+    given = _given("when_full", argument, env)
+    if given is None or given == "drop":
+        return "drop"
+    if given == "block":
+        return "block"
+    raise SettingError("when_full", "give drop or block")
+
+
+def _whole(name: str, argument: object, env: Environment, default: int, *, smallest: int) -> int:
+    given = env.get(f"CONTROLTOWER_{name.upper()}") or default if argument is None else argument
+    try:
+        number = int(given) if isinstance(given, (int, str)) and not isinstance(given, bool) else smallest - 1
+    except ValueError:
+        number = smallest - 1
+    if number < smallest:
+        raise SettingError(name, f"give a whole number, {smallest} or more")
+    return number
+
+
+def _seconds(name: str, argument: object, env: Environment, default: float) -> float:
+    given = env.get(f"CONTROLTOWER_{name.upper()}") or default if argument is None else argument
+    try:
+        number = float(given) if isinstance(given, (int, float, str)) and not isinstance(given, bool) else 0.0
+    except (ValueError, OverflowError):
+        number = 0.0
+    if not 0 < number <= 3600:
+        raise SettingError(name, "give seconds, more than 0 and at most 3600")
+    return number
+
+
+def _names(name: str, argument: Iterable[str] | None, env: Environment) -> frozenset[str] | None:
+    if argument is None:
+        text = env.get(f"CONTROLTOWER_{name.upper()}")
+        return None if text is None else frozenset(part.strip() for part in text.split(",") if part.strip())
+    if isinstance(argument, str) or not isinstance(argument, Iterable):
+        raise SettingError(name, "give a list of names")
+    names = frozenset(argument)
+    if not all(isinstance(each, str) and each for each in names):
+        raise SettingError(name, "give a list of names")
+    return names
+
+
+def _propagated(argument: Iterable[str] | None, env: Environment) -> frozenset[str]:
+    names = _names("propagate_keys", argument, env)
+    if names is None:
+        return DEFAULT_PROPAGATED
+    if refused := sorted(names & PATIENT_LINKED):
+        raise SettingError("propagate_keys", f"{', '.join(refused)} leads to a patient and never travels in a header")
+    return names
+
+
+def _hosts(argument: Iterable[str] | None, env: Environment) -> frozenset[str] | None:
+    names = _names("propagate_hosts", argument, env)
+    return None if names is None else frozenset(name.lower().rstrip(".") for name in names)

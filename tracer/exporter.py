@@ -1,0 +1,234 @@
+"""From the end of a span to the collector: a bounded queue that counts what it loses, and one sending thread.
+
+The SDK's ``BatchSpanProcessor`` drops the oldest span when its queue is full, exposes no count of it, and its
+``force_flush`` says yes even when every export failed. Business steps need to know, hence this one.
+"""
+
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESS_INSTRUMENTATION
+from opentelemetry.context import Context, attach, detach, set_value
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from controltower.tracer import attributes
+from controltower.tracer.guard import Guard
+from controltower.tracer.propagation import ring_in
+
+WhenFull = Literal["drop", "block"]
+
+DROPPED: Final = "dropped_spans"
+FAILED: Final = "failed_spans"
+CUT: Final = "dropped_lines_and_attributes"
+BLOCK_LIMIT_S: Final = 60.0  # a blocked batch program goes on after this, and the span counts as dropped
+THREAD_NAME: Final = "controltower-export"
+
+
+class InheritKeys(SpanProcessor):
+    """Writes the keys of the step above on every span that starts below it."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Add the inherited keys that the span does not carry itself."""
+        with self._guard.around("copying keys to a span"):
+            ring = ring_in(parent_context)
+            if ring.keys:
+                present = span.attributes or {}
+                missing = ring.without({type_ for type_ in ring.keys if attributes.KEY + type_ in present})
+                span.set_attributes(missing.span_attributes())
+
+
+class Delivery(SpanProcessor):
+    """Queues ended spans and exports them in batches from its own thread.
+
+    With ``when_full="block"`` the end of a span waits for room (batch programs); otherwise the new span is dropped and
+    counted. The thread starts with the first span, and again in a forked child, which leaves its parent's spans alone.
+    """
+
+    def __init__(
+        self,
+        make_exporter: Callable[[], SpanExporter],
+        guard: Guard,
+        *,
+        queue_size: int,
+        batch_size: int,
+        interval_s: float,
+        when_full: WhenFull,
+    ) -> None:
+        self._make_exporter = make_exporter
+        self._guard = guard
+        self._queue_size = queue_size
+        self._batch_size = batch_size
+        self._interval_s = interval_s
+        self._when_full = when_full
+        self._exporter = make_exporter()  # a bad certificate or endpoint shows at configure
+        self._exported = self._lost = self._reported_lost = 0
+        self._closed = False
+        self._reset()
+        reset = weakref.WeakMethod(self._after_fork)
+        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
+
+    def _reset(self) -> None:
+        self._queue: deque[ReadableSpan] = deque()
+        self._state = threading.Condition()
+        self._accepted = self._finished = 0
+        self._hurry = False
+        self._thread: threading.Thread | None = None
+
+    def _after_fork(self) -> None:
+        self._reset()
+        self._exporter = self._make_exporter()  # two processes must not write to one connection
+
+    # -- the caller's side
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue an ended span."""
+        if span.context is None or not span.context.trace_flags.sampled:
+            return
+        if cut := span.dropped_events + span.dropped_attributes + span.dropped_links:
+            self._guard.count(CUT, cut)
+            self._guard.warn(CUT, "a span lost lines, links or attributes to the limits; use one record per document")
+        with self._state:
+            room = not self._closed and (len(self._queue) < self._queue_size or self._wait_for_room())
+            if room:
+                self._queue.append(span)
+                self._accepted += 1
+                if self._thread is None:
+                    self._start()
+                if len(self._queue) >= self._batch_size:
+                    self._state.notify_all()
+        if not room:
+            self._drop(1, "the export queue is full or closed; steps are lost")
+
+    def _wait_for_room(self) -> bool:
+        if self._when_full != "block" or threading.current_thread() is self._thread:
+            return False
+        self._state.notify_all()
+        return self._state.wait_for(lambda: len(self._queue) < self._queue_size or self._closed, BLOCK_LIMIT_S) and (
+            not self._closed
+        )
+
+    def flush(self, timeout_s: float) -> bool:
+        """Send what is queued; return whether all of it, and all since the last flush, was acknowledged in time."""
+        with self._state:
+            target = self._accepted
+            self._hurry = True
+            self._state.notify_all()
+            in_time = self._state.wait_for(lambda: self._finished >= target, max(timeout_s, 0.0))
+            lossless = self._lost == self._reported_lost
+            self._reported_lost = self._lost
+        return in_time and lossless
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """As ``flush``, for the OpenTelemetry provider."""
+        return self.flush(timeout_millis / 1000)
+
+    def close(self, timeout_s: float) -> bool:
+        """Refuse new spans, send the rest until *timeout_s*, and stop; can be called twice."""
+        complete = self.flush(timeout_s)
+        with self._state:
+            already, self._closed = self._closed, True
+            self._state.notify_all()
+        if already:
+            return complete
+        self._exporter.shutdown()
+        if self._thread is not None:
+            self._thread.join(1.0)
+        with self._state:
+            left = len(self._queue)
+            self._queue.clear()
+        if left:
+            self._drop(left, "the program ended before all steps were sent")
+        return complete and not left
+
+    def shutdown(self) -> None:
+        """As ``close``, for the OpenTelemetry provider."""
+        self.close(5.0)
+
+    @property
+    def exported(self) -> int:
+        """Spans that the collector acknowledged."""
+        return self._exported
+
+    @property
+    def queued(self) -> int:
+        """Spans that wait in the queue or are on their way."""
+        return self._accepted - self._finished
+
+    # -- the sending thread's side
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        # The exporter's own HTTP calls must not become spans.
+        token = attach(set_value(SUPPRESS_INSTRUMENTATION, True))
+        try:
+            while batch := self._next_batch():
+                self._deliver(batch)
+        finally:
+            detach(token)
+
+    def _next_batch(self) -> list[ReadableSpan]:
+        with self._state:
+            while not self._queue:
+                if self._closed:
+                    return []
+                self._hurry = False
+                self._state.wait(self._interval_s)
+            if not self._hurry and not self._closed:
+                self._state.wait_for(self._is_due, self._interval_s)
+            batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
+            self._state.notify_all()
+            return batch
+
+    def _is_due(self) -> bool:
+        return self._hurry or self._closed or len(self._queue) >= self._batch_size
+
+    def _deliver(self, batch: Sequence[ReadableSpan]) -> None:
+        try:
+            sent = self._exporter.export(batch) is SpanExportResult.SUCCESS
+        except Exception as error:  # noqa: BLE001 - an exporter given by the host may do anything; counted
+            sent = False
+            self._guard.warn("exporter", f"the exporter raised {type(error).__name__}")
+        with self._state:
+            self._finished += len(batch)
+            if sent:
+                self._exported += len(batch)
+            else:
+                self._lost += len(batch)
+            self._state.notify_all()
+        if not sent:
+            self._guard.count(FAILED, len(batch))
+            self._guard.warn(FAILED, "the collector did not take steps; check the endpoint and the token")
+
+    def _drop(self, spans: int, sentence: str) -> None:
+        with self._state:
+            self._lost += spans
+        self._guard.count(DROPPED, spans)
+        self._guard.warn(DROPPED, sentence)
+
+
+class _OwnThreadsQuiet(logging.Filter):
+    """Silences the stock exporter on our threads: it logs every attempt, and we log once a minute."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record comes from another exporter of the host."""
+        return record.threadName != THREAD_NAME
+
+
+def quieten_stock_exporter() -> None:
+    """Keep the stock exporter from logging each failed attempt on our threads."""
+    for name in ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.exporter.otlp.common.http"):
+        stock = logging.getLogger(name)
+        if not any(isinstance(present, _OwnThreadsQuiet) for present in stock.filters):
+            stock.addFilter(_OwnThreadsQuiet())

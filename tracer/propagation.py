@@ -1,0 +1,220 @@
+"""Carries keys from a step to what happens below it: in the process by context, to other processes by W3C baggage.
+
+A *key ring* is what travels. Inside the process every key with at most ``MAX_TRAVELLING`` values does; across processes
+only the types of the allow-list do, within size limits, and never a patient-linked type.
+"""
+
+import json
+import logging
+from collections.abc import Container, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from controltower.tracer import attributes
+
+if TYPE_CHECKING:
+    from controltower.tracer.step import Step
+
+logger = logging.getLogger("controltower.tracer")
+
+MAX_TRAVELLING: Final = (
+    20  # values of one type that go to child spans: a payment run must not copy 500 invoices to each
+)
+MAX_BAGGAGE_BYTES: Final = 2048  # of ours in the header; proxies commonly refuse all headers together above 8 KiB
+MAX_BAGGAGE_VALUE: Final = 256  # characters of one key accepted from another process
+MAX_BAGGAGE_MEMBERS: Final = 64
+BAGGAGE_HEADER: Final = "baggage"
+
+# Identities that name a business document and no patient (docs/instrument.md lists them).
+DEFAULT_PROPAGATED: Final = frozenset(
+    {
+        "customer_order",
+        "customer_order_line",
+        "debit_memo",
+        "debit_memo_line",
+        "erp_transaction",
+        "exception",
+        "invoice",
+        "movement",
+        "purchase_order",
+        "purchase_order_line",
+        "receipt",
+        "receipt_line",
+        "replenishment",
+        "requisition",
+        "requisition_line",
+        "shipment",
+        "transfer_order",
+        "vendor_order",
+        "voucher",
+        "warehouse_order",
+    }
+)
+# Types that lead to a patient; no setting lets them leave the process in a header.
+PATIENT_LINKED: Final = frozenset(
+    {"account", "bill", "case", "claim", "claim_icn", "claim_pcn", "device", "patient", "statement", "usage", "visit"}
+)
+
+_RING = otel_context.create_key("controltower-keys")
+_trace_context = TraceContextTextMapPropagator()
+
+
+@dataclass(slots=True)
+class KeyRing:
+    """The keys that travel below one step; ``step`` is that step, if there is one."""
+
+    keys: dict[str, tuple[str, ...]]
+    scopes: dict[str, str]
+    step: "Step | None" = None
+
+    def add(self, type_: str, values: tuple[str, ...], scope: str | None) -> None:
+        """Make *values* travel from now on, unless they are too many."""
+        if len(values) <= MAX_TRAVELLING:
+            self.keys = {**self.keys, type_: values}
+            self.scopes = {**self.scopes, type_: scope} if scope else self.scopes
+        elif type_ in self.keys:
+            self.keys = {other: kept for other, kept in self.keys.items() if other != type_}
+
+    def below(self, keys: Mapping[str, tuple[str, ...]], scopes: Mapping[str, str], step: "Step | None") -> "KeyRing":
+        """Return the ring for what happens below *step*: its own keys replace those of the same type."""
+        ring = self.without(keys)
+        for type_, values in keys.items():
+            if len(values) <= MAX_TRAVELLING:
+                ring.keys[type_] = values
+                if type_ in scopes:
+                    ring.scopes[type_] = scopes[type_]
+        ring.step = step
+        return ring
+
+    def without(self, types: Container[str]) -> "KeyRing":
+        """Return a copy without some types."""
+        return KeyRing(
+            {type_: values for type_, values in self.keys.items() if type_ not in types},
+            {type_: scope for type_, scope in self.scopes.items() if type_ not in types},
+            self.step,
+        )
+
+    def span_attributes(self) -> dict[str, str | tuple[str, ...]]:
+        """Return the ring as span attributes."""
+        found: dict[str, str | tuple[str, ...]] = {
+            attributes.KEY + type_: attribute_value(values) for type_, values in self.keys.items()
+        }
+        found.update({attributes.SCOPE + type_: scope for type_, scope in self.scopes.items()})
+        return found
+
+
+NO_KEYS: Final = KeyRing({}, {})
+
+
+def attribute_value(values: tuple[str, ...]) -> str | tuple[str, ...]:
+    """Return one value as a string and several as an array."""
+    return values[0] if len(values) == 1 else values
+
+
+def ring_in(context: Context | None = None) -> KeyRing:
+    """Return the key ring of *context*, the current one by default."""
+    ring = otel_context.get_value(_RING, context)
+    return ring if isinstance(ring, KeyRing) else NO_KEYS
+
+
+def with_ring(ring: KeyRing, context: Context | None = None) -> Context:
+    """Return *context* with another key ring."""
+    return otel_context.set_value(_RING, ring, context)
+
+
+@contextmanager
+def ring_attached(ring: KeyRing) -> Iterator[None]:
+    """Use *ring* for what happens inside."""
+    token = otel_context.attach(with_ring(ring))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+def encode_ring(ring: KeyRing, allowed: frozenset[str]) -> list[str]:
+    """Return the baggage members for the keys of *ring* that may travel, within the size limit."""
+    members: list[str] = []
+    size = 0
+    for type_ in sorted(ring.keys):
+        if type_ not in allowed or type_ in PATIENT_LINKED:
+            continue
+        values = ring.keys[type_]
+        plain = len(values) == 1 and not values[0].startswith("[")
+        new = [_member(attributes.KEY + type_, values[0] if plain else json.dumps(values, ensure_ascii=False))]
+        if scope := ring.scopes.get(type_):
+            new.append(_member(attributes.SCOPE + type_, scope))
+        size += sum(len(member) + 1 for member in new)
+        if size > MAX_BAGGAGE_BYTES:
+            break
+        members += new
+    return members
+
+
+def decode_ring(header: str, allowed: frozenset[str]) -> KeyRing:
+    """Return the keys in a ``baggage`` header; what is not allowed, too long or malformed is left out."""
+    ring = KeyRing({}, {})
+    for member in header.split(",")[:MAX_BAGGAGE_MEMBERS]:
+        name, _, rest = member.strip().partition("=")
+        value = unquote(rest.split(";", 1)[0].strip(), errors="replace")
+        name = unquote(name.strip())
+        type_ = name.removeprefix(attributes.KEY)
+        if type_ != name and _may_travel(type_, allowed) and (values := _received_values(value)):
+            ring.keys[type_] = values
+        type_ = name.removeprefix(attributes.SCOPE)
+        if type_ != name and _may_travel(type_, allowed) and 0 < len(value) <= MAX_BAGGAGE_VALUE:
+            ring.scopes[type_] = value
+    ring.scopes = {type_: scope for type_, scope in ring.scopes.items() if type_ in ring.keys}
+    return ring
+
+
+def merge_baggage(header: str | None, ring: KeyRing, allowed: frozenset[str]) -> str:
+    """Return a ``baggage`` header with our members replaced by those of *ring* and the others kept."""
+    others = [member for member in (header or "").split(",") if member.strip() and not _is_ours(member)]
+    return ",".join([*others, *encode_ring(ring, allowed)])
+
+
+def inject(carrier: MutableMapping[str, str], allowed: frozenset[str]) -> None:
+    """Write the trace context and the keys that may travel into the headers of a message."""
+    _trace_context.inject(carrier)
+    if header := merge_baggage(carrier.get(BAGGAGE_HEADER), ring_in(), allowed):
+        carrier[BAGGAGE_HEADER] = header
+
+
+def extract(carrier: Mapping[str, str], allowed: frozenset[str]) -> tuple[trace.SpanContext, KeyRing]:
+    """Return the sender's span and the keys from the headers of a message; the span may be invalid."""
+    headers = {str(name).lower(): value for name, value in carrier.items() if isinstance(value, str)}
+    sender = trace.get_current_span(_trace_context.extract(headers, Context())).get_span_context()
+    return sender, decode_ring(headers.get(BAGGAGE_HEADER, ""), allowed)
+
+
+def _may_travel(type_: str, allowed: frozenset[str]) -> bool:
+    return type_ in allowed and type_ not in PATIENT_LINKED
+
+
+def _is_ours(member: str) -> bool:
+    return unquote(member.partition("=")[0].strip()).startswith(attributes.PREFIX)
+
+
+def _member(name: str, value: str) -> str:
+    return f"{name}={quote(value, safe='', errors='replace')}"
+
+
+def _received_values(text: str) -> tuple[str, ...]:
+    values: object = [text]
+    if text.startswith("["):
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            return ()
+    if not isinstance(values, list) or len(values) > MAX_TRAVELLING:
+        return ()
+    kept = [value for value in values if isinstance(value, str) and 0 < len(value) <= MAX_BAGGAGE_VALUE]
+    return tuple(kept) if len(kept) == len(values) else ()
