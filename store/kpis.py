@@ -6,7 +6,7 @@ A statement ``sql/kpi_*.sql`` gives rows (name, label, currency, numerator, deno
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -19,6 +19,8 @@ from controltower.store.reads.fetch import fetch
 Unit = Literal["count", "ratio", "money", "seconds"]
 
 ROWS_LIMIT = 1_000  # parts of the figures of one statement: reasons, rules, vendors
+# What an open end of the range means; the loader lets no time outside through.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 # Quotients keep this many places; figures are shown with far fewer.
 _PLACES = Decimal("0.000001")
 
@@ -305,25 +307,25 @@ BY_NAME: Mapping[str, Kpi] = {kpi.name: kpi for kpi in KPIS}
 
 def compute(
     client: Client,
-    names: Sequence[str] | None,
-    flow: str | None,
-    since: datetime,
-    until: datetime,
+    names: Sequence[str] | None = None,
+    flow: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     *,
     now: datetime | None = None,
 ) -> list[KpiValue]:
     """Return the figures named, or all of them, in the order asked. One query per statement; StoreError if unknown.
 
-    Ages are as of *now*, which is *until* unless it is given.
+    Without *since* or *until* the range is open on that side. Ages are as of *now*: else *until*, else the present.
     """
     asked = [_known(name) for name in names] if names else list(KPIS)
     counted: list[Counted] = []
     for statement in dict.fromkeys(kpi.statement for kpi in asked):
         query = named(
             statement,
-            now=timestamp(now or until),
-            since=timestamp(since),
-            until=timestamp(until),
+            now=timestamp(now or until or datetime.now(UTC)),
+            since=timestamp(since or EARLIEST),
+            until=timestamp(until or LATEST),
             flow=flow or "",
             limit=ROWS_LIMIT,
         )
