@@ -86,8 +86,8 @@ class Engine:
 
     def run_cycle(self) -> CycleReport:
         """Take what is new, once. Raises StoreError when the store does not answer; running again is harmless."""
+        position = self._start_position()
         now, version = self._now(), self._next_version()
-        position = self._start_position(version)
         newest = self._around.newest_span_us()
         spans = self._around.new_spans(
             self._flows,
@@ -115,10 +115,11 @@ class Engine:
         self._version = max(self._version + 1, int(self._now().timestamp() * 1_000_000_000))
         return self._version
 
-    def _start_position(self, version: int) -> int:
+    def _start_position(self) -> int:
         """Return where to read on; a store last read under other flows is read from its beginning."""
         if self._position_us is None:
             state = self._around.state()
+            self._version = self._around.newest_version()  # a clock that was set back must not hide new rows
             self._completed = int(state.get("completed", 0))
             self._unfinished = {flow.flow: self._around.unfinished(flow, self._completed) for flow in self._flows}
             fingerprint = _fingerprint(self._flows)
@@ -126,6 +127,7 @@ class Engine:
                 self._generation = int(state.get("generation", 0))
                 self._position_us = int(state.get("position_us", 0))
             else:
+                version = self._next_version()
                 self._generation, self._position_us = version, 0
                 self._save_state({"flows": fingerprint, "generation": str(version), "position_us": "0"}, version)
         return self._position_us

@@ -72,6 +72,10 @@ class Neighbourhood:
         """Return the engine's named positions."""
         return {row["name"]: row["value"] for row in fetch_records(self._client, named("engine_state"))}
 
+    def newest_version(self) -> int:
+        """Return the highest version ever written, by a cycle that was cut off, too."""
+        return int(fetch_records(self._client, named("engine_newest_version"))[0]["newest"])
+
     def newest_span_us(self) -> int:
         """Return when the last span entered the store, in microseconds since 1970; 0 in an empty store."""
         return int(fetch_records(self._client, named("engine_newest_span"))[0]["newest"])

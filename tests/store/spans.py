@@ -1,0 +1,77 @@
+"""Spans as a stock Collector's exporter writes them, for tests of what the engine makes of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from controltower.store.client import Client
+
+_COLUMNS = [
+    "Timestamp",
+    "TraceId",
+    "SpanId",
+    "SpanName",
+    "ServiceName",
+    "SpanAttributes",
+    "Duration",
+    "StatusCode",
+    "Events.Timestamp",
+    "Events.Name",
+    "Events.Attributes",
+]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span with our attributes, in the words of the SDK."""
+
+    trace: int
+    span: int
+    at: datetime
+    step: str
+    keys: Mapping[str, str | Sequence[str]]
+    service: str = "erp"
+    context: Mapping[str, str] = field(default_factory=dict)
+    scopes: Mapping[str, str] = field(default_factory=dict)
+    lines: Sequence[Mapping[str, str]] = ()
+    more: Mapping[str, str] = field(default_factory=dict)
+    failed: bool = False
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """Return trace id and span id."""
+        return f"{self.trace:032x}", f"{self.span:016x}"
+
+    def attributes(self) -> dict[str, str]:
+        """Return the span's attributes as the store holds them: arrays are JSON text."""
+        named = {f"controltower.key.{name}": _text(value) for name, value in self.keys.items()}
+        named |= {f"controltower.scope.{name}": value for name, value in self.scopes.items()}
+        named |= {f"controltower.context.{name}": value for name, value in self.context.items()}
+        named |= {f"controltower.{name}": value for name, value in self.more.items()}
+        return {"controltower.step": self.step, **named} if self.step else named
+
+
+def store(client: Client, spans: Sequence[Span]) -> None:
+    """Write spans to otel_traces."""
+    rows = [
+        [
+            span.at,
+            *span.id,
+            span.step or "work",
+            span.service,
+            span.attributes(),
+            1_000_000,
+            "Error" if span.failed else "Unset",
+            [span.at for _ in span.lines],
+            ["controltower.line" for _ in span.lines],
+            [dict(line) for line in span.lines],
+        ]
+        for span in spans
+    ]
+    if rows:
+        client.insert("otel_traces", rows, column_names=_COLUMNS, settings={"async_insert": 0})
+
+
+def _text(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else json.dumps(list(value))
