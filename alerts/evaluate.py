@@ -1,0 +1,35 @@
+"""What an exception says now, and the stable name of what it is about; pure."""
+
+import hashlib
+from enum import StrEnum
+
+from controltower.store.rows import ExceptionRow
+
+# Separates the parts of a name: it stands in no business key, and ("ab", "c") is not ("a", "bc").
+SEPARATOR = "\x1f"
+
+
+class Condition(StrEnum):
+    """What an exception says: it is open, it is over, or it was never true."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    RETRACTED = "retracted"
+
+
+def evaluate(row: ExceptionRow) -> Condition:
+    """Return what *row* says. A deleted row was taken back by a correction, whatever else it holds."""
+    if row.is_deleted:
+        return Condition.RETRACTED
+    return Condition.RESOLVED if row.resolved_at is not None else Condition.FIRING
+
+
+def dedup_key(row: ExceptionRow) -> str:
+    """Return the name of what *row* is about: the same for every row about it, for ever, and fit for any receiver."""
+    named = (row.flow, *row.anchor, row.kind, row.rule, row.subject)
+    return f"ct_{hashlib.sha256(SEPARATOR.join(named).encode()).hexdigest()[:40]}"
+
+
+def notification_id(key: str, sequence: int) -> str:
+    """Return the id of the notification number *sequence* about *key*: deciding the same again gives the same id."""
+    return f"msg_{hashlib.sha256(f'{key}{SEPARATOR}{sequence}'.encode()).hexdigest()[:32]}"
