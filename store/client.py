@@ -148,4 +148,13 @@ def engine_text(error: Exception) -> str:
 
 
 def _refused(address: StoreAddress, error: EngineError) -> StoreError:
+    if isinstance(error.__cause__, HTTPError | OSError):  # nobody answered, so there is no text of the engine's
+        return StoreUnavailableError(f"The store at {address} does not answer: {_root_of(error.__cause__)}.")
     return StoreUnavailableError(f"The store at {address} cannot be opened: {engine_text(error)}")
+
+
+def _root_of(error: BaseException) -> str:
+    """Return why a connection failed, without the layers of the HTTP client around it: ``Connection refused``."""
+    while (inner := getattr(error, "reason", None) or error.__cause__) and isinstance(inner, BaseException):
+        error = inner
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

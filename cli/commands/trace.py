@@ -1,0 +1,75 @@
+"""``controltower trace KEY``: the end-to-end path of whatever carries a business key."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from controltower.cli.errors import UnknownKeyError
+from controltower.cli.opening import reading
+from controltower.cli.options import Subparsers, add_command, add_json
+from controltower.cli.path import loose_spans, path
+from controltower.cli.settings import read_settings
+from controltower.cli.shapes import dumps, trace_of
+from controltower.cli.text import section
+from controltower.store.client import Client
+from controltower.store.read import KeySpan, TransactionView, find_anchors, read_transaction, spans_with_key
+
+TRANSACTIONS_LIMIT: Final = 20  # a payment run leads to hundreds of orders; a reader wants to choose
+SPANS_LIMIT: Final = 200
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command's parser."""
+    parser = add_command(
+        subparsers,
+        "trace",
+        "the end-to-end path of a purchase order, invoice, payment …",
+        "Show where the transactions of a business key are, what they are late for, and which money does not add up.",
+    )
+    parser.add_argument("key", metavar="KEY", help="for example a purchase order's number")
+    parser.add_argument("--type", help="type of the key, when the value alone is ambiguous: purchase_order, invoice …")
+    parser.add_argument("--flow", help="only in this flow")
+    parser.add_argument("--why", action="store_true", help="explain why each step belongs")
+    add_json(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Print the transactions that the key leads to, and spans that carry it outside of any transaction."""
+    settings = read_settings(arguments)
+    with reading(settings) as client:
+        anchors = find_anchors(
+            client, arguments.key, type=arguments.type, flow=arguments.flow, limit=TRANSACTIONS_LIMIT + 1
+        )
+        read = (read_transaction(client, ref.flow, ref.anchor) for ref in anchors[:TRANSACTIONS_LIMIT])
+        views = [view for view in read if view is not None]
+        spans = [] if arguments.flow else outside(client, arguments.key, arguments.type, views)
+    if not views and not spans:
+        raise UnknownKeyError(arguments.key, _filters(arguments))
+    if arguments.json:
+        print(dumps(trace_of(views, spans)))
+    else:
+        print(_text(arguments, views, spans, more=len(anchors) > TRANSACTIONS_LIMIT))
+    return 0
+
+
+def outside(client: Client, key: str, type: str | None, views: Sequence[TransactionView]) -> list[KeySpan]:
+    """Return the spans that carry the key and are in none of the transactions shown."""
+    inside = {(member.step.trace_id, member.step.span_id) for view in views for member in view.members}
+    spans = spans_with_key(client, key, type=type, limit=SPANS_LIMIT)
+    return [span for span in spans if (span.trace_id, span.span_id) not in inside]
+
+
+def _text(arguments: Namespace, views: Sequence[TransactionView], spans: Sequence[KeySpan], *, more: bool) -> str:
+    now = datetime.now(UTC)
+    blocks = [path(view, now, why=arguments.why) for view in views]
+    if more:
+        blocks.append(f"More than {TRANSACTIONS_LIMIT} transactions share this key; `controltower search` lists them.")
+    text = "\n\n".join(blocks)
+    loose = section(f"Spans with {arguments.key} outside of these transactions", loose_spans(spans))
+    return (text + "\n" + loose if text else loose).strip("\n")
+
+
+def _filters(arguments: Namespace) -> str:
+    type_text = f" as {arguments.type}" if arguments.type else ""
+    return type_text + (f" in flow {arguments.flow}" if arguments.flow else "")

@@ -1,0 +1,140 @@
+"""One transaction as text: where it is, what it is late for, which money does not add up, and why a step belongs. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from controltower.cli.text import amount, lasting, money, plain, section, table, when
+from controltower.store.read import KeySpan, Member, TransactionView
+from controltower.store.rows import Deadline, DeadlineState, Key, Reconciliation
+
+INDENT: Final = "  "
+ANCHOR_FIRST: Final = 12  # other keys shown in the head; a payment run carries hundreds
+
+
+def path(view: TransactionView, now: datetime, *, why: bool = False) -> str:
+    """Return everything a reader needs of one transaction, at the time *now*."""
+    blocks = [
+        head(view),
+        section("Path (times in UTC)", steps(view.members, why=why)),
+        section("Deadlines", deadlines(view.deadlines, now)),
+        section("Matches", matches(view.reconciliations)),
+        section("Exceptions", exceptions(view)),
+    ]
+    if view.truncated:
+        blocks.append("\nMore is stored than is shown here; use --json and the dashboard to see a part of it.")
+    return "\n".join(block for block in blocks if block)
+
+
+def head(view: TransactionView) -> str:
+    """Return the transaction's name, state and money."""
+    found = view.transaction
+    counterparty = found.context.get("vendor", "")
+    facts = [found.flow, str(found.state), money(found.amount, found.currency), counterparty]
+    lines = [
+        f"{key_text(found.anchor)}  " + " · ".join(filter(None, facts)),
+        f"{when(found.started_at)} to {when(found.last_step_at)} UTC",
+        f"{counted(found.steps, 'step')} in {counted(len(found.systems), 'system')}: {', '.join(found.systems)}",
+    ]
+    if found.at_stake:
+        lines.append(f"{money(found.at_stake, found.currency)} at stake")
+    others = [key_text(key) for key in found.keys if key != found.anchor]
+    if others:
+        more = f" and {len(others) - ANCHOR_FIRST} more" if len(others) > ANCHOR_FIRST else ""
+        lines.append(f"keys: {', '.join(others[:ANCHOR_FIRST])}{more}")
+    return "\n".join(lines)
+
+
+def steps(members: Sequence[Member], *, why: bool) -> str:
+    """Return the path: one line per step in order of time, with its explanation below it when *why*."""
+    rows = [step_cells(member) for member in members]
+    lines = table(rows, right=(4,), indent=INDENT).splitlines()
+    if not why:
+        return "\n".join(lines)
+    return "\n".join(f"{line}\n{explanation(member)}" for line, member in zip(lines, members, strict=True))
+
+
+def step_cells(member: Member) -> list[str]:
+    """Return the cells of one step."""
+    step = member.step
+    outcome = " ".join(filter(None, ("failed attempt" if step.failed else step.outcome, step.reason)))
+    return [when(step.at), step.stage or f"· {step.step}", step.system, outcome, money(step.amount, step.currency)]
+
+
+def explanation(member: Member) -> str:
+    """Return why a step belongs: the keys that were walked, and the spans they were seen on."""
+    hops = " → ".join(f"{via.type} {via.value} ({via.evidence}, span {via.span_id})" for via in member.membership.via)
+    return f"{INDENT * 2}because of {hops or 'its own key'}"
+
+
+def deadlines(found: Sequence[Deadline], now: datetime) -> str:
+    """Return the deadlines, the open ones first."""
+    order = {DeadlineState.BREACHED: 0, DeadlineState.RUNNING: 1}
+    rows = [
+        [str(deadline.state), deadline.rule, deadline.subject, f"due {when(deadline.due_at)}", verdict(deadline, now)]
+        for deadline in sorted(found, key=lambda deadline: (order.get(deadline.state, 2), deadline.due_at))
+    ]
+    return table(rows, indent=INDENT)
+
+
+def verdict(deadline: Deadline, now: datetime) -> str:
+    """Return how far a deadline is from its due time, and the money on it while it is open."""
+    if deadline.state is DeadlineState.BREACHED:
+        stake = money(deadline.at_stake, deadline.currency) if deadline.at_stake else ""
+        return f"late by {lasting(now - deadline.due_at)}" + (f", {stake} at stake" if stake else "")
+    if deadline.state is DeadlineState.RUNNING:
+        return f"{lasting(deadline.due_at - now)} left"
+    if deadline.met_at and deadline.met_at > deadline.due_at:
+        return f"met {lasting(deadline.met_at - deadline.due_at)} late"
+    return f"met {when(deadline.met_at)}" if deadline.met_at else ""
+
+
+def matches(found: Sequence[Reconciliation]) -> str:
+    """Return the matches, one line each, with what every side says."""
+    rows = [
+        [
+            result.rule,
+            f"line {result.line}" if result.line else "",
+            result.item,
+            str(result.status),
+            result.reason,
+            sides(result),
+            f"difference {money(result.difference, result.currency)}" if result.difference else "",
+        ]
+        for result in found
+    ]
+    return table(rows, indent=INDENT)
+
+
+def sides(result: Reconciliation) -> str:
+    """Return quantity and unit price of every side: ``ordered 2 × 625.00, received 2, invoiced 2 × 700.00``."""
+    shown = []
+    for side, quantity in result.quantities.items():
+        price = result.prices.get(side)
+        shown.append(f"{side} {plain(quantity):f}" + (f" × {amount(price)}" if price else ""))
+    return ", ".join(shown)
+
+
+def exceptions(view: TransactionView) -> str:
+    """Return the exceptions that are open, in sentences."""
+    open_rows = [row for row in view.exceptions if row.resolved_at is None]
+    return "\n".join(f"{INDENT}{row.detail or f'{row.rule}: {row.reason}'}" for row in open_rows)
+
+
+def loose_spans(spans: Sequence[KeySpan]) -> str:
+    """Return the spans that carry the key and belong to no transaction."""
+    rows = [
+        [when(span.at), span.system, span.span_name, f"{span.type} {span.value}", f"trace {span.trace_id}"]
+        for span in spans
+    ]
+    return table(rows, indent=INDENT)
+
+
+def key_text(key: Key) -> str:
+    """Return a key for people: ``purchase_order PO-1042 (V-7)``."""
+    return f"{key.type} {key.value}" + (f" ({key.scope})" if key.scope else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
