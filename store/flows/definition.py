@@ -296,21 +296,7 @@ def load_flow(path: Path) -> Flow:
 
 def parse_flow(text: str, file: Path | str) -> Flow:
     """Read a flow from YAML *text*; *file* names it in errors. FlowError lists every problem with its line and field."""
-    loader = yaml.SafeLoader(text)
-    try:
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.MappingNode):
-            raise FlowError(file, [(1, "flow", "the file must hold one mapping that starts with flow: NAME")])
-        if repeated := list(_repeated_fields(root)):
-            raise FlowError(file, repeated)
-        data = loader.construct_document(root)
-    except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise FlowError(file, [(line, "yaml", exc.problem or "not valid YAML")]) from exc
-    except (yaml.YAMLError, ValueError) as exc:
-        raise FlowError(file, [(1, "yaml", str(exc))]) from exc
-    finally:
-        loader.dispose()
+    root, data = _read(text, file)
     try:
         flow = Flow.model_validate(data)
     except ValidationError as exc:
@@ -318,6 +304,23 @@ def parse_flow(text: str, file: Path | str) -> Flow:
     if problems := sorted(_located(root, place, what) for place, what in _contradictions(flow)):
         raise FlowError(file, problems)
     return flow
+
+
+def _read(text: str, file: Path | str) -> tuple[yaml.MappingNode, object]:
+    """Return the YAML as nodes, which know their lines, and as plain values."""
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            raise FlowError(file, [(1, "flow", "the file must hold one mapping that starts with flow: NAME")])
+        if repeated := list(_repeated_fields(root)):
+            raise FlowError(file, repeated)
+        return root, loader.construct_document(root)
+    except yaml.MarkedYAMLError as exc:
+        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
+        raise FlowError(file, [(line, "yaml", exc.problem or "not valid YAML")]) from exc
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        raise FlowError(file, [(1, "yaml", " ".join(str(exc).split()))]) from exc
 
 
 def _words(error: Any) -> str:
