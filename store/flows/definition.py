@@ -354,9 +354,10 @@ def _repeated_fields(node: yaml.Node) -> Iterator[tuple[int, str, str]]:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
-                yield key.start_mark.line + 1, str(key.value), "stands here twice"
-            seen.add(key.value)
+            name = str(key.value)
+            if name in seen:
+                yield key.start_mark.line + 1, name, "stands here twice"
+            seen.add(name)
             yield from _repeated_fields(value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
