@@ -170,12 +170,13 @@ class Resolver:
 
     def _carried(self, step: Step, direct: list[Key], keys: list[Key]) -> Resolution:
         found, _ = self._climb_all([key for key in keys if key.type != direct[0].type], step.at, prune=False)
+        above = _leading_to(found.values(), keys)
         memberships = [
             Membership(
                 anchor=anchor,
                 evidence="key",
                 via=(Via(*anchor, "key", step.trace_id, step.span_id),),
-                through=_through(found, anchor, keys),
+                through=above.get(anchor, ()),
             )
             for anchor in sorted(set(direct))
         ]
@@ -205,11 +206,11 @@ class Resolver:
             candidates = tuple(sorted({anchor for ways in by_type.values() for anchor in ways}))
             reason = f"its keys lead to different transactions ({', '.join(sorted(by_type))})"
             return Resolution(parked=Parked("ambiguous", reason, candidates))
-        own = list(found)
+        above = _leading_to(found.values(), found)
         memberships = []
         for anchor in sorted(agreed):
             key, way = min((ways[anchor] for ways in by_type.values()), key=lambda pair: (len(pair[1].links), pair[0]))
-            memberships.append(Membership(anchor, "key", _via(step, key, way), _through(found, anchor, own)))
+            memberships.append(Membership(anchor, "key", _via(step, key, way), above.get(anchor, ())))
         return Resolution(tuple(memberships))
 
     def _by_trace(self, step: Step, keys: list[Key]) -> Resolution:
@@ -233,13 +234,14 @@ class Resolver:
 
     def _traced(self, step: Step, above: Key, seen: Mapping[Key, str], climb: Climb) -> Iterable[Membership]:
         span_id = min(seen.values())
+        higher = _leading_to([climb], [])
         for anchor in sorted(climb.ways):
             start = Via(*above, "trace", step.trace_id, span_id)
             yield Membership(
                 anchor=anchor,
                 evidence="trace",
                 via=(start, *_hops(climb.ways[anchor])),
-                through=_through({above: climb}, anchor, [above]) + ((above,) if above != anchor else ()),
+                through=higher.get(anchor, ()) + ((above,) if above != anchor else ()),
             )
 
     def _waiting(self, keys: list[Key]) -> Parked:
@@ -300,10 +302,16 @@ def _via(step: Step, key: Key, way: Way) -> tuple[Via, ...]:
     return (Via(*key, "key", step.trace_id, step.span_id), *_hops(way))
 
 
-def _through(found: Mapping[Key, Climb], anchor: Key, own: Iterable[Key]) -> tuple[Key, ...]:
-    """Return the keys above the step's own that lead to *anchor*, without the anchor itself."""
-    above = {key for climb in found.values() for key, anchors in climb.above.items() if anchor in anchors}
-    return tuple(sorted(above - {anchor} - set(own)))
+def _leading_to(found: Iterable[Climb], own: Iterable[Key]) -> dict[Key, tuple[Key, ...]]:
+    """Return anchor -> the keys above the step's own that lead to it, without the anchor itself."""
+    above: dict[Key, set[Key]] = defaultdict(set)
+    carried = set(own)
+    for climb in found:
+        for key, anchors in climb.above.items():
+            if key not in carried:
+                for anchor in anchors:
+                    above[anchor].add(key)
+    return {anchor: tuple(sorted(keys - {anchor})) for anchor, keys in above.items()}
 
 
 def links_of(flow: Flow, step: Step, version: int) -> list[KeyLink]:
