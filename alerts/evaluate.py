@@ -1,12 +1,10 @@
 """What an exception says now, and the stable name of what it is about; pure."""
 
 import hashlib
+import json
 from enum import StrEnum
 
 from controltower.store.rows import ExceptionRow
-
-# Separates the parts of a name: it stands in no business key, and ("ab", "c") is not ("a", "bc").
-SEPARATOR = "\x1f"
 
 
 class Condition(StrEnum):
@@ -26,10 +24,14 @@ def evaluate(row: ExceptionRow) -> Condition:
 
 def dedup_key(row: ExceptionRow) -> str:
     """Return the name of what *row* is about: the same for every row about it, for ever, and fit for any receiver."""
-    named = (row.flow, *row.anchor, row.kind, row.rule, row.subject)
-    return f"ct_{hashlib.sha256(SEPARATOR.join(named).encode()).hexdigest()[:40]}"
+    return f"ct_{_digest(row.flow, *row.anchor, row.kind, row.rule, row.subject)[:40]}"
 
 
 def notification_id(key: str, sequence: int) -> str:
     """Return the id of the notification number *sequence* about *key*: deciding the same again gives the same id."""
-    return f"msg_{hashlib.sha256(f'{key}{SEPARATOR}{sequence}'.encode()).hexdigest()[:32]}"
+    return f"msg_{_digest(key, str(sequence))[:32]}"
+
+
+def _digest(*parts: str) -> str:
+    # As JSON, so that ("ab", "c") and ("a", "bc") differ, whatever stands in a key.
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

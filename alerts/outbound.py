@@ -5,6 +5,7 @@ and the TLS server name stay those of the URL. A name that resolves differently 
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -25,6 +26,10 @@ BODY_LIMIT = 4 * 1024  # of an answer; enough to say what is wrong
 ADDRESSES_TRIED = 3
 AGENT = f"controltower/{version('controltower')}"
 
+THREAD = "webhook"  # the name of the threads that send
+# What the HTTP library says about each request holds whole addresses, and answers: not from this door.
+TALKERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy")
+
 T = TypeVar("T")
 
 Resolve = Callable[[str, int], Sequence[str]]
@@ -37,6 +42,14 @@ class Answer:
     status: int
     retry_after: str
     excerpt: str
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return record.threadName != THREAD
+
+
+for talker in TALKERS:
+    logging.getLogger(talker).addFilter(_is_not_ours)
 
 
 class Door:
@@ -62,7 +75,7 @@ class Door:
         """
         result: Future[Answer] = Future()
         attempt = threading.Thread(
-            target=_settle, args=(result, lambda: self._post(url, headers, body)), name="webhook", daemon=True
+            target=_settle, args=(result, lambda: self._post(url, headers, body)), name=THREAD, daemon=True
         )
         attempt.start()
         try:
@@ -74,7 +87,7 @@ class Door:
         """Resolve and vet *url* without connecting; raise OutboundError with the reason. For ``doctor``."""
         target = parse_target(url, self._allow)
         result: Future[list[IPAddress]] = Future()
-        threading.Thread(target=_settle, args=(result, lambda: self._vetted(target)), daemon=True).start()
+        threading.Thread(target=_settle, args=(result, lambda: self._vetted(target)), name=THREAD, daemon=True).start()
         try:
             result.result(timeout=self._timeout_s)
         except TimeoutError:
@@ -150,7 +163,7 @@ async def _excerpt(response: httpx.Response) -> str:
     read = b""
     try:
         async with asyncio.timeout(2):
-            async for chunk in response.aiter_raw(BODY_LIMIT):
+            async for chunk in response.aiter_raw():
                 read += chunk
                 if len(read) >= BODY_LIMIT:
                     break
