@@ -38,7 +38,7 @@ from controltower.tracer.journal_records import (
 )
 from controltower.tracer.journal_recovery import mend_logged, recover, seen_of
 from controltower.tracer.journal_seen import Seen, SeenFiles, SeenWindow, dedup_key
-from controltower.tracer.journal_segment import SegmentFile, describe, discard, listed, note
+from controltower.tracer.journal_segment import SegmentFile, describe, discard, halve, note, records_of
 from controltower.tracer.journal_writer import Entry, SegmentWriter
 
 __all__ = [
@@ -306,8 +306,13 @@ class Journal:
         with self._lock:
             return sorted(self._closed.values(), key=lambda segment: segment.id)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called: nothing more is appended, what is there can still be loaded."""
+        return self._closing
+
     def wait_closed(self, timeout_s: float | None = None) -> SegmentFile | None:
-        """Return the oldest segment that can be loaded; wait for one, or return None after *timeout_s* or at the end."""
+        """Return the oldest segment that can be loaded; wait for one, or return None after *timeout_s* or when closed."""
         with self._lock:
             self._loadable.wait_for(lambda: self._closed or self._closing, timeout_s)
             return self._closed[min(self._closed)] if self._closed else None
@@ -350,12 +355,17 @@ class Journal:
         self._measure_quarantine()
         return target
 
+    def split(self, segment: SegmentFile) -> list[SegmentFile]:
+        """Offer the two halves of *segment* (of two records or more) instead of it, to find the one that is refused."""
+        halves = halve(segment, self._disk)
+        self._forget(segment)
+        for half in halves:
+            self._offer(half)
+        return halves
+
     def _keep_digests(self, segment: SegmentFile) -> None:
-        records = listed(segment.path) or [
-            part for part in scan(segment.path.read_bytes()) if not isinstance(part, Damage)
-        ]
         try:
-            self._seen_files.add(seen_of(records), segment.id, self._clock())
+            self._seen_files.add(seen_of(records_of(segment.path)), segment.id, self._clock())
         except OSError as error:  # a full disk: removing makes room, and this process still knows the digests
             logger.warning("digests of segment %s are not kept over a restart: %s", segment.id, error)
 

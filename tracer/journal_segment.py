@@ -110,6 +110,30 @@ def mend(segment: Path, quarantine: Path, disk: Disk, now_ns: int) -> Mended:
     return Mended(records, damages)
 
 
+def halve(segment: SegmentFile, disk: Disk) -> list[SegmentFile]:
+    """Write the two halves of *segment* as segments that sort where it does, and remove it; raises OSError.
+
+    The names follow from its name: done again after dying in the middle, it gives the same segments.
+    """
+    records = records_of(segment.path)
+    middle = len(records) // 2
+    data = segment.path.read_bytes()
+    halves = []
+    for name, part in (("a", records[:middle]), ("b", records[middle:])):
+        path = segment.path.with_name(f"{segment.id}-{name}{SEGMENT_SUFFIX}")
+        moved = _closed_up(part)
+        disk.replace(path, data[part[0].offset : part[-1].end])
+        disk.replace(index_path(path), b"".join(index_entry(record) for record in moved))
+        halves.append(describe(path, moved))
+    discard(segment.path, disk)
+    return halves
+
+
+def records_of(segment: Path) -> list[Record]:
+    """Return the intact records of *segment*, from its index or else from itself."""
+    return listed(segment) or [part for part in scan(segment.read_bytes()) if isinstance(part, Record)]
+
+
 def _closed_up(records: Iterable[Record]) -> list[Record]:
     """Return *records* at the offsets they have when nothing lies between them."""
     moved: list[Record] = []

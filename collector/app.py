@@ -1,0 +1,112 @@
+"""The collector as an ASGI application: routes, and errors in the protocol's own form."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from controltower.collector.auth import Tokens
+from controltower.collector.health import Health
+from controltower.collector.metrics import Metrics
+from controltower.collector.otlp import SIGNALS, Signal
+from controltower.collector.receive import Receiver, refusal_response
+from controltower.collector.settings import Settings
+from controltower.collector.status import Refusal
+from controltower.tracer.journal import Journal
+
+# Parsing holds the interpreter's lock; a second thread is there to decompress and hash meanwhile.
+DECODING_THREADS: Final = 2
+
+# Idle connections are closed after this long, as the OpenTelemetry Collector does.
+KEEP_ALIVE_S: Final = 60
+
+# Open connections; each costs some 50 kB.
+MOST_CONNECTIONS: Final = 2_000
+
+
+def build_app(
+    settings: Settings,
+    journal: Journal,
+    tokens: Tokens,
+    *,
+    metrics: Metrics | None = None,
+    store_problem: Callable[[], str | None] = lambda: None,
+    clock: Callable[[], int] = time.time_ns,
+) -> FastAPI:
+    """Return the application that takes OTLP into *journal*. The caller opens and closes the journal.
+
+    *store_problem* says what is wrong with the store (None: nothing); it may block and is asked for ``/readyz`` only.
+    """
+    counted = metrics or Metrics()
+    executor = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
+    receiver = Receiver(settings, journal, tokens, counted, executor, clock)
+    health = Health(settings, journal, counted, store_problem, clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        executor.shutdown()
+
+    # No pages of documentation, and no redirect: stock clients count a 307 as success and lose the data.
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
+    app.add_exception_handler(HTTPException, _refuse)
+    for signal in SIGNALS:
+        for path in (signal.path, signal.path + "/"):
+            app.add_route(path, _endpoint(receiver, signal), methods=["POST"])
+    app.add_route("/healthz", _healthz, methods=["GET"])
+    app.add_route("/readyz", _readyz(health), methods=["GET"])
+    return app
+
+
+def build_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """Return the HTTP server for *app*; ``run(sockets=…)`` or ``serve(sockets=…)`` starts it, ``should_exit`` ends it."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.stop_s)),
+        limit_concurrency=MOST_CONNECTIONS,
+    )
+    return uvicorn.Server(config)
+
+
+def _endpoint(receiver: Receiver, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
+    async def post(request: Request) -> Response:
+        return await receiver.receive(request, signal)
+
+    return post
+
+
+async def _healthz(_: Request) -> Response:
+    return JSONResponse({"alive": True})
+
+
+def _readyz(health: Health) -> Callable[[Request], Awaitable[Response]]:
+    async def get(_: Request) -> Response:
+        readiness = await run_in_threadpool(health.readiness)
+        return JSONResponse(readiness.as_json(), 200 if readiness.ready else 503)
+
+    return get
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Answer what the framework refuses (no such path, wrong method) as the protocol asks."""
+    assert isinstance(error, HTTPException)
+    words = {404: "There is nothing at this path.", 405: "405 method not allowed, supported: [POST]"}
+    reason = {404: "unknown_path", 405: "wrong_method"}.get(error.status_code, "refused")
+    refusal = Refusal(error.status_code, reason, words.get(error.status_code, error.detail), dict(error.headers or {}))
+    return refusal_response(refusal, request)

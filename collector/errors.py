@@ -1,0 +1,26 @@
+"""What can go wrong when the collector starts or runs, in words for its user."""
+
+from pathlib import Path
+
+
+class CollectorError(Exception):
+    """Base of the collector's errors."""
+
+    permanent = True
+
+
+class SettingsError(CollectorError):
+    """A setting is refused; the message names it and its value."""
+
+    def __init__(self, variable: str, value: str, problem: str) -> None:
+        self.variable = variable
+        self.value = value
+        super().__init__(f"{variable}={value!r} is refused: {problem}.")
+
+
+class TokensError(CollectorError):
+    """The file of tokens cannot be used."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        super().__init__(f"The token file {path} {problem}.")

@@ -1,0 +1,136 @@
+"""Settings of the collector, read once when it starts: argument beats environment beats default."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from controltower.collector.errors import SettingsError
+
+PREFIX: Final = "CONTROLTOWER_COLLECTOR_"
+
+_MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator can change. Each field is also ``CONTROLTOWER_COLLECTOR_<FIELD>`` in the environment."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than loopback needs TLS or ``insecure``."""
+
+    port: int = 4318
+    """Port of OTLP/HTTP; 0 takes a free one."""
+
+    tls_certificate: str = ""
+    """File with the certificate chain (PEM); with ``tls_key``, requests are taken over TLS only."""
+
+    tls_key: str = ""
+    """File with the private key of the certificate (PEM)."""
+
+    insecure: bool = False
+    """Listen beyond loopback without TLS, because a proxy in front of the collector ends it."""
+
+    body_bytes: int = 64 * _MIB
+    """Largest body, before and after decompression; larger ones are refused for good (413)."""
+
+    items: int = 100_000
+    """Most spans in one request; more are refused for good (413)."""
+
+    in_flight_bytes: int = 256 * _MIB
+    """Bytes of bodies that are being read at the same time; beyond it clients are told to come back (503)."""
+
+    body_timeout_s: float = 30.0
+    """How long a client may take to send its body."""
+
+    deadline_s: float = 5.0
+    """Time from the whole body to the answer; clients give up after ten seconds and would lose the batch."""
+
+    journal_bytes: int = 10 * 1024 * _MIB
+    """Room for what is not loaded yet; beyond it clients are told to come back (503), nothing is dropped."""
+
+    segment_bytes: int = 8 * _MIB
+    """Size at which a segment of the journal is closed and loaded."""
+
+    segment_age_s: float = 0.3
+    """Age at which a segment that holds anything is closed and loaded."""
+
+    ready_lag_s: float = 60.0
+    """Readiness ends when the oldest body that is not loaded is older than this."""
+
+    stop_s: float = 10.0
+    """How long stopping may take for requests under way, and then for loading what is left."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, by the name of their variable."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                _check_number(field.name, value)
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            missing = "tls_key" if self.tls_certificate else "tls_certificate"
+            raise SettingsError(_variable(missing), "", "a certificate and its key are needed together")
+        if not (is_loopback(self.host) or self.tls_certificate or self.insecure):
+            raise SettingsError(
+                _variable("host"),
+                self.host,
+                f"tokens would cross the network in clear text: set {_variable('tls_certificate')} and "
+                f"{_variable('tls_key')}, or {_variable('insecure')}=yes behind a proxy that ends TLS",
+            )
+
+
+def read_settings(environment: Mapping[str, str], **arguments: Any) -> Settings:
+    """Return the settings from *environment*; *arguments* that are not None come first."""
+    values: dict[str, Any] = {}
+    for field in fields(Settings):
+        text = environment.get(_variable(field.name))
+        if arguments.get(field.name) is not None:
+            values[field.name] = arguments[field.name]
+        elif text:
+            values[field.name] = _parse(field.name, field.type, text)
+    unknown = arguments.keys() - {field.name for field in fields(Settings)}
+    if unknown:
+        raise TypeError(f"no such settings: {sorted(unknown)}")
+    return Settings(**values)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+_WORDS: Final = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+
+def _parse(name: str, kind: Any, text: str) -> Any:
+    try:
+        if kind is bool:
+            return _WORDS[text.strip().lower()]
+        return kind(text.strip())
+    except (KeyError, ValueError):
+        wanted = {bool: "yes or no", int: "a whole number", float: "a number"}[kind]
+        raise SettingsError(_variable(name), text, f"{wanted} is expected") from None
+
+
+def _check_number(name: str, value: float) -> None:
+    if name == "port":
+        if not 0 <= value <= 65_535:
+            raise SettingsError(_variable(name), str(value), "a port is between 0 and 65535")
+    elif not 0 < value < float("inf"):
+        raise SettingsError(_variable(name), str(value), "it must be greater than zero")
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()

@@ -1,0 +1,127 @@
+"""Counting on the wire: how much a request would cost to parse, known before it is parsed.
+
+63 KiB of gzip can hold 33 million empty spans, which cost the parser 5.8 GB (measured).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+from controltower.tracer.journal_records import read_varint
+
+# The embedded messages of a message: tag on the wire -> their own, and whether they are the items of the signal.
+Shape: TypeAlias = dict[int, tuple["Shape", bool]]
+
+_LENGTH_DELIMITED: Final = 2
+_FIXED: Final = {1: 8, 5: 4}
+
+
+class Message(Protocol):
+    """A protobuf message, as far as this package cares."""
+
+    def SerializeToString(self) -> bytes:
+        """Return it as it goes over the wire."""
+        ...
+
+
+class WireError(ValueError):
+    """The bytes are not a protobuf message of the expected shape."""
+
+
+class TooManyError(ValueError):
+    """The message holds more than is allowed; it was not read to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a request holds: items (spans), and embedded messages of any kind, as deep as the shape looked."""
+
+    items: int
+    messages: int
+
+
+def shape_of(descriptor: Any, item: str, *, below_items: bool) -> Shape:
+    """Return the shape of the message type *descriptor*, whose items are the messages of the full name *item*.
+
+    Without *below_items* it ends there, which is enough to count items and far cheaper to walk.
+    """
+    shapes: dict[str, Shape] = {}
+
+    def build(message: Any) -> Shape:
+        if message.full_name not in shapes:
+            shape: Shape = shapes.setdefault(message.full_name, {})
+            if below_items or message.full_name != item:
+                for field in message.fields:
+                    if field.message_type is not None:
+                        tag = field.number << 3 | _LENGTH_DELIMITED
+                        shape[tag] = (build(field.message_type), field.message_type.full_name == item)
+        return shapes[message.full_name]
+
+    return build(descriptor)
+
+
+def count(body: bytes, shape: Shape, *, most_items: int, most_messages: int) -> Counts:
+    """Count what *body* holds; TooManyError as soon as a limit is passed, WireError when it is no message."""
+    try:
+        return _count(body, shape, most_items, most_messages)
+    except IndexError:
+        raise WireError("a field ends behind the message") from None
+
+
+def _count(body: bytes, shape: Shape, most_items: int, most_messages: int) -> Counts:
+    """Walk the fields with a stack of its own: hostile nesting cannot exhaust Python's."""
+    items = messages = position = 0
+    end = len(body)
+    above: list[tuple[int, Shape]] = []
+    while True:
+        if position >= end:
+            if not above:
+                return Counts(items, messages)
+            end, shape = above.pop()
+            continue
+        tag = body[position]
+        position += 1
+        if tag > 0x7F:
+            tag, position = _number(body, position - 1)
+        if tag & 7 != _LENGTH_DELIMITED:
+            position = _skip_scalar(body, tag & 7, position)
+        else:
+            length = body[position]
+            position += 1
+            if length > 0x7F:
+                length, position = _number(body, position - 1)
+            embedded = shape.get(tag)
+            if embedded is None:
+                position += length
+            else:
+                messages += 1
+                items += embedded[1]
+                if items > most_items or messages > most_messages:
+                    raise TooManyError
+                if embedded[0] and length:
+                    above.append((end, shape))
+                    end, shape = _inner(position + length, end), embedded[0]
+                    continue
+                position += length
+        if position > end:
+            raise WireError("a field ends behind its message")
+
+
+def _inner(inner: int, outer: int) -> int:
+    if inner > outer:
+        raise WireError("a field ends behind its message")
+    return inner
+
+
+def _number(body: bytes, position: int) -> tuple[int, int]:
+    try:
+        return read_varint(body, position)
+    except ValueError as error:
+        raise WireError(str(error)) from None
+
+
+def _skip_scalar(body: bytes, wire_type: int, position: int) -> int:
+    if wire_type == 0:
+        return _number(body, position)[1]
+    if wire_type in _FIXED:
+        return position + _FIXED[wire_type]
+    raise WireError(f"wire type {wire_type} is not used by OTLP")

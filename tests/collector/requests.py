@@ -1,0 +1,177 @@
+"""OTLP requests for the collector's tests, and a tower that takes them over real sockets."""
+
+import gzip
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
+from controltower.collector.app import build_app, build_server
+from controltower.collector.auth import Tokens, create_token
+from controltower.collector.metrics import Metrics
+from controltower.collector.settings import Settings
+from controltower.tracer.journal import Journal, JournalLimits
+from controltower.tracer.journal_disk import Disk
+from controltower.tracer.journal_records import RESERVED_FIELDS, Record, fields, read_varint, scan
+
+PATIENCE_S = 30.0
+PROTOBUF = "application/x-protobuf"
+
+
+def span(number: int = 1, **changes: Any) -> Span:
+    """Return a span whose ids follow from *number*."""
+    made = Span(
+        trace_id=number.to_bytes(16, "big"),
+        span_id=number.to_bytes(8, "big"),
+        name=f"span {number}",
+        start_time_unix_nano=1_760_000_000_000_000_000 + number,
+        end_time_unix_nano=1_760_000_000_000_000_500 + number,
+        attributes=[KeyValue(key="n", value=AnyValue(int_value=number))],
+    )
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def request_of(*spans: Span) -> bytes:
+    """Return the export request of *spans*."""
+    resource = ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])
+    resource.resource.attributes.append(KeyValue(key="service.name", value=AnyValue(string_value="tests")))
+    return ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the collector answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def refusal(self) -> Any:
+        """The body as google.rpc.Status."""
+        assert self.headers["content-type"] == PROTOBUF
+        return Status.FromString(self.body)
+
+    @property
+    def response(self) -> ExportTraceServiceResponse:
+        """The body as the signal's response."""
+        assert self.headers["content-type"] == PROTOBUF
+        return ExportTraceServiceResponse.FromString(self.body)
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Tower:
+    """A running collector."""
+
+    host: str
+    port: int
+    token: str
+    journal: Journal
+    metrics: Metrics
+    server: uvicorn.Server
+    thread: threading.Thread = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """Where the collector listens."""
+        return f"http://{self.host}:{self.port}"
+
+    def send(
+        self, body: bytes | Iterator[bytes] = b"", path: str = "/v1/traces", method: str = "POST", **headers: str | None
+    ) -> Answer:
+        """Send one request with the usual headers; a header given as None is left out."""
+        usual: dict[str, str | None] = {"content_type": PROTOBUF, "authorization": f"Bearer {self.token}"}
+        wanted = {name.replace("_", "-"): value for name, value in (usual | headers).items() if value is not None}
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, body, wanted)
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def send_gzip(self, body: bytes, **headers: str | None) -> Answer:
+        """Send *body* compressed."""
+        return self.send(gzip.compress(body, mtime=0), content_encoding="gzip", **headers)
+
+    def get(self, path: str) -> Answer:
+        """Ask for a page of the collector's own."""
+        return self.send(path=path, method="GET", content_type=None, authorization=None)
+
+    def stored(self) -> list[ExportTraceServiceRequest]:
+        """Return the requests in the journal, in order."""
+        self.journal.rotate()
+        return [request for request, _ in self.stored_with_tenants()]
+
+    def stored_with_tenants(self) -> list[tuple[ExportTraceServiceRequest, str]]:
+        """Return the requests in the closed segments with the tenant of their envelope."""
+        found = []
+        for segment in self.journal.closed_segments():
+            data = segment.path.read_bytes()
+            for record in scan(data):
+                assert isinstance(record, Record)
+                found.append((ExportTraceServiceRequest.FromString(body_of(data, record)), record.tenant))
+        return found
+
+    def stored_spans(self) -> list[str]:
+        """Return the names of the spans in the journal, in order."""
+        return [
+            span.name
+            for request in self.stored()
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+
+def body_of(data: bytes, record: Record) -> bytes:
+    """Return the body in *record*, without its envelope."""
+    _, start = read_varint(data, record.offset)
+    parts = [part for part in fields(data, start, record.end) if part[0] not in RESERVED_FIELDS]
+    return b"".join(data[at:end] for _, at, _, end in parts)
+
+
+@contextmanager
+def running(
+    folder: Path, settings: Settings | None = None, *, disk: Disk | None = None, **options: Any
+) -> Iterator[Tower]:
+    """Run a collector over *folder* on a free port of loopback until the block ends."""
+    settings = settings or Settings(port=0)
+    limits = JournalLimits(segment_age_s=3600.0, budget_bytes=settings.journal_bytes)
+    token = create_token(folder / "tokens.json", "tests", "acme")
+    journal = Journal(folder / "journal", limits, disk=disk)
+    metrics = Metrics()
+    app = build_app(settings, journal, Tokens(folder / "tokens.json"), metrics=metrics, **options)
+    server = build_server(app, settings)
+    listening = socket.create_server((settings.host, settings.port), backlog=2048)  # connects succeed from here on
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield Tower(settings.host, listening.getsockname()[1], token, journal, metrics, server, thread)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        journal.close()
+        listening.close()
+    assert not thread.is_alive()
