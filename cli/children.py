@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,7 +50,14 @@ class Child:
                 self.process.stdin.close()
 
 
-def start(name: str, arguments: Sequence[str], errors: Path, *, command: Sequence[str] = COMMAND) -> Child:
+def start(
+    name: str,
+    arguments: Sequence[str],
+    errors: Path,
+    *,
+    command: Sequence[str] = COMMAND,
+    variables: Mapping[str, str] | None = None,
+) -> Child:
     """Start ``controltower ARGUMENTS`` as a child that ends when this process does.
 
     It gets a session of its own, so that Ctrl-C reaches the parent only, which then stops the children in order.
@@ -62,7 +69,7 @@ def start(name: str, arguments: Sequence[str], errors: Path, *, command: Sequenc
             stdin=subprocess.PIPE,
             stdout=descriptor,
             stderr=descriptor,
-            env={**os.environ, PARENT_PIPE: "1"},
+            env={**os.environ, **(variables or {}), PARENT_PIPE: "1"},
             start_new_session=True,
         )
     finally:

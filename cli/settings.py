@@ -50,3 +50,13 @@ def read_settings(arguments: Namespace, environment: Mapping[str, str] = os.envi
         source = "--store" if getattr(arguments, "store", None) else STORE_VARIABLE
         raise SettingError(f"{source}: {exc}") from exc
     return settings
+
+
+def needs_server(settings: Settings, command: str) -> Settings:
+    """Return the settings when they name a ClickHouse server, which parts that run alone need."""
+    if settings.address.embedded:
+        raise SettingError(
+            f"`controltower {command}` needs a ClickHouse server, named by --store or {STORE_VARIABLE}; "
+            "over the embedded store, `controltower serve` runs all parts in one process."
+        )
+    return settings

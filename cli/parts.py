@@ -1,0 +1,123 @@
+"""The parts of a running process, each opened with a client of its own for the thread that works with it."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import uuid4
+
+from controltower.alerts.settings import AlertSettings
+from controltower.alerts.worker import AlertWorker
+from controltower.cli.errors import CommandError
+from controltower.cli.loops import Opening, Work
+from controltower.store.address import StoreAddress
+from controltower.store.client import Client, connect
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.engine import Engine
+from controltower.store.lease import LeaseKeeper
+from controltower.store.loader import Segment, load_segment
+from controltower.store.schema import migrate, pending
+from controltower.tracer.journal import SegmentFile
+
+ENGINE_LEASE: Final = "engine"
+LEASE_LASTS: Final = timedelta(seconds=15)  # after a crash the successor waits as long
+CYCLE_NEEDS: Final = timedelta(seconds=5)  # of the lease, before a cycle begins
+
+
+class SystemClock:
+    """The time of this machine."""
+
+    def now(self) -> datetime:
+        """Return the current time, aware and UTC."""
+        return datetime.now(UTC)
+
+
+class Connections:
+    """Clients of one store, which is set up before the first is handed out. Safe to use from several threads."""
+
+    def __init__(self, address: StoreAddress, *, migrates: bool) -> None:
+        self._address = address
+        self._migrates = migrates
+        self._lock = threading.Lock()
+        self._ready = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may work on the same store."""
+        return not self._address.embedded
+
+    def open(self) -> Client:
+        """Return a client for the calling thread. Raises StoreError, CommandError for a store that is not set up."""
+        client = connect(self._address)
+        try:
+            self._set_up(client)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def _set_up(self, client: Client) -> None:
+        with self._lock:
+            if self._ready:
+                return
+            if self._migrates:
+                migrate(client)
+            elif missing := pending(client):
+                raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
+            self._ready = True
+
+
+class Loading:
+    """Loads segments with a client that is kept while it works; belongs to the thread that loads."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._client: Client | None = None
+
+    def __call__(self, segment: SegmentFile) -> int:
+        """Load *segment* and return its rows. Raises LoadError, StoreError."""
+        if self._client is None:
+            self._client = self._connections.open()
+        try:
+            return load_segment(self._client, Segment(segment.id, "traces", segment.path))
+        except Exception:
+            self._client.close()
+            self._client = None
+            raise
+
+
+def engine_opening(connections: Connections, flows: tuple[Flow, ...], clock: SystemClock) -> Opening:
+    """Return how the engine is opened: a cycle is one round of its loop."""
+
+    @contextmanager
+    def opening() -> Iterator[Work]:
+        with closing(connections.open()) as client:
+            engine = Engine(client, flows, clock.now)
+            if not connections.shared:
+                yield lambda: engine.run_cycle().more
+                return
+            lease = LeaseKeeper(client, ENGINE_LEASE, _owner(), clock, LEASE_LASTS)
+            try:
+                yield lambda: lease.hold(CYCLE_NEEDS) and engine.run_cycle().more
+            finally:
+                lease.release()
+
+    return opening
+
+
+def alerts_opening(connections: Connections, settings: AlertSettings, clock: SystemClock) -> Opening:
+    """Return how alerting is opened."""
+
+    @contextmanager
+    def opening() -> Iterator[Work]:
+        with closing(connections.open()) as client, closing(AlertWorker(client, settings, clock)) as worker:
+            yield lambda: worker.run_once().more
+
+    return opening
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"

@@ -1,0 +1,273 @@
+"""A running process: its parts are started in order, watched, and stopped in reverse order without losing anything."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from time import monotonic
+from typing import Final
+from uuid import uuid4
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from controltower.alerts.settings import AlertSettings
+from controltower.cli.data import PRIVATE_FILE, DataFolder, local_token
+from controltower.cli.errors import CommandError
+from controltower.cli.loops import Loop
+from controltower.cli.parts import Connections, Loading, SystemClock, alerts_opening, engine_opening
+from controltower.cli.ports import listen, port_of
+from controltower.cli.settings import Settings
+from controltower.cli.web import WebServer
+from controltower.collector.app import build_app, build_server
+from controltower.collector.auth import Tokens
+from controltower.collector.drain import Drain
+from controltower.collector.metrics import Metrics
+from controltower.collector.settings import Settings as CollectorSettings
+from controltower.store.flows.definition import load_packs
+from controltower.store.runtime import INSTANCE_HEADER, RuntimeFile, remove_runtime, write_runtime
+from controltower.tracer.journal import Journal, JournalLimits
+
+logger = logging.getLogger(__name__)
+
+EVERY_S: Final = 1.0
+STOP_S: Final = 10.0  # from SIGTERM to the end, whatever hangs
+COLLECTOR_STOP_S: Final = 2.0  # for requests under way: they wait for one fsync
+DRAIN_STOP_S: Final = 4.0  # what is not loaded by then is loaded at the next start
+LOOP_STOP_S: Final = 2.0
+LOG_BYTES: Final = 10 * 1024 * 1024
+LOG_FILES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which parts run, and where they listen. A part that is None or False does not run."""
+
+    settings: Settings
+    collector: CollectorSettings | None = None
+    engine: bool = False
+    alerts: AlertSettings | None = None
+    endpoint_port: int = 8124
+    migrates: bool = False  # `serve` sets the store up; parts that run alone leave that to `controltower migrate`
+
+
+@dataclass(frozen=True, slots=True)
+class Collecting:
+    """The collector's half: taking in, and loading what was taken in."""
+
+    journal: Journal
+    drain: Drain
+    server: WebServer
+    url: str
+    token: str
+
+
+class Service:
+    """The parts of one process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.folder = DataFolder(plan.settings.data)
+        self.instance = uuid4().hex
+        self._address = plan.settings.address
+        self._connections = Connections(self._address, migrates=plan.migrates)
+        self._clock = SystemClock()
+        self._collecting: Collecting | None = None
+        self._endpoint: WebServer | None = None
+        self._loops: list[Loop] = []
+        self.runtime: RuntimeFile | None = None
+
+    # Starting
+
+    def start(self) -> None:
+        """Start every part of the plan; raises what stands in the way, with everything stopped again."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        self.folder.make()
+        # Taking in comes first: a sender loses nothing while the store is being opened.
+        if self.plan.collector is not None:
+            self._collecting = self._start_collector(self.plan.collector)
+        if self._address.embedded:
+            self._connections.open().close()  # what is wrong with the folder shows before anything is started on it
+            self.runtime = self._start_endpoint()
+        elif self._collecting is not None:
+            self.runtime = self._describe("127.0.0.1", int(self._collecting.url.rpartition(":")[2]))
+        if self._collecting is not None:
+            self._collecting.drain.start()
+        self._start_loops()
+        if self.runtime is not None:
+            write_runtime(self.folder.root, self.runtime)
+
+    def _start_collector(self, settings: CollectorSettings) -> Collecting:
+        listener = listen(settings.host, settings.port, "--collector-port")
+        try:
+            limits = JournalLimits(
+                segment_bytes=settings.segment_bytes,
+                segment_age_s=settings.segment_age_s,
+                budget_bytes=settings.journal_bytes,
+            )
+            journal = Journal(self.folder.journal, limits)
+        except BaseException:
+            listener.close()
+            raise
+        token = local_token(self.folder)
+        metrics = Metrics()
+        app = build_app(
+            settings, journal, Tokens(self.folder.tokens), metrics=metrics, store_problem=lambda: self.problem()
+        )
+        app.add_route("/ping", self._ping, methods=["GET"])
+        server = WebServer("collector", build_server(app, settings), listener)
+        drain = Drain(journal, Loading(self._connections), metrics=metrics)
+        scheme = "https" if settings.tls_certificate else "http"
+        collecting = Collecting(journal, drain, server, f"{scheme}://{settings.host}:{port_of(listener)}", token)
+        self._collecting = collecting
+        server.start()
+        return collecting
+
+    def _start_endpoint(self) -> RuntimeFile:
+        from controltower.store.endpoint import Credentials, build_endpoint
+
+        listener = listen("127.0.0.1", self.plan.endpoint_port, "--endpoint-port")
+        runtime = self._describe("127.0.0.1", port_of(listener))
+        credentials = Credentials(
+            runtime.writer_user, runtime.writer_password, runtime.reader_user, runtime.reader_password
+        )
+        app = build_endpoint(self._address, credentials, instance=self.instance)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
+        )
+        self._endpoint = WebServer("store's endpoint", uvicorn.Server(config), listener)
+        self._endpoint.start()
+        return runtime
+
+    def _describe(self, host: str, port: int) -> RuntimeFile:
+        return RuntimeFile(
+            pid=os.getpid(),
+            instance=self.instance,
+            store=str(self._address),
+            host=host,
+            port=port,
+            database=self._address.database,
+            writer_password=uuid4().hex,
+            reader_password=uuid4().hex,
+            collector=self._collecting.url if self._collecting else "",
+            token=self._collecting.token if self._collecting else "",
+        )
+
+    def _start_loops(self) -> None:
+        if self.plan.engine:
+            opening = engine_opening(self._connections, load_packs(), self._clock)
+            self._loops.append(Loop("engine", opening, interval_s=EVERY_S))
+        if self.plan.alerts is not None:
+            opening = alerts_opening(self._connections, self.plan.alerts, self._clock)
+            self._loops.append(Loop("alerts", opening, interval_s=EVERY_S))
+        for loop in self._loops:
+            loop.start()
+
+    async def _ping(self, _: Request) -> Response:
+        return PlainTextResponse("Ok.\n", headers={INSTANCE_HEADER: self.instance})
+
+    # Watching
+
+    def problem(self) -> str | None:
+        """Return what does not work at the moment, for ``/readyz``; None when everything does."""
+        problems = [
+            f"{loop.status.name}: {loop.status.last_error} ({loop.status.failing} times in a row)"
+            for loop in self._loops
+            if not loop.status.ok
+        ]
+        loading = self._collecting.drain.problem() if self._collecting else None
+        if loading:
+            problems.append(f"loading: {loading}")
+        return "; ".join(problems) or None
+
+    def check(self) -> None:
+        """Raise CommandError when a server's thread has ended although nobody asked it to."""
+        servers = [self._collecting.server if self._collecting else None, self._endpoint]
+        for server in servers:
+            if server is not None and not server.alive:
+                raise CommandError(f"The {server.name} ended unexpectedly; {self.folder.logs / 'serve.log'} says why.")
+
+    # Stopping
+
+    def stop(self) -> None:
+        """Take nothing new, load what is left, and let go of everything; blocks for ten seconds at most. Twice is fine."""
+        collecting = self._collecting
+        if collecting is not None:
+            if not collecting.server.stop(COLLECTOR_STOP_S):
+                logger.warning("requests were still under way when the collector stopped")
+            collecting.drain.stop(DRAIN_STOP_S)
+            self._collecting = None
+        for loop in self._loops:
+            loop.ask_to_stop()
+        for loop in self._loops:
+            if not loop.join(LOOP_STOP_S):
+                logger.warning("%s was still at work at the end; the next start goes on with it", loop.status.name)
+        self._loops = []
+        if self._endpoint is not None:
+            self._endpoint.stop(1.0)
+            self._endpoint = None
+        if collecting is not None:
+            collecting.journal.close()
+        if self.runtime is not None:
+            remove_runtime(self.folder.root, self.instance)
+            self.runtime = None
+
+
+def run(plan: Plan, started: Callable[[Service], None], *, log_name: str = "serve", quiet: bool = False) -> int:
+    """Run the parts of *plan* until SIGTERM or Ctrl-C, calling *started* when they are ready; return the exit code."""
+    service = Service(plan)
+    service.folder.make()
+    log_to(service.folder, log_name, quiet=quiet)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    service.start()
+    try:
+        started(service)
+        while not stop.wait(0.5):
+            service.check()
+    finally:
+        end_within(STOP_S)
+        since = monotonic()
+        service.stop()
+        logger.info("stopped in %.1f s", monotonic() - since)
+    return 0
+
+
+def end_within(seconds: float) -> None:
+    """End this process after *seconds* even if a thread hangs in the engine: the journal holds what is not loaded."""
+
+    def give_up() -> None:
+        logger.error("stopping took longer than %.0f s; the rest is left to the next start", seconds)
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(seconds - 0.5, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def log_to(folder: DataFolder, name: str, *, quiet: bool) -> None:
+    """Log to a file of bounded size in the data folder and, unless *quiet*, to standard error."""
+    path = folder.logs / f"{name}.log"
+    path.touch(mode=PRIVATE_FILE)
+    form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handlers: list[logging.Handler] = [RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)]
+    if not quiet:
+        handlers.append(logging.StreamHandler())
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are ours to tell
+    for handler in handlers:
+        handler.setFormatter(form)
+        root.addHandler(handler)
