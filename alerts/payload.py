@@ -67,7 +67,8 @@ def link(alert: Alert, dashboard_url: str) -> str | None:
     if not dashboard_url:
         return None
     anchor = alert.anchor
-    query = urlencode({"flow": alert.flow, "type": anchor.type, "scope": anchor.scope, "value": anchor.value})
+    named = {"flow": alert.flow, "type": anchor.type, "scope": anchor.scope, "value": anchor.value}
+    query = urlencode(named, errors="replace")
     url = f"{dashboard_url}/{LINKED}?{query}"
     return url if len(url) <= URL_LIMIT else None
 
