@@ -63,15 +63,13 @@ class Tokens:
     def _current(self) -> list[Token]:
         """Return the tokens, read again if the file changed; a file that cannot be used changes nothing."""
         with self._lock:
-            try:
-                version = _version(self._path)
-                if version != self._version:
-                    self._version = version
+            version = _version(self._path)
+            if version != self._version:
+                self._version = version
+                try:
                     self._tokens = read_tokens(self._path)
-            except TokensError as error:
-                if self._version:
+                except TokensError as error:
                     logger.error("the tokens that are known stay in use: %s", error)
-                self._version = ()
             return self._tokens
 
 
@@ -126,8 +124,9 @@ def _hash(token: str) -> str:
 
 
 def _version(path: Path) -> tuple[int, ...]:
+    """Return what changes when the file is written or its mode is changed; empty when it is missing."""
     try:
         stat = path.stat()
     except OSError:
-        raise TokensError(path, "does not exist") from None
-    return (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        return ()
+    return (stat.st_ctime_ns, stat.st_ino, stat.st_size)

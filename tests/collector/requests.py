@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from google.rpc.status_pb2 import Status
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # generated, without a marker
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -51,7 +51,8 @@ def request_of(*spans: Span) -> bytes:
     """Return the export request of *spans*."""
     resource = ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])
     resource.resource.attributes.append(KeyValue(key="service.name", value=AnyValue(string_value="tests")))
-    return ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()
+    body: bytes = ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()
+    return body
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Answer:
     def response(self) -> ExportTraceServiceResponse:
         """The body as the signal's response."""
         assert self.headers["content-type"] == PROTOBUF
-        return ExportTraceServiceResponse.FromString(self.body)
+        response: ExportTraceServiceResponse = ExportTraceServiceResponse.FromString(self.body)
+        return response
 
     @property
     def json(self) -> Any:
@@ -111,9 +113,9 @@ class Tower:
         finally:
             connection.close()
 
-    def send_gzip(self, body: bytes, **headers: str | None) -> Answer:
+    def send_gzip(self, body: bytes) -> Answer:
         """Send *body* compressed."""
-        return self.send(gzip.compress(body, mtime=0), content_encoding="gzip", **headers)
+        return self.send(gzip.compress(body, mtime=0), content_encoding="gzip")
 
     def get(self, path: str) -> Answer:
         """Ask for a page of the collector's own."""

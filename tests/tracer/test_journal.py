@@ -186,7 +186,7 @@ def test_segments_are_closed_by_age(tmp_path: Path) -> None:
 
 def test_ids_sort_by_time_over_restarts_and_clocks_that_jump_back(tmp_path: Path) -> None:
     """Ids are insert tokens: none comes twice, and later segments sort behind earlier ones."""
-    ids = []
+    ids: list[str] = []
     for now_ns in (5_000_000_000, 4_000_000_000, 4_000_000_000):
         journal = open_journal(tmp_path, now=now_ns)
         store(journal, body(f"at {len(ids)}"), body(f"and {len(ids)}"))
