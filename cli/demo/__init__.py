@@ -1,1 +1,1 @@
-"""A simulated hospital network whose every step is emitted through the SDK, with planted faults and known answers."""
+"""A simulated hospital network: its plan, its spans, what really happened, and how well the product found it out."""

@@ -1,0 +1,57 @@
+"""Puts the parts of the simulation together: same seed and same times, same plan. Nothing here sends anything."""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Final
+
+from controltower.cli.demo.answering import plan_answers
+from controltower.cli.demo.delivering import plan_receipts, plan_shipments
+from controltower.cli.demo.dispatching import plan_dispatch
+from controltower.cli.demo.invoicing import plan_invoices
+from controltower.cli.demo.model import Plan
+from controltower.cli.demo.ordering import plan_orders
+from controltower.cli.demo.paying import plan_payables
+from controltower.cli.demo.rates import FaultRates
+from controltower.cli.demo.simulation import RANGE_SIZE, SEED_RANGES, Numbers, Simulation
+from controltower.cli.demo.tape import Tape
+from controltower.cli.demo.world import make_world
+
+FIRST_NUMBER: Final = 10_000_000
+DEFAULT_RATES: Final = FaultRates()
+
+
+def make_plan(
+    seed: int,
+    transactions: int,
+    start: datetime,
+    end: datetime,
+    *,
+    orders_until: datetime | None = None,
+    rates: FaultRates = DEFAULT_RATES,
+) -> Plan:
+    """Return what happens in the network between *start* and *end* (aware) to so many transactions.
+
+    Needs arise until *orders_until*, which is *end* by default; a life that is not over by then is cut off. A
+    transaction is a purchase order, or an invoice without one; some of the latest may not show before the end.
+    """
+    sim = Simulation(
+        seed=seed,
+        start=start.astimezone(UTC),
+        orders_until=(orders_until or end).astimezone(UTC),
+        rates=rates,
+        world=make_world(Random("world")),  # noqa: S311 - the same network for everybody
+        tape=Tape(Random(f"{seed}/{transactions}/{start}/{end}/ids"), end.astimezone(UTC)),  # noqa: S311
+        numbers=Numbers(FIRST_NUMBER + seed % SEED_RANGES * RANGE_SIZE),
+    )
+    without_order = round(transactions * rates.invoice_without_order)
+    orders, announced = plan_orders(sim, transactions - without_order)
+    sent = plan_dispatch(sim, orders, announced)
+    shipments = plan_shipments(sim, plan_answers(sim, orders, sent))
+    received = plan_receipts(sim, shipments)
+    plan_payables(sim, plan_invoices(sim, shipments, without_order), received)
+    return sim.tape.plan(seed)
+
+
+def history(seed: int, transactions: int, days: int, end: datetime, rates: FaultRates = DEFAULT_RATES) -> Plan:
+    """Return the plan of the last *days* before *end*."""
+    return make_plan(seed, transactions, end - timedelta(days=days), end, rates=rates)
