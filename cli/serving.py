@@ -28,6 +28,7 @@ from controltower.collector.auth import Tokens
 from controltower.collector.drain import Drain
 from controltower.collector.metrics import Metrics
 from controltower.collector.settings import Settings as CollectorSettings
+from controltower.store.errors import StoreError
 from controltower.store.flows.definition import load_packs
 from controltower.store.runtime import INSTANCE_HEADER, RuntimeFile, remove_runtime, write_runtime
 from controltower.tracer.journal import Journal, JournalLimits
@@ -96,8 +97,8 @@ class Service:
         # Taking in comes first: a sender loses nothing while the store is being opened.
         if self.plan.collector is not None:
             self._collecting = self._start_collector(self.plan.collector)
+        self._set_up_store()
         if self._address.embedded:
-            self._connections.open().close()  # what is wrong with the folder shows before anything is started on it
             self.runtime = self._start_endpoint()
         elif self._collecting is not None:
             self.runtime = self._describe("127.0.0.1", int(self._collecting.url.rpartition(":")[2]))
@@ -106,6 +107,15 @@ class Service:
         self._start_loops()
         if self.runtime is not None:
             write_runtime(self.folder.root, self.runtime)
+
+    def _set_up_store(self) -> None:
+        """Bring the store to this program's schema; a server that does not answer yet is waited for by every part."""
+        try:
+            self._connections.open().close()
+        except (StoreError, CommandError) as exc:
+            if self._address.embedded or getattr(exc, "permanent", False):
+                raise
+            logger.warning("the store is tried again: %s", exc)
 
     def _start_collector(self, settings: CollectorSettings) -> Collecting:
         listener = listen(settings.host, settings.port, "--collector-port")

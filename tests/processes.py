@@ -1,0 +1,138 @@
+"""The product as processes: started, asked, killed and started again, as an operator does it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from controltower.store.client import Client
+from controltower.store.runtime import RuntimeFile, open_store, running
+
+COMMAND = [sys.executable, "-P", "-m", "controltower.cli"]
+PATIENCE_S = 60.0
+T = TypeVar("T")
+
+
+class NeverError(AssertionError):
+    """Something that had to become true did not."""
+
+
+def until(question: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
+    """Ask again until the answer is true, and return it."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise NeverError(f"{what}: not within {patience_s:.0f} s; the last answer was {answer!r}")
+        time.sleep(0.02)
+
+
+class Tower:
+    """One data folder, and the processes over it."""
+
+    def __init__(self, data: Path, store: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        self.data = data
+        self.store = store
+        self.environment = {**os.environ, "CONTROLTOWER_DATA": str(data), **(environment or {})}
+        if store:
+            self.environment["CONTROLTOWER_STORE"] = store
+        self.processes: list[subprocess.Popen[str]] = []
+        self.runtime: RuntimeFile
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a command that keeps running."""
+        with (self.data.parent / f"{words[0]}.out").open("a", encoding="utf-8") as out:
+            process = subprocess.Popen(
+                [*COMMAND, *words], env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, text=True
+            )
+        self.processes.append(process)
+        return process
+
+    def serve(self, collector_port: int = 0) -> "subprocess.Popen[str]":
+        """Start `serve` and wait until it takes spans in and its store can be read."""
+        process = self.start("serve", "--collector-port", str(collector_port), "--endpoint-port", "0")
+
+        def ready() -> RuntimeFile | None:
+            assert process.poll() is None, self.said("serve")
+            found = running(self.data)
+            return found if found is not None and found.pid == process.pid else None
+
+        found = until(ready, "serve is ready")
+        assert found is not None
+        self.runtime = found
+        return process
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """Run a command to its end and return what it printed."""
+        ran = subprocess.run(
+            [*COMMAND, *words],
+            check=False,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S * 4,
+        )
+        assert ran.returncode == code, ran.stdout + ran.stderr
+        return ran.stdout if code == 0 else ran.stderr
+
+    def trace(self, key: str) -> dict[str, Any] | None:
+        """Return the first transaction of a key, or nothing when there is none yet."""
+        ran = subprocess.run(
+            [*COMMAND, "trace", key, "--json"],
+            check=False,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        transactions: list[dict[str, Any]] = json.loads(ran.stdout)["transactions"] if ran.returncode == 0 else []
+        return transactions[0] if transactions else None
+
+    def client(self) -> Client:
+        """Open the store as other processes do."""
+        return open_store(self.data, self.store)
+
+    def get(self, path: str) -> Any:
+        """Return the JSON that the collector answers with."""
+        with urllib.request.urlopen(f"{self.runtime.collector}{path}", timeout=PATIENCE_S) as answer:
+            return json.load(answer)
+
+    def said(self, command: str) -> str:
+        """Return what a command printed, and its log."""
+        texts = [self.data.parent / f"{command}.out", self.data / "logs" / f"{command}.log"]
+        return "\n".join(path.read_text(encoding="utf-8") for path in texts if path.exists())[-4000:]
+
+    def stop(self, process: "subprocess.Popen[str]") -> float:
+        """Ask a process to end and return how long that took."""
+        since = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+        self.processes.remove(process)
+        return time.monotonic() - since
+
+    def kill(self, process: "subprocess.Popen[str]") -> None:
+        """kill -9."""
+        process.kill()
+        process.wait()
+        self.processes.remove(process)
+
+
+@contextmanager
+def tower(data: Path, store: str | None = None, environment: Mapping[str, str] | None = None) -> Iterator[Tower]:
+    """A data folder whose processes end with the block."""
+    made = Tower(data, store, environment)
+    try:
+        yield made
+    finally:
+        for process in made.processes:
+            process.kill()
+            process.wait()
