@@ -34,6 +34,10 @@ class LoadError(StoreError):
         self.permanent = permanent
 
 
+class NoTablesError(StoreError):
+    """The store is there and holds nothing yet: no migration has run."""
+
+
 class LimitError(StoreError):
     """A read asks for more than its limit allows; the message names the limit."""
 

@@ -4,8 +4,9 @@ from typing import Any, TypeVar
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from urllib3.exceptions import HTTPError
 
-from controltower.store.errors import StoreError, StoreUnavailableError
+from controltower.store.errors import NoTablesError, StoreError, StoreUnavailableError
 from controltower.store.queries import Query
 from controltower.store.reads.mapping import to_values
 
@@ -14,7 +15,7 @@ T = TypeVar("T")
 MAX_EXECUTION_TIME_S = 20  # a page that takes longer is no page; the engine stops the read
 
 # What the engine says when trying again can help: time was up, too many at once, or nobody answered.
-_TRANSIENT = ("TIMEOUT_EXCEEDED", "TOO_MANY_SIMULTANEOUS_QUERIES", "NETWORK_ERROR", "Connection", "timed out")
+_TRANSIENT = ("TIMEOUT_EXCEEDED", "TOO_MANY_SIMULTANEOUS_QUERIES", "NETWORK_ERROR", "onnection", "timed out")
 _NO_TABLE = ("UNKNOWN_TABLE", "UNKNOWN_DATABASE")
 
 
@@ -31,7 +32,7 @@ def fetch_records(client: Client, query: Query) -> list[dict[str, Any]]:
 
 
 def run(client: Client, query: Query) -> Any:
-    """Run *query*; raise ``StoreUnavailableError`` when trying again can help, ``StoreError`` otherwise."""
+    """Run *query*. Raises NoTablesError, StoreUnavailableError when trying again can help, StoreError otherwise."""
     try:
         return client.query(
             query.sql,
@@ -42,12 +43,14 @@ def run(client: Client, query: Query) -> Any:
         )
     except ClickHouseError as exc:
         raise _in_words(exc) from exc
+    except (HTTPError, OSError) as exc:
+        raise StoreUnavailableError("The store does not answer; is `controltower up` or the server running?") from exc
 
 
 def _in_words(error: ClickHouseError) -> StoreError:
     text = str(error)
     if any(mark in text for mark in _NO_TABLE):
-        return StoreError("The store has no tables yet: run `controltower migrate`, or start `controltower up`.")
+        return NoTablesError("The store has no tables yet: run `controltower migrate`, or start `controltower up`.")
     if any(mark in text for mark in _TRANSIENT):
         return StoreUnavailableError("The store did not answer in time; try again in a moment.")
     first_line = text.strip().splitlines()[0] if text.strip() else type(error).__name__

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 def to_values(kind: type[T], columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[T, ...]:
     """Return each row as a *kind*. Columns it does not have are ignored, so an older program reads a newer table."""
-    converters = _converters(kind)
+    converters = _converters(kind)  # type: ignore[arg-type]  # a class is hashable; mypy asks its instances
     used = [(index, name, converters[name]) for index, name in enumerate(columns) if name in converters]
     return tuple(kind(**{name: convert(row[index]) for index, name, convert in used}) for row in rows)
 
@@ -29,9 +29,9 @@ def money(amounts: Mapping[str, Decimal]) -> tuple[Money, ...]:
 
 
 @cache
-def _converters(kind: type[object]) -> dict[str, Callable[[Any], object]]:
+def _converters(kind: type[Any]) -> dict[str, Callable[[Any], object]]:
     hints = get_type_hints(kind)
-    return {column.name: _converter(hints[column.name]) for column in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    return {column.name: _converter(hints[column.name]) for column in fields(kind)}
 
 
 def _converter(hint: Any) -> Callable[[Any], object]:

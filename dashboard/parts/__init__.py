@@ -1,0 +1,1 @@
+"""The HTML of each page, from what was read; pure."""

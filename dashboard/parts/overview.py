@@ -1,0 +1,163 @@
+"""The overview's figures and tables."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from controltower.dashboard import links
+from controltower.dashboard.data import OverviewData
+from controltower.dashboard.format import count, moment, moneys, plural, relative, words
+from controltower.dashboard.markup import Card, Column, Html, Tone, badge, cards, table, toned, two_lines
+from controltower.store.read import Freshness, ReasonCount, RuleCount
+from controltower.store.rows import TransactionState
+
+# After so long without a span a system is quiet, or silent: worth a look before its deadlines break.
+QUIET_AFTER, SILENT_AFTER = timedelta(hours=4), timedelta(days=1)
+
+KINDS = {"deadline": "Deadline", "match": "Match", "rejected": "Rejected", "failed": "Failed"}
+
+
+def figures(found: OverviewData, flow: str, range_title: str) -> Html:
+    """Return the cards at the head of the page; each leads to what it counts."""
+    overview = found.overview
+    completed = sum(state.transactions for state in overview.states if state.state == TransactionState.COMPLETED)
+    money_tone: Tone = "bad" if overview.at_stake else ""
+    return cards(
+        (
+            Card("In flight", count(overview.in_flight), "not completed", href=links.transactions(flow=flow)),
+            Card(
+                "Late now",
+                count(overview.late),
+                "with a broken deadline",
+                "bad" if overview.late else "good",
+                links.transactions(flow=flow, late="1", sort="at_stake"),
+            ),
+            Card(
+                "Money at stake",
+                moneys(overview.at_stake) if overview.at_stake else "0",
+                "late, refused or not adding up",
+                money_tone,
+                links.transactions(flow=flow, sort="at_stake"),
+            ),
+            Card(
+                "Due within a day",
+                count(overview.due_soon),
+                "deadlines that run out",
+                "warn" if overview.due_soon else "",
+                links.transactions(flow=flow, sort="next_due_at", order="up"),
+            ),
+            Card(
+                "Open exceptions",
+                count(sum(reason.exceptions for reason in overview.exceptions)),
+                plural(len(overview.exceptions), "reason"),
+                href=links.transactions(flow=flow, state=TransactionState.EXCEPTION.value),
+            ),
+            Card(
+                "Completed",
+                count(completed),
+                range_title.lower(),
+                href=links.transactions(flow=flow, state=TransactionState.COMPLETED.value),
+            ),
+            Card(
+                "Parked steps",
+                count(found.parked),
+                "without a transaction",
+                "warn" if found.parked else "",
+                links.href("parked", {"flow": flow}),
+            ),
+        )
+    )
+
+
+def rules(rows: Iterable[RuleCount], now: datetime) -> Html:
+    """Return the open deadlines by rule."""
+    columns = (
+        Column("Rule"),
+        Column("Broken", "right", hint="Deadlines that passed without the step"),
+        Column("Running", "right", hint="Deadlines that are not due yet"),
+        Column("Overdue for", "right", hint="The longest"),
+        Column("Next due", "right"),
+        Column("Money behind", "right", hint="Of transactions with a broken deadline, each counted once"),
+    )
+    return table(
+        columns,
+        (
+            (
+                words(rule.rule),
+                toned(count(rule.breached), "bad" if rule.breached else "quiet"),
+                count(rule.running),
+                relative(rule.oldest_due_at, now).removesuffix(" ago"),
+                relative(rule.next_due_at, now),
+                moneys(rule.at_stake),
+            )
+            for rule in rows
+        ),
+        empty="No deadline is open.",
+    )
+
+
+def reasons(rows: Iterable[ReasonCount], now: datetime) -> Html:
+    """Return the open exceptions by reason."""
+    columns = (
+        Column("Reason"),
+        Column("Kind"),
+        Column("Open", "right"),
+        Column("Transactions", "right"),
+        Column("Oldest", "right"),
+        Column(
+            "Money", "right", hint="Lines that do not match: the difference. Others: the transaction's amount, once"
+        ),
+    )
+    return table(
+        columns,
+        (
+            (
+                two_lines(words(reason.reason), _rule(reason)),
+                KINDS.get(reason.kind, words(reason.kind)),
+                count(reason.exceptions),
+                count(reason.transactions),
+                relative(reason.oldest_at, now),
+                moneys(reason.amounts),
+            )
+            for reason in rows
+        ),
+        empty="No exception is open.",
+    )
+
+
+def freshness(rows: Iterable[Freshness], now: datetime) -> Html:
+    """Return when each system was last heard of."""
+    columns = (
+        Column("System"),
+        Column("State"),
+        Column("Last received (UTC)", "right"),
+        Column("Age", "right"),
+        Column("Latest step time (UTC)", "right", hint="The time the latest span gives for itself"),
+        Column("Spans", "right"),
+    )
+    return table(
+        columns,
+        (
+            (
+                row.system or "(no name)",
+                _heard(now - row.last_loaded_at),
+                moment(row.last_loaded_at, seconds=True),
+                relative(row.last_loaded_at, now),
+                moment(row.last_span_at, seconds=True),
+                count(row.spans),
+            )
+            for row in rows
+        ),
+        empty="No system has sent a span yet.",
+    )
+
+
+def _rule(reason: ReasonCount) -> str:
+    return words(
+        reason.rule.split(".", 1)[-1].replace(".", " ") if reason.kind in ("rejected", "failed") else reason.rule
+    )
+
+
+def _heard(silence: timedelta) -> Html:
+    if silence >= SILENT_AFTER:
+        return badge("breached", "silent")
+    return badge("exception", "quiet") if silence >= QUIET_AFTER else badge("completed", "fresh")

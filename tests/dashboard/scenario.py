@@ -1,0 +1,233 @@
+"""A small store with something of everything that the pages show; times are relative to a given now."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from clickhouse_connect.driver.client import Client
+
+from controltower.store.rows import (
+    Change,
+    DeadlineState,
+    Key,
+    MatchStatus,
+    ParkedStep,
+    Step,
+    Transaction,
+    TransactionState,
+    Via,
+)
+from controltower.store.write import insert, insert_all
+from tests.factories import (
+    FLOW,
+    deadline,
+    document_line,
+    exception,
+    membership,
+    purchase_order,
+    reconciliation,
+    step,
+    transaction,
+)
+
+LATE = purchase_order("PO-1042", "GENERAL")
+DONE = purchase_order("PO-1001", "GENERAL")
+INVOICE = Key("invoice", "V-7", "INV-9")
+NASTY = "<script>alert(1)</script>=1+1"  # a vendor that is neither HTML nor a formula
+WAY = (
+    ("requested", "p2p.requisition.created", "requisitions", "api"),
+    ("approved", "p2p.requisition.approved", "requisitions", "api"),
+    ("created", "p2p.purchase_order.created", "erp", "event"),
+    ("dispatched", "p2p.purchase_order.dispatched", "edi-gateway", "edi"),
+    ("functional_acknowledged", "p2p.purchase_order.functional_acknowledged", "edi-gateway", "edi"),
+    ("shipped", "p2p.shipment.notified", "supplier", "edi"),
+    ("received", "p2p.goods.received", "warehouse", "queue"),
+    ("invoiced", "p2p.invoice.received", "accounts-payable", "edi"),
+)
+
+
+def fill(client: Client, now: datetime) -> None:
+    """Write the scenario: one order late and overcharged, one completed, many in flight, two steps parked."""
+    start = now - timedelta(days=9)
+    steps = [_step(number, start) for number in range(len(WAY))]
+    failed = step(at=start + timedelta(hours=50), failed=True, system="edi-gateway", keys=(LATE,), outcome="exception")
+    insert(client, [*steps, failed])
+    insert_all(client, [[_late(now, start)], [_membership(one) for one in (*steps, failed)]])
+    _documents(client, steps, now, start)
+    _done(client, now)
+    _others(client, now)
+    _parked(client, now)
+    _heard(client, now)
+
+
+def _step(number: int, start: datetime) -> Step:
+    stage, code, system, style = WAY[number]
+    keys = (LATE,) if stage != "invoiced" else (INVOICE,)
+    return step(
+        stage=stage,
+        step=code,
+        system=system,
+        style=style,
+        interface="",
+        actor="human" if stage == "approved" else "system",
+        at=start + timedelta(hours=18 * number),
+        observed_at=start + timedelta(hours=18 * number),
+        keys=keys,
+        amount=Decimal("1400.00") if stage == "invoiced" else Decimal("1250.00") if stage == "created" else None,
+    )
+
+
+def _membership(of: Step) -> object:
+    if INVOICE not in of.keys:
+        return membership(of, LATE, via=(Via(*LATE, "key", of.trace_id, of.span_id),))
+    via = (Via(*INVOICE, "key", of.trace_id, of.span_id), Via(*LATE, "key", of.trace_id, of.span_id))
+    return membership(of, LATE, via=via)
+
+
+def _late(now: datetime, start: datetime) -> Transaction:
+    stages = tuple(stage for stage, *_ in WAY)
+    return transaction(
+        anchor=LATE,
+        state=TransactionState.BREACHED,
+        started_at=start,
+        last_step_at=start + timedelta(hours=18 * (len(WAY) - 1)),
+        stage="invoiced",
+        stages=stages,
+        systems=("requisitions", "erp", "edi-gateway", "supplier", "warehouse", "accounts-payable"),
+        steps=len(WAY) + 1,
+        keys=(INVOICE, LATE),
+        context={"vendor": "V-7", "company": "GENERAL"},
+        at_stake=Decimal("1250.00"),
+        open_deadlines=2,
+        breached_deadlines=1,
+        next_due_at=now + timedelta(days=30),
+        open_exceptions=2,
+    )
+
+
+def _documents(client: Client, steps: list[Step], now: datetime, start: datetime) -> None:
+    created, received, invoiced = steps[2], steps[6], steps[7]
+    lines = [
+        document_line(created),
+        document_line(received, unit_price=None, amount=None),
+        document_line(invoiced, unit_price=Decimal("700.00"), amount=Decimal("1400.00")),
+    ]
+    due = [
+        deadline(
+            anchor=LATE,
+            due_at=start + timedelta(days=4),
+            from_at=start + timedelta(hours=54),
+            state=DeadlineState.BREACHED,
+        ),
+        deadline(
+            anchor=LATE,
+            rule="functional acknowledgement",
+            to_stage="functional_acknowledged",
+            from_at=start + timedelta(hours=54),
+            due_at=start + timedelta(hours=58),
+            met_at=start + timedelta(hours=72),
+            state=DeadlineState.MET_LATE,
+        ),
+        deadline(
+            anchor=LATE,
+            rule="invoice paid",
+            subject="INV-9",
+            from_stage="invoiced",
+            to_stage="paid",
+            from_at=start + timedelta(hours=126),
+            due_at=now + timedelta(days=30),
+        ),
+    ]
+    changes = [
+        Change(FLOW, LATE, start, "in progress", "", "requested", 1, Decimal(0), {}, 1),
+        Change(
+            FLOW,
+            LATE,
+            now,
+            "breached",
+            "in progress",
+            "invoiced",
+            8,
+            Decimal(1250),
+            {"supplier acknowledges": "breached"},
+            2,
+        ),
+    ]
+    exceptions = [
+        exception(anchor=LATE, reason="missing", opened_at=start + timedelta(days=4)),
+        exception(
+            anchor=LATE,
+            kind="match",
+            rule="three_way_match",
+            subject="1",
+            reason="price_variance",
+            amount=Decimal("150.00"),
+            opened_at=start + timedelta(hours=126),
+            detail="Line 1: price variance of 150.00 USD.",
+        ),
+    ]
+    insert_all(client, [lines, due, changes, exceptions, [reconciliation(anchor=LATE)]])
+
+
+def _done(client: Client, now: datetime) -> None:
+    began = now - timedelta(days=40)
+    row = transaction(
+        anchor=DONE,
+        state=TransactionState.COMPLETED,
+        stage="cleared",
+        started_at=began,
+        last_step_at=now - timedelta(days=3),
+        open_deadlines=0,
+        next_due_at=None,
+        context={"vendor": NASTY},
+    )
+    met = deadline(
+        anchor=DONE,
+        state=DeadlineState.MET,
+        from_at=began,
+        due_at=began + timedelta(days=1),
+        met_at=began + timedelta(hours=5),
+    )
+    insert_all(
+        client,
+        [[row], [met], [reconciliation(anchor=DONE, status=MatchStatus.MATCHED, reason="", difference=Decimal(0))]],
+    )
+
+
+def _others(client: Client, now: datetime) -> None:
+    rows = [
+        transaction(
+            anchor=purchase_order(f"PO-{2000 + number}", "GENERAL"),
+            state=TransactionState.IN_PROGRESS,
+            stage=("created", "dispatched", "shipped")[number % 3],
+            started_at=now - timedelta(days=number % 20, hours=3),
+            last_step_at=now - timedelta(days=number % 20),
+            amount=Decimal(100 + number),
+            next_due_at=now + timedelta(hours=number),
+        )
+        for number in range(60)
+    ]
+    insert(client, rows)
+
+
+def _parked(client: Client, now: datetime) -> None:
+    lost = step(
+        at=now - timedelta(hours=2),
+        step="p2p.invoice.received",
+        stage="invoiced",
+        keys=(Key("invoice", "", "INV-404"),),
+    )
+    unclear = step(at=now - timedelta(hours=3), keys=(), ignored_keys=(Key("purchase_order", "", "N/A"),))
+    insert(client, [lost, unclear])
+    reason = "no link leads from invoice INV-404 to a purchase order"
+    insert(
+        client,
+        [
+            ParkedStep(FLOW, lost.trace_id, lost.span_id, "parked", reason, (), version=2),
+            ParkedStep(FLOW, unclear.trace_id, unclear.span_id, "ambiguous", "two orders fit", (LATE, DONE), version=1),
+        ],
+    )
+
+
+def _heard(client: Client, now: datetime) -> None:
+    rows = [("erp", now, now, 1200), ("warehouse", now - timedelta(hours=6), now - timedelta(hours=6), 90)]
+    client.insert("source_watermarks", rows, column_names=["system", "last_span_at", "last_loaded_at", "spans"])
