@@ -131,8 +131,7 @@ class Drain:
 
     def _set_aside(self, segment: SegmentFile, error: LoadError) -> None:
         """Split a refused segment until the bad record stands alone, and move that one to quarantine."""
-        if segment.records > 1:
-            self._journal.split(segment)
+        if self._journal.split(segment):
             return
         kept = self._journal.quarantine(segment, str(error))
         self._metrics.add("segments_refused")

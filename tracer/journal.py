@@ -162,10 +162,10 @@ class Journal:
         window_ns = int(self.limits.window_s * 1e9)
         self._seen = SeenWindow(window_ns, self.limits.window_entries)
         self._seen_files = SeenFiles(self.folder, self._disk, window_ns, self.limits.window_entries)
-        found = recover(self.folder, self._quarantine, self._disk, now_ns)
+        found = recover(self.folder, self._quarantine, self._disk, now_ns, window_ns, self.limits.window_entries)
         for segment in found.segments:
             self._offer(segment)
-        for seen in sorted([*self._seen_files.load(), *found.seen]):
+        for seen in sorted([*self._seen_files.load(), *(Seen(time_ns, key) for key, time_ns in found.seen.items())]):
             self._seen.add(seen, now_ns)
         self._quarantined_files, self._quarantined_bytes = _measure(self._quarantine)
         return found.last_id_ns
@@ -356,9 +356,13 @@ class Journal:
         return target
 
     def split(self, segment: SegmentFile) -> list[SegmentFile]:
-        """Offer the two halves of *segment* (of two records or more) instead of it, to find the one that is refused."""
+        """Offer the two halves of *segment* instead of it, to find the record that is refused.
+
+        Returns nothing, with nothing done, when it holds a single record.
+        """
         halves = halve(segment, self._disk)
-        self._forget(segment)
+        if halves:
+            self._forget(segment)
         for half in halves:
             self._offer(half)
         return halves

@@ -3,7 +3,7 @@
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ class SegmentFile:
     id: str
     path: Path
     bytes: int
-    records: int
+    records: int  # 0 when nobody counted them: an old segment of an earlier run
     oldest_received_ns: int
     newest_received_ns: int
 
@@ -33,6 +33,12 @@ class SegmentFile:
 def index_path(segment: Path) -> Path:
     """Return where the index of *segment* is."""
     return segment.with_suffix(INDEX_SUFFIX)
+
+
+def time_in(segment: Path) -> int:
+    """Return the time in the name of *segment*: when it was begun."""
+    digits = segment.stem.partition("-")[0]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def describe(path: Path, records: Sequence[Record]) -> SegmentFile:
@@ -88,19 +94,21 @@ class Mended:
     damages: list[Damage]
 
 
-def mend(segment: Path, quarantine: Path, disk: Disk, now_ns: int) -> Mended:
+def mend(
+    segment: Path, quarantine: Path, disk: Disk, now_ns: int, superfluous: Callable[[Record], bool] = lambda _: False
+) -> Mended:
     """Read *segment*, move bytes that hold no verified record to *quarantine*, and write the index anew.
 
-    Doing it twice, also after dying in the middle, gives the same files. A segment without any intact record is
+    Records that are *superfluous* are left out. Doing it twice, also after dying in the middle, gives the same files. A segment without any intact record is
     removed. Raises OSError, with the segment as it was.
     """
     data = segment.read_bytes()
     found = list(scan(data))
     damages = [part for part in found if isinstance(part, Damage)]
-    records = [part for part in found if isinstance(part, Record)]
+    records = [part for part in found if isinstance(part, Record) and not superfluous(part)]
     for damage in damages:
         _set_aside(segment, data, damage, quarantine, disk, now_ns)
-    if damages and records:
+    if len(records) < len(found) and records:
         disk.replace(segment, b"".join(data[record.offset : record.end] for record in records))
         records = _closed_up(records)
     if records:
@@ -113,9 +121,13 @@ def mend(segment: Path, quarantine: Path, disk: Disk, now_ns: int) -> Mended:
 def halve(segment: SegmentFile, disk: Disk) -> list[SegmentFile]:
     """Write the two halves of *segment* as segments that sort where it does, and remove it; raises OSError.
 
+    A single record cannot be halved: then nothing is done, and nothing returned.
+
     The names follow from its name: done again after dying in the middle, it gives the same segments.
     """
     records = records_of(segment.path)
+    if len(records) < 2:
+        return []
     middle = len(records) // 2
     data = segment.path.read_bytes()
     halves = []

@@ -1,18 +1,33 @@
 """Opening a journal that a crash, a full disk or a bad disk left behind."""
 
+import errno
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from controltower.tracer.journal import JournalError, JournalFull
 from controltower.tracer.journal_disk import Disk
 from controltower.tracer.journal_recovery import recover
-from tests.tracer.journals import NOW, PATIENCE_S, append, bodies, body, open_journal, store, stored
+from tests.tracer.journals import (
+    NOW,
+    PATIENCE_S,
+    PATIENT,
+    BrokenDisk,
+    append,
+    bodies,
+    body,
+    open_journal,
+    store,
+    stored,
+)
 
+HOUR_NS = 3_600 * 10**9
 CONTENTS = [body(f"b{number}", number * 7) for number in range(6)]
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 
@@ -33,8 +48,8 @@ def segment_of(folder: Path) -> Path:
 
 
 def recovered(folder: Path) -> list[bytes]:
-    found = recover(folder, folder / "quarantine", Disk(), NOW)
-    return [content for segment in found.segments for content in bodies(segment.path)]
+    found = recover(folder, folder / "quarantine", Disk(), NOW, HOUR_NS, 100_000)
+    return [content for segment in reversed(found.segments) for content in bodies(segment.path)]
 
 
 def quarantined(folder: Path) -> list[Path]:
@@ -171,7 +186,7 @@ def test_a_disk_too_full_to_mend_leaves_the_segment(crashed: Path) -> None:
 
     data = segment_of(crashed).read_bytes()
     segment_of(crashed).write_bytes(data[:-3])
-    found = recover(crashed, crashed / "quarantine", Full(), NOW)
+    found = recover(crashed, crashed / "quarantine", Full(), NOW, HOUR_NS, 100_000)
 
     assert found.segments == []
     assert segment_of(crashed).read_bytes() == data[:-3]
@@ -185,3 +200,54 @@ def test_segments_of_earlier_runs_come_first(crashed: Path) -> None:
 
     assert stored(journal) == [*CONTENTS, body("new")]
     journal.close()
+
+
+def test_a_backlog_of_days_is_not_read_at_the_start(tmp_path: Path) -> None:
+    """Segments that the window has left behind are offered by name; a restart is quick, however many there are."""
+    journal = open_journal(tmp_path)
+    for name in ("a", "b", "c"):
+        store(journal, body(name))
+        journal.rotate()
+    journal.close()
+    for index in tmp_path.glob("*.index"):
+        index.unlink()
+    later = open_journal(tmp_path, now=NOW + 48 * HOUR_NS)
+    segments = later.closed_segments()
+
+    assert [segment.records for segment in segments] == [0, 0, 1]  # the newest may be torn: it is always looked into
+    assert [segment.oldest_received_ns // HOUR_NS for segment in segments] == [NOW // HOUR_NS] * 3
+    assert stored(later) == [body("a"), body("b"), body("c")]
+    for segment in segments:
+        assert later.verify(segment) == segment
+        later.remove(segment)
+    later.close()
+
+
+def test_a_backlog_beyond_the_budget_can_be_opened_and_drained(tmp_path: Path) -> None:
+    """A budget that was lowered refuses new bodies and holds up nothing else."""
+    journal = open_journal(tmp_path)
+    store(journal, body("a", 1_000))
+    journal.close()
+    small = open_journal(tmp_path, replace(PATIENT, budget_bytes=500))
+    with pytest.raises(JournalFull):
+        append(small, body("b")).result(PATIENCE_S)
+    small.remove(small.closed_segments()[0])
+    store(small, body("b"))
+    small.close()
+
+
+def test_what_was_refused_and_stored_later_is_not_loaded_twice(tmp_path: Path) -> None:
+    """A record that could not be cut off before the process died does not come back beside the one that replaced it."""
+    disk = BrokenDisk()
+    journal = open_journal(tmp_path, disk=disk)
+    store(journal, body("a"))
+    disk.fails = {"sync": errno.EIO, "truncate": errno.EIO}
+    with pytest.raises(JournalError):
+        append(journal, body("b")).result(PATIENCE_S)
+    del disk.fails["sync"]
+    store(journal, body("b"), body("c"))
+    journal.close()
+    again = open_journal(tmp_path)
+
+    assert stored(again) == [body("a"), body("b"), body("c")]
+    again.close()
