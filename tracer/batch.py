@@ -138,15 +138,18 @@ class Batch:
     ) -> None:
         """Count records that have no step of their own; *amount* is their total."""
         with self._guard.around("count"):
-            total = values.decimal_of(amount, "amount", self._guard.misuse)
-            number = values.count_of(records, "records", self._guard.misuse)
+            misuse = self._guard.misuse
+            total = values.decimal_of(amount, "amount", misuse)
+            number = values.count_of(records, "records", misuse)
+            unit = (
+                values.text(self._options.get("currency") if currency is None else currency, "currency", misuse) or ""
+            )
             with self._lock:
                 self.records += number
                 self.rejected += number if rejected else 0
                 if rejected:
                     self._reasons[self._reason(reason)] += number
                 if total is not None:
-                    unit = str(currency or self._options.get("currency") or "")
                     self._totals[unit] = self._totals.get(unit, Decimal(0)) + total
 
     def reject(self, reason: str, records: int = 1) -> None:
@@ -169,13 +172,13 @@ class Batch:
         above, _ = self._system.parent()
         start_ns = values.time_ns(self._options.get("start_time"), "start_time", self._guard.misuse)
         self._clock_ns = time.perf_counter_ns()
+        self._start_ns = start_ns if start_ns is not None else (self._system.clock or time.time_ns)()
         self._started = self._system.otel_tracer.start_span(
             f"{self.name} started",
             context=above,
             attributes={**self._described(), PHASE: "started"},
-            start_time=start_ns,
+            start_time=self._start_ns,
         )
-        self._start_ns = time.time_ns() if start_ns is None else start_ns
         self._started.end(self._start_ns)  # sent now: a run that never ends is seen as one that started
         self._token = otel_context.attach(trace.set_span_in_context(self._started))
 
@@ -216,17 +219,21 @@ class Batch:
 
     def _step_attributes(self) -> dict[str, AttributeValue]:
         """Return keys and context, and the code when the run is a step: on the end only, so that it counts once."""
-        template = Step(self._system, self._options.get("step") or "controltower.run", self._step_options())
-        found = template.prepared()
-        if self._options.get("step") is None:
+        code = self._options.get("step")
+        found = Step(self._system, "controltower.run" if code is None else code, self._step_options()).prepared()
+        if code is None:
             del found[attributes.STEP]
         return found
 
     def _step_options(self) -> StepOptions:
-        given = self._options
-        return StepOptions(
-            keys=given.get("keys") or {}, scopes=given.get("scopes") or {}, context=given.get("context") or {}
-        )
+        options = StepOptions()
+        if "keys" in self._options:
+            options["keys"] = self._options["keys"]
+        if "scopes" in self._options:
+            options["scopes"] = self._options["scopes"]
+        if "context" in self._options:
+            options["context"] = self._options["context"]
+        return options
 
     def _expected(self) -> int | None:
         expected = self._options.get("expected")

@@ -85,7 +85,9 @@ def configure(**options: Unpack[Options]) -> System:
     """
     options.setdefault("own_traces", False)
     new = ProcessSystem(settings=resolve(**options))
-    install(new)
+    former = install(new)
+    if isinstance(former, ProcessSystem):
+        return new  # the provider that libraries hold passes their spans on
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(new.provider)
     else:
@@ -98,6 +100,8 @@ def install(new: System, *, stop_former: bool = True) -> System:
     with _holder.lock:
         former, _holder.system = _holder.system, new
     if stop_former:
+        if isinstance(former, ProcessSystem) and isinstance(new, ProcessSystem):
+            former.delivery.hand_over(new.delivery)
         former.shutdown()
     return former
 

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from controltower.tracer import attributes
 from controltower.tracer.guard import Guard
+from controltower.tracer.privacy import without_free_text
 from controltower.tracer.propagation import ring_in
 
 WhenFull = Literal["drop", "block"]
@@ -27,6 +28,7 @@ DROPPED: Final = "dropped_spans"
 FAILED: Final = "failed_spans"
 CUT: Final = "dropped_lines_and_attributes"
 BLOCK_LIMIT_S: Final = 60.0  # a blocked batch program goes on after this, and the span counts as dropped
+MAX_REQUEST_BYTES: Final = 32 * 1024 * 1024  # half of what the collector takes
 THREAD_NAME: Final = "controltower-export"
 
 
@@ -38,10 +40,12 @@ class InheritKeys(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Add the inherited keys that the span does not carry itself."""
+        ring = ring_in(parent_context)
+        if not ring.keys:
+            return
         with self._guard.around("copying keys to a span"):
-            ring = ring_in(parent_context)
-            if ring.keys:
-                present = span.attributes or {}
+            present = span.attributes or {}
+            if attributes.STEP not in present:  # a step has taken them over by itself
                 missing = ring.without({type_ for type_ in ring.keys if attributes.KEY + type_ in present})
                 span.set_attributes(missing.span_attributes())
 
@@ -62,7 +66,9 @@ class Delivery(SpanProcessor):
         batch_size: int,
         interval_s: float,
         when_full: WhenFull,
+        fits: Callable[[Sequence[ReadableSpan]], bool] = lambda _: True,
     ) -> None:
+        self._fits = fits
         self._make_exporter = make_exporter
         self._guard = guard
         self._queue_size = queue_size
@@ -70,20 +76,23 @@ class Delivery(SpanProcessor):
         self._interval_s = interval_s
         self._when_full = when_full
         self._exporter = make_exporter()  # a bad certificate or endpoint shows at configure
-        self._exported = self._lost = self._reported_lost = 0
         self._closed = False
+        self._successor: Delivery | None = None
         self._reset()
-        reset = weakref.WeakMethod(self._after_fork)
-        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
+        if hasattr(os, "register_at_fork"):
+            reset = weakref.WeakMethod(self._after_fork)
+            os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
 
     def _reset(self) -> None:
         self._queue: deque[ReadableSpan] = deque()
         self._state = threading.Condition()
         self._accepted = self._finished = 0
+        self._exported = self._lost = self._reported_lost = 0
         self._hurry = False
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
+        self._guard.after_fork()
         self._reset()
         self._exporter = self._make_exporter()  # two processes must not write to one connection
 
@@ -91,22 +100,29 @@ class Delivery(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue an ended span."""
+        if self._successor is not None:
+            self._successor.on_end(span)
+            return
         if span.context is None or not span.context.trace_flags.sampled:
             return
-        if cut := span.dropped_events + span.dropped_attributes + span.dropped_links:
-            self._guard.count(CUT, cut)
-            self._guard.warn(CUT, "a span lost lines, links or attributes to the limits; use one record per document")
+        with self._guard.around("queueing a span"):
+            if cut := span.dropped_events + span.dropped_attributes + span.dropped_links:
+                self._guard.count(CUT, cut)
+                self._guard.warn(CUT, "a span lost lines, links or attributes to the limits; use a record per document")
+            if not self._queued(without_free_text(span)):
+                self._drop(1, "the export queue is full or closed; steps are lost")
+
+    def _queued(self, span: ReadableSpan) -> bool:
         with self._state:
-            room = not self._closed and (len(self._queue) < self._queue_size or self._wait_for_room())
-            if room:
-                self._queue.append(span)
-                self._accepted += 1
-                if self._thread is None:
-                    self._start()
-                if len(self._queue) >= self._batch_size:
-                    self._state.notify_all()
-        if not room:
-            self._drop(1, "the export queue is full or closed; steps are lost")
+            if self._closed or not (len(self._queue) < self._queue_size or self._wait_for_room()):
+                return False
+            self._queue.append(span)
+            self._accepted += 1
+            if self._thread is None:
+                self._start()
+            if len(self._queue) in (1, self._batch_size):
+                self._state.notify_all()
+            return True
 
     def _wait_for_room(self) -> bool:
         if self._when_full != "block" or threading.current_thread() is self._thread:
@@ -115,6 +131,11 @@ class Delivery(SpanProcessor):
         return self._state.wait_for(lambda: len(self._queue) < self._queue_size or self._closed, BLOCK_LIMIT_S) and (
             not self._closed
         )
+
+    def hand_over(self, successor: "Delivery") -> None:
+        """Pass later spans on: libraries keep the provider that they found first."""
+        if successor is not self:
+            self._successor = successor
 
     def flush(self, timeout_s: float) -> bool:
         """Send what is queued; return whether all of it, and all since the last flush, was acknowledged in time."""
@@ -179,14 +200,14 @@ class Delivery(SpanProcessor):
             detach(token)
 
     def _next_batch(self) -> list[ReadableSpan]:
+        """Wait for a full batch, for the interval after the first span, or for a flush; empty when closed."""
         with self._state:
             while not self._queue:
                 if self._closed:
                     return []
                 self._hurry = False
-                self._state.wait(self._interval_s)
-            if not self._hurry and not self._closed:
-                self._state.wait_for(self._is_due, self._interval_s)
+                self._state.wait()
+            self._state.wait_for(self._is_due, self._interval_s)
             batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
             self._state.notify_all()
             return batch
@@ -195,11 +216,13 @@ class Delivery(SpanProcessor):
         return self._hurry or self._closed or len(self._queue) >= self._batch_size
 
     def _deliver(self, batch: Sequence[ReadableSpan]) -> None:
-        try:
-            sent = self._exporter.export(batch) is SpanExportResult.SUCCESS
-        except Exception as error:  # noqa: BLE001 - an exporter given by the host may do anything; counted
-            sent = False
-            self._guard.warn("exporter", f"the exporter raised {type(error).__name__}")
+        sent = self._export(batch)
+        if not sent and len(batch) > 1 and not self._fits(batch):
+            # One span that cannot be encoded, or all together too large, must not take the others with it.
+            middle = len(batch) // 2
+            self._deliver(batch[:middle])
+            self._deliver(batch[middle:])
+            return
         with self._state:
             self._finished += len(batch)
             if sent:
@@ -210,6 +233,13 @@ class Delivery(SpanProcessor):
         if not sent:
             self._guard.count(FAILED, len(batch))
             self._guard.warn(FAILED, "the collector did not take steps; check the endpoint and the token")
+
+    def _export(self, batch: Sequence[ReadableSpan]) -> bool:
+        try:
+            return self._exporter.export(batch) is SpanExportResult.SUCCESS
+        except Exception as error:  # noqa: BLE001 - an exporter given by the host may do anything; counted
+            self._guard.warn("exporter", f"the exporter raised {type(error).__name__}")
+            return False
 
     def _drop(self, spans: int, sentence: str) -> None:
         with self._state:
@@ -232,3 +262,13 @@ def quieten_stock_exporter() -> None:
         stock = logging.getLogger(name)
         if not any(isinstance(present, _OwnThreadsQuiet) for present in stock.filters):
             stock.addFilter(_OwnThreadsQuiet())
+
+
+def fits_one_request(batch: Sequence[ReadableSpan]) -> bool:
+    """Return whether OTLP can encode *batch* into a request that collectors accept."""
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    try:
+        return bool(encode_spans(batch).ByteSize() <= MAX_REQUEST_BYTES)
+    except Exception:  # noqa: BLE001 - what protobuf raises depends on its implementation; the caller counts
+        return False

@@ -76,6 +76,11 @@ class Guard:
                 self._logged_at[kind] = now
         logger.warning("%s", sentence)
 
+    def after_fork(self) -> None:
+        """Start anew in a forked child: the lock may have been held by a thread that does not exist here."""
+        self._lock = threading.Lock()
+        self._counts = Counter()
+
     def counts(self) -> dict[str, int]:
         """Return a copy of every counter."""
         with self._lock:

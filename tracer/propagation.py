@@ -84,7 +84,7 @@ class KeyRing:
 
     def below(self, keys: Mapping[str, tuple[str, ...]], scopes: Mapping[str, str], step: "Step | None") -> "KeyRing":
         """Return the ring for what happens below *step*: its own keys replace those of the same type."""
-        ring = self.without(keys)
+        ring = self.without(keys) if self.keys else KeyRing({}, {})
         for type_, values in keys.items():
             if len(values) <= MAX_TRAVELLING:
                 ring.keys[type_] = values
@@ -103,6 +103,8 @@ class KeyRing:
 
     def span_attributes(self) -> dict[str, str | tuple[str, ...]]:
         """Return the ring as span attributes."""
+        if not self.keys:
+            return {}
         found: dict[str, str | tuple[str, ...]] = {
             attributes.KEY + type_: attribute_value(values) for type_, values in self.keys.items()
         }
@@ -144,17 +146,17 @@ def encode_ring(ring: KeyRing, allowed: frozenset[str]) -> list[str]:
     members: list[str] = []
     size = 0
     for type_ in sorted(ring.keys):
-        if type_ not in allowed or type_ in PATIENT_LINKED:
-            continue
         values = ring.keys[type_]
+        if not _may_travel(type_, allowed) or any(len(value) > MAX_BAGGAGE_VALUE for value in values):
+            continue
         plain = len(values) == 1 and not values[0].startswith("[")
         new = [_member(attributes.KEY + type_, values[0] if plain else json.dumps(values, ensure_ascii=False))]
         if scope := ring.scopes.get(type_):
             new.append(_member(attributes.SCOPE + type_, scope))
-        size += sum(len(member) + 1 for member in new)
-        if size > MAX_BAGGAGE_BYTES:
-            break
-        members += new
+        length = sum(len(member) + 1 for member in new)
+        if size + length <= MAX_BAGGAGE_BYTES:
+            members += new
+            size += length
     return members
 
 

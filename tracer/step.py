@@ -6,7 +6,7 @@ from contextvars import Token
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict, Union
+from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict, Union, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -114,10 +114,8 @@ class Step(Decorator):
     def context(self, given: Mapping[str, object] | None = None, /, **more: object) -> Self:
         """Add what describes the step and never joins it: vendor, facility, payer, period …"""
         with self._guard.around("step.context"):
-            for type_, value in {**(given or {}), **more}.items():
-                name = values.type_name(type_, "context", self._guard.misuse)
-                if name and (kept := values.text(value, f"context {name}", self._guard.misuse)) is not None:
-                    self._set(attributes.CONTEXT + name, kept)
+            self._describe(given)
+            self._describe(more)
         return self
 
     def amount(self, amount: Amount | None, currency: str | None = None) -> Self:
@@ -181,10 +179,12 @@ class Step(Decorator):
                 attributes.UNIT_PRICE: values.decimal_text(unit_price, "unit_price", misuse),
                 attributes.LINE_AMOUNT: values.decimal_text(amount, "amount", misuse),
             }
-            for type_, kept in self._read_keys(keys).items():
-                found[attributes.KEY + type_] = attribute_value(kept)
-            for type_, issuer in self._read_scopes(scopes).items():
-                found[attributes.SCOPE + type_] = issuer
+            if keys is not None:
+                for type_, kept in values.keys_of(keys, misuse).items():
+                    found[attributes.KEY + type_] = attribute_value(kept)
+            if scopes is not None:
+                for type_, issuer in values.texts_of(scopes, "scope", misuse).items():
+                    found[attributes.SCOPE + type_] = issuer
             event = {name: value for name, value in found.items() if value is not None}
             self._span.add_event(attributes.LINE_EVENT, event, self._now_ns())
         return self
@@ -294,50 +294,68 @@ class Step(Decorator):
     def _prepare(self, code: str, options: StepOptions) -> None:
         misuse = self._guard.misuse
         self._code = values.step_code(code, misuse)
-        self._attributes[attributes.STEP] = self._code
-        self._keys = self._read_keys(options.get("keys"))
-        self._scopes = self._read_scopes(options.get("scopes"))
-        for type_, kept in self._keys.items():
-            self._attributes[attributes.KEY + type_] = attribute_value(kept)
-        for type_, issuer in self._scopes.items():
-            self._attributes[attributes.SCOPE + type_] = issuer
-        if described := options.get("context"):
-            self.context(described)
-        for name in _PLAIN & options.keys():
-            self._put(name, options.get(name))
+        found = self._attributes
+        found[attributes.STEP] = self._code
+        if "keys" in options:
+            self._keys = values.keys_of(options["keys"], misuse)
+            for type_, kept in self._keys.items():
+                found[attributes.KEY + type_] = attribute_value(kept)
+        if "scopes" in options:
+            self._scopes = values.texts_of(options["scopes"], "scope", misuse)
+            for type_, issuer in self._scopes.items():
+                found[attributes.SCOPE + type_] = issuer
+        if "context" in options:
+            self._describe(options["context"])
+        for name, value in options.items():
+            if name in _PLAIN and value is not None:
+                self._put(name, value)
+        if "start_time" in options or "end_time" in options:
+            self._prepare_times(options)
+        if "attributes" in options:
+            self._prepare_others(options["attributes"])
+        if (links := options.get("links")) is not None:
+            self.link(*cast(list[Linked], values.listed(links, "links", misuse, MAX_LINKS)))
+        if (original := options.get("replay_of")) is not None:
+            self.replay_of(original)
+
+    def _prepare_times(self, options: StepOptions) -> None:
+        misuse = self._guard.misuse
         self._start_ns = values.time_ns(options.get("start_time"), "start_time", misuse)
         self._end_ns = values.time_ns(options.get("end_time"), "end_time", misuse)
         if self._start_ns is not None and self._end_ns is not None and self._end_ns < self._start_ns:
             self._end_ns = self._start_ns
             misuse("bad_time", "end_time lies before start_time; the step ends when it starts")
-        for name, value in (options.get("attributes") or {}).items():
-            if (plain := values.text(value, "attribute", misuse)) is not None:
-                self._attributes[str(name)] = plain
-        self.link(*(options.get("links") or ()))
-        if (original := options.get("replay_of")) is not None:
-            self.replay_of(original)
+
+    def _prepare_others(self, given: object) -> None:
+        for name, value in values.items(given, "attributes", self._guard.misuse):
+            kept = values.text(value, "attribute", self._guard.misuse)
+            if kept is not None and isinstance(name, str) and name:
+                self._attributes[values.text(name, "attribute", self._guard.misuse) or name] = kept
+
+    def _describe(self, given: object) -> None:
+        for type_, value in values.texts_of(given, "context", self._guard.misuse).items():
+            self._set(attributes.CONTEXT + type_, value)
 
     def _put_all(self, given: Mapping[str, object], where: str) -> Self:
         with self._guard.around(where):
             for name, value in given.items():
-                self._put(name, value)
+                if value is not None:
+                    self._put(name, value)
         return self
 
     def _put(self, name: str, value: object) -> None:
-        if value is None:
-            return
         misuse = self._guard.misuse
         kept: str | None
-        if name in ("amount", "quantity"):
+        if name in _DECIMALS:
             kept = values.decimal_text(value, name, misuse)
-        elif name == "business_time":
-            kept = values.time_text(value, name, misuse)
         elif name in _CHOICES:
             kept = values.choice(value, _CHOICES[name], name, misuse)
+        elif name == "business_time":
+            kept = values.time_text(value, name, misuse)
         else:
             kept = values.text(value, name, misuse)
         if kept is not None:
-            self._set(attributes.PREFIX + name, kept)
+            self._set(_PLAIN[name], kept)
             if name == "outcome":
                 self.result = kept
 
@@ -345,22 +363,6 @@ class Step(Decorator):
         self._attributes[name] = value
         if self._span is not trace.INVALID_SPAN:
             self._span.set_attribute(name, value)
-
-    def _read_keys(self, given: object) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
-        for type_, value in _items(given, "keys", self._guard):
-            name = values.type_name(type_, "key", self._guard.misuse)
-            if name and (kept := values.key_values(name, value, self._guard.misuse)):
-                found[name] = kept
-        return found
-
-    def _read_scopes(self, given: object) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for type_, value in _items(given, "scopes", self._guard):
-            name = values.type_name(type_, "scope", self._guard.misuse)
-            if name and (kept := values.text(value, f"scope of {name}", self._guard.misuse)):
-                found[name] = kept
-        return found
 
     def _kind(self, given: object) -> SpanKind:
         if given is None:
@@ -395,15 +397,6 @@ def type_name_of(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _items(given: object, what: str, guard: Guard) -> Iterable[tuple[object, object]]:
-    if given is None:
-        return ()
-    if isinstance(given, Mapping):
-        return given.items()
-    guard.misuse("bad_mapping", f"{what} is a mapping of types to values")
-    return ()
-
-
 def _from_traceparent(text: str) -> SpanContext | None:
     parts = text.strip().split("-")
     if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
@@ -415,9 +408,17 @@ def _from_traceparent(text: str) -> SpanContext | None:
 
 
 _CHOICES: Final = {"outcome": attributes.OUTCOMES, "style": attributes.STYLES, "actor": ACTORS}
-_PLAIN: Final = frozenset(
-    {
-        "amount", "currency", "quantity", "uom", "outcome", "reason", "business_time", "actor", "interface", "style",
-        "layer",
-    }
-)  # fmt: skip
+_DECIMALS: Final = frozenset({"amount", "quantity"})
+_PLAIN: Final = {  # option -> attribute
+    "amount": attributes.AMOUNT,
+    "currency": attributes.CURRENCY,
+    "quantity": attributes.QUANTITY,
+    "uom": attributes.UOM,
+    "outcome": attributes.OUTCOME,
+    "reason": attributes.REASON,
+    "business_time": attributes.BUSINESS_TIME,
+    "actor": attributes.ACTOR,
+    "interface": attributes.INTERFACE,
+    "style": attributes.STYLE,
+    "layer": attributes.LAYER,
+}

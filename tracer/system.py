@@ -21,7 +21,15 @@ from opentelemetry.util.types import Attributes
 from controltower.tracer import attributes, propagation, values
 from controltower.tracer.batch import Batch, BatchOptions
 from controltower.tracer.configure import Options, Settings, is_loopback, resolve
-from controltower.tracer.exporter import CUT, DROPPED, FAILED, Delivery, InheritKeys, quieten_stock_exporter
+from controltower.tracer.exporter import (
+    CUT,
+    DROPPED,
+    FAILED,
+    Delivery,
+    InheritKeys,
+    fits_one_request,
+    quieten_stock_exporter,
+)
 from controltower.tracer.guard import INTERNAL_ERRORS, Guard
 from controltower.tracer.propagation import NO_KEYS, KeyRing, ring_in
 from controltower.tracer.step import KeyValues, Step, StepOptions
@@ -103,13 +111,14 @@ class System:
         self.clock = clock  # nanoseconds; the wall clock without one
         self.settings = settings or resolve(**options)
         self.guard = Guard(development=self.settings.mode == "development")
-        self._delivery = Delivery(
+        self.delivery = Delivery(
             self._exporter_factory(),
             self.guard,
             queue_size=self.settings.queue_size,
             batch_size=self.settings.batch_size,
             interval_s=self.settings.interval_s,
             when_full=self.settings.when_full,
+            fits=fits_one_request if self.settings.exporter is None else lambda _: True,
         )
         self.provider = TracerProvider(
             resource=Resource.create({**self.settings.resource, "service.name": self.settings.service}),
@@ -119,7 +128,7 @@ class System:
         )
         self.provider.sampler = StepsAlways(self.provider.sampler)
         self.provider.add_span_processor(InheritKeys(self.guard))
-        self.provider.add_span_processor(self._delivery)
+        self.provider.add_span_processor(self.delivery)
         atexit.register(self.shutdown)  # until shutdown: a system that nobody holds any more still has steps to send
 
     # -- steps
@@ -137,7 +146,7 @@ class System:
         """Give keys to every span that starts inside, here and, by the allow-list, in the services called."""
         ring = NO_KEYS
         with self.guard.around("keys"):
-            ring = self._ring_with({**(given or {}), **more})
+            ring = self._ring_with(given, more)
         with propagation.ring_attached(ring):
             yield
 
@@ -161,14 +170,14 @@ class System:
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Send everything now; return whether all of it, and all since the last flush, was acknowledged in time."""
         with self.guard.around("flush"):
-            return self._delivery.flush(timeout_s)
+            return self.delivery.flush(timeout_s)
         return False
 
     def shutdown(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
         """Send the rest, then stop; later steps cost nothing and are counted as dropped. Can be called twice."""
         with self.guard.around("shutdown"):
             atexit.unregister(self.shutdown)
-            return self._delivery.close(timeout_s)
+            return self.delivery.close(timeout_s)
         return False
 
     def health(self) -> Health:
@@ -176,7 +185,7 @@ class System:
         counts = self.guard.counts()
         own = (DROPPED, FAILED, CUT, INTERNAL_ERRORS)
         dropped, failed, cut, internal_errors = (counts.pop(kind, 0) for kind in own)
-        return Health(self._delivery.exported, self._delivery.queued, failed, dropped, cut, internal_errors, counts)
+        return Health(self.delivery.exported, self.delivery.queued, failed, dropped, cut, internal_errors, counts)
 
     # -- for the tracer's other modules
 
@@ -199,12 +208,10 @@ class System:
             return None, ring_in()
         return trace.set_span_in_context(trace.INVALID_SPAN, propagation.with_ring(NO_KEYS)), NO_KEYS
 
-    def _ring_with(self, given: Mapping[str, KeyValues]) -> KeyRing:
+    def _ring_with(self, *given: object) -> KeyRing:
         found: dict[str, tuple[str, ...]] = {}
-        for type_, value in given.items():
-            name = values.type_name(type_, "key", self.guard.misuse)
-            if name and (kept := values.key_values(name, value, self.guard.misuse)):
-                found[name] = kept
+        for mapping in given:
+            found.update(values.keys_of(mapping, self.guard.misuse))
         above = ring_in()
         return above.below(found, {}, above.step)
 

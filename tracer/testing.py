@@ -9,7 +9,7 @@
 'p2p.invoice.posted'
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -80,7 +80,7 @@ class Captured:
         self,
         code: str,
         *,
-        keys: Mapping[str, str | tuple[str, ...] | list[str]] | None = None,
+        keys: Mapping[str, str | Sequence[str]] | None = None,
         context: Mapping[str, str] | None = None,
         lines: int | None = None,
         failed: bool = False,

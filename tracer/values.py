@@ -7,14 +7,13 @@ gives the best value it can (so that the business step is not lost), or ``None``
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Final
 from uuid import UUID
-
-from controltower.tracer.errors import MisuseError
 
 Misuse = Callable[[str, str], None]
 
@@ -23,11 +22,12 @@ MAX_PLACES: Final = 32  # the store rounds to 6; the bound keeps a tiny exponent
 MAX_TEXT: Final = 4096  # of one value; a document body is not an attribute
 MAX_KEY: Final = 512  # of one key value; a longer one is not a key, and cut off it would join the wrong documents
 MAX_KEYS: Final = 1000  # of one type on one step; above it a batch with one record each reads and costs better
-HARD_MAX_KEYS: Final = 100_000  # where memory is protected even in production
+HARD_MAX_KEYS: Final = 100_000  # the rest is left out even in production, to protect memory
 MAX_COUNT: Final = 2**53  # far below what OTLP's integer holds
 MAX_TIME_NS: Final = 2**63 - 1
 BACKSLASH: Final = "backslashreplace"
 
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,12})?", re.ASCII)
 _CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -36,6 +36,8 @@ def text(value: object, what: str, misuse: Misuse, limit: int = MAX_TEXT) -> str
     """Return *value* as text that OTLP can carry; ``None`` for ``None`` and for what has no text."""
     if value is None:
         return None
+    if type(value) is str and len(value) <= limit and value.isascii():  # nearly always; the rest costs a microsecond
+        return value
     try:
         kept = str.__str__(value) if isinstance(value, str) else str(value)  # an enum of strings gives its value
     except Exception:  # noqa: BLE001 - whatever the host's own __str__ raises; counted
@@ -52,6 +54,8 @@ def text(value: object, what: str, misuse: Misuse, limit: int = MAX_TEXT) -> str
 
 def decimal_text(value: object, what: str, misuse: Misuse) -> str | None:
     """Return an amount or a quantity as a plain decimal string."""
+    if type(value) is str and _PLAIN_DECIMAL.fullmatch(value):
+        return value
     number = decimal_of(value, what, misuse)
     return None if number is None else format(number, "f")
 
@@ -152,22 +156,63 @@ def choice(value: object, allowed: tuple[str, ...], what: str, misuse: Misuse) -
 
 def key_values(type_: str, given: object, misuse: Misuse) -> tuple[str, ...]:
     """Return the values of one key type: one or many, without empty ones and repetitions, in the order given."""
-    many = isinstance(given, Iterable) and not isinstance(given, (str, bytes, bytearray))
+    if type(given) is str and given.isascii() and len(given) <= MAX_KEY:
+        return (given.strip(),) if given.strip() else ()
     found: dict[str, None] = {}
-    try:
-        for value in given if many else (given,):  # type: ignore[attr-defined]  # `many` says that it iterates
-            if (kept := _key_value(type_, value, misuse)) and kept not in found:
-                found[kept] = None
-            if len(found) >= HARD_MAX_KEYS:
-                misuse("too_many_keys", f"key {type_} has more than {HARD_MAX_KEYS} values; the rest is left out")
-                break
-    except MisuseError:
-        raise
-    except Exception:  # noqa: BLE001 - whatever the host's own iterator raises; counted
-        misuse("unreadable_value", f"the values of key {type_} cannot be read; give a string or a list of strings")
+    for value in listed(given, f"key {type_}", misuse, HARD_MAX_KEYS):
+        if kept := _key_value(type_, value, misuse):
+            found[kept] = None
     if len(found) > MAX_KEYS:
         misuse("too_many_keys", f"key {type_} has more than {MAX_KEYS} values; use tracer.batch with a record for each")
     return tuple(found)
+
+
+def keys_of(given: object, misuse: Misuse) -> dict[str, tuple[str, ...]]:
+    """Return key types with their values, without those that have none."""
+    found: dict[str, tuple[str, ...]] = {}
+    for type_, value in items(given, "keys", misuse):
+        name = type_name(type_, "key", misuse)
+        if name and (kept := key_values(name, value, misuse)):
+            found[name] = kept
+    return found
+
+
+def texts_of(given: object, what: str, misuse: Misuse) -> dict[str, str]:
+    """Return types with one text each: scopes, context."""
+    found: dict[str, str] = {}
+    for type_, value in items(given, what, misuse):
+        name = type_name(type_, what, misuse)
+        if name and (kept := text(value, what, misuse)) is not None:
+            found[name] = kept
+    return found
+
+
+def items(given: object, what: str, misuse: Misuse) -> Iterable[tuple[object, object]]:
+    """Return the pairs of a mapping; nothing for ``None`` and, as a misuse, for what is no mapping."""
+    if type(given) is dict:
+        return given.items()
+    if given is None:
+        return ()
+    pairs: list[tuple[object, object]] = []
+    try:
+        if not isinstance(given, Mapping):
+            raise TypeError
+        pairs.extend(given.items())
+    except Exception:  # noqa: BLE001 - whatever the host's own mapping raises; counted
+        misuse("bad_mapping", f"{what} is a mapping of types to values")
+    return pairs
+
+
+def listed(given: object, what: str, misuse: Misuse, limit: int) -> list[object]:
+    """Return one value as a list of one, and the first *limit* of many, up to where the host's iterator fails."""
+    if isinstance(given, (str, bytes, bytearray)) or not isinstance(given, Iterable):
+        return [given]
+    found: list[object] = []
+    try:
+        found.extend(islice(given, limit))
+    except Exception:  # noqa: BLE001 - whatever the host's own iterator raises; counted
+        misuse("unreadable_value", f"{what} cannot be read; give a string or a list of strings")
+    return found
 
 
 def _key_value(type_: str, value: object, misuse: Misuse) -> str | None:
