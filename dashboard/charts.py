@@ -41,13 +41,14 @@ def in_flight(stages: Sequence[StageCount], titles: Mapping[str, str]) -> Chart:
             "barmode": "stack",
             "bargap": 0.35,
             "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": "  "},
-            "xaxis": {"gridcolor": LINE, "rangemode": "tozero", "tickformat": "~s"},
+            "xaxis": {"gridcolor": LINE, "rangemode": "tozero", "tickformat": ",d", "nticks": 6},
         },
     }
 
 
 def by_day(days: Sequence[DayCount]) -> Chart:
     """Return what began, was completed and was broken on each day."""
+    days = every_day(days)
     dates = [day.day.isoformat() for day in days]
     return {
         "data": [
@@ -58,10 +59,20 @@ def by_day(days: Sequence[DayCount]) -> Chart:
         "layout": _layout(290)
         | {
             "hovermode": "x unified",
-            "yaxis": {"gridcolor": LINE, "rangemode": "tozero", "automargin": True},
+            "yaxis": {"gridcolor": LINE, "rangemode": "tozero", "automargin": True, "tickformat": ",d", "nticks": 6},
             "xaxis": {"type": "date", "showgrid": False, "tickformat": "%d %b", "hoverformat": "%Y-%m-%d"},
         },
     }
+
+
+def every_day(days: Sequence[DayCount]) -> list[DayCount]:
+    """Return the days from the first to the last, those without an event as zeros: a line must not bridge them."""
+    known = {day.day: day for day in days}
+    if not known:
+        return []
+    first, last = min(known), max(known)
+    between = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    return [known.get(day) or DayCount(day, 0, 0, 0) for day in between]
 
 
 def timeline(stages: Sequence[StageRow], now: datetime) -> Chart:
@@ -88,7 +99,8 @@ def timeline(stages: Sequence[StageRow], now: datetime) -> Chart:
         "xaxis": {
             "type": "date",
             "gridcolor": LINE,
-            "title": {"text": "UTC", "standoff": 4, "font": {"color": MUTED, "size": 12}},
+            "automargin": True,
+            "title": {"text": "UTC", "standoff": 6, "font": {"color": MUTED, "size": 12}},
         },
     }
     if any(stage.state in (StageState.BREACHED, StageState.WAITING) for stage in rows):
@@ -174,7 +186,7 @@ def _line(name: str, dates: Sequence[str], values: Sequence[int], colour: str, d
 def _layout(height: int) -> dict[str, object]:
     return {
         "height": height,
-        "margin": {"l": 8, "r": 16, "t": 34, "b": 8},
+        "margin": {"l": 8, "r": 16, "t": 34, "b": 30},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": FONT, "size": 13, "color": INK},

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from controltower.dashboard.format import NOTHING, count, plural, ratio, seconds, short_money, words
-from controltower.dashboard.markup import Column, Html, joined, muted, share_bar, table, tag
+from controltower.dashboard.markup import Column, Html, muted, share_bar, table, tag
 from controltower.store.kpis import KpiPart, KpiValue, Unit
 
 PARTS_SHOWN = 8
@@ -29,7 +29,7 @@ OVER = {
 
 
 def figures(values: Sequence[KpiValue]) -> Html:
-    """Return every figure as a card: value, what it is over, its parts, its definition and its formula."""
+    """Return every figure as a card: value, what it is over, its parts, its definition, its formula and its class."""
     return tag("div", *(_card(value) for value in values), css="ct-kpis")
 
 
@@ -52,17 +52,14 @@ def _card(value: KpiValue) -> Html:
         tag("div", shown(value.value, value.unit, value.currency), css="ct-card-value"),
         tag("div", value.reason or _over(value), css="ct-card-note"),
         _parts(value) if value.parts else Html(""),
-        tag(
-            "details",
-            tag("summary", "What this is"),
-            tag("div", value.definition),
-            tag("div", joined((tag("code", value.formula), muted(f" · class {value.source}"))), css="ct-sub"),
-        ),
+        tag("div", value.definition, " ", tag("code", value.formula), f" · {value.source}", css="ct-kpi-words"),
         css="ct-kpi",
     )
 
 
 def _over(value: KpiValue) -> str:
+    if value.name == "auto_match_rate_by_value":
+        return f"{short_money(value.numerator, value.currency)} of {short_money(value.denominator, value.currency)}"
     if value.unit == "count" or value.name not in OVER:
         return "as of now"
     number, noun = int(value.denominator), OVER[value.name]

@@ -51,7 +51,7 @@ def header(one: Transaction, flow: Flow | None) -> Html:
     """Return the head of the page: which transaction, and its state."""
     kind = words(one.anchor.type) + (f" of {one.anchor.scope}" if one.anchor.scope else "")
     name = joined((muted(f"{kind} "), one.anchor.value))
-    return title(name, flow.title if flow else words(one.flow), badge(one.state.value))
+    return title(joined((name, " ", badge(one.state.value))), flow.title if flow else words(one.flow))
 
 
 def standing(one: Transaction, sentence: str) -> Html:
@@ -79,7 +79,9 @@ def summary(one: Transaction, now: datetime) -> Html:
 
 def stages(rows: Iterable[StageRow], now: datetime) -> Html:
     """Return the stages in a row, each with when it was reached or is due."""
-    return tag("div", *(_stage(row, now) for row in rows), css="ct-stages")
+    cells = [_stage(row, now) for row in rows]
+    halves = f"--stages: {max(len(cells), 8)}; --half: {max((len(cells) + 1) // 2, 4)}"
+    return tag("div", *cells, css="ct-stages", style=halves)
 
 
 def hops(rows: Iterable[Hop], flow: Flow | None) -> Html:
@@ -273,7 +275,8 @@ def history(rows: Iterable[Change], flow: Flow | None) -> Html:
 def keys(one: Transaction) -> Html:
     """Return the keys of the transaction; each leads to what else carries it."""
     own = (key for key in one.keys if key != one.anchor)
-    return joined(link(chip(key_text(key)), links.transactions(q=key.value)) for key in own)
+    chips = [link(chip(key_text(key)), links.transactions(q=key.value)) for key in own]
+    return tag("div", *chips, css="ct-keys") if chips else Html("")
 
 
 EVIDENCE_WORDS = {"key": "by key", "trace": "by trace"}
@@ -303,7 +306,7 @@ def _when(row: StageRow, now: datetime) -> Html | str:
         (one.met_at - one.due_at for one in row.deadlines if one.met_at and one.met_at > one.due_at), default=None
     )
     times = moment(row.first_at)
-    return joined((times, " ", toned(f"{duration(late)} late", "warn"))) if late else times
+    return joined((times, tag("div", toned(f"{duration(late)} late", "warn")))) if late else times
 
 
 def _stage_of(flow: Flow | None, step: str) -> str:
@@ -352,8 +355,8 @@ def _document(document: Document, flow: Flow | None, anchor: Key) -> Iterable[Se
     others = len(document.lines) - len(lines)
     note = f"{plural(others, 'line')} of other transactions not shown" if others else ""
     name = step_title(flow, step.step, step.stage)
-    flags = [word for word, used in (("failed attempt", step.failed), (step.outcome, step.outcome != "ok")) if used]
-    head = joined((tag("strong", name), " ", *(toned(flag, "warn") for flag in flags)))
+    flag = "failed attempt" if step.failed else step.outcome if step.outcome != "ok" else ""
+    head = joined((tag("strong", name), " ", toned(flag, "warn")))
     yield (
         joined((head, tag("div", numbers), tag("div", note, css="ct-sub"))),
         moment(step.at),

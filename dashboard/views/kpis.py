@@ -45,7 +45,7 @@ def _build() -> None:
     flows = page.loading(lambda: data.facets(settings), height=80).flows
     left, middle, right = st.columns([6, 2, 2], vertical_alignment="bottom")
     with left:
-        page.html(title("Key figures", "Computed from the spans alone; open one to read what it means."))
+        page.html(title("Key figures", "Computed from the spans alone, each with its definition and formula."))
     with middle:
         flow = state.choice(
             "Flow", "flow", ("", *flows), title=lambda name: labels.flow_title(name, known) if name else "All flows"
