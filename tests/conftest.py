@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -72,8 +73,13 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> str:
     """A database name that no other test uses, and that names this one."""
-    name = re.sub(r"\W+", "_", request.node.name).strip("_").lower()[:40]
-    return f"t{os.getpid()}_{next(DATABASE_NUMBERS)}_{name}"
+    return database_for(request.node.name)
+
+
+def database_for(name: str) -> str:
+    """Return a database name that was not given out before."""
+    readable = re.sub(r"\W+", "_", name).strip("_").lower()[:40]
+    return f"t{os.getpid()}_{next(DATABASE_NUMBERS)}_{readable}"
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +123,8 @@ def server_address(clickhouse_server: ClickHouseServer, database: str) -> "Store
 @pytest.fixture
 def store_client(store_address: "StoreAddress") -> "Iterator[Client]":
     """A client on a fresh, migrated database of the embedded engine."""
-    yield from _migrated(store_address)
+    with migrated(store_address) as client:
+        yield client
 
 
 @pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.server)])
@@ -131,10 +138,13 @@ def any_address(request: pytest.FixtureRequest) -> "StoreAddress":
 @pytest.fixture
 def any_store(any_address: "StoreAddress") -> "Iterator[Client]":
     """A client on a fresh, migrated database: once embedded, once on a real server."""
-    yield from _migrated(any_address)
+    with migrated(any_address) as client:
+        yield client
 
 
-def _migrated(address: "StoreAddress") -> "Iterator[Client]":
+@contextmanager
+def migrated(address: "StoreAddress") -> "Iterator[Client]":
+    """Set up a database for the length of the block."""
     from controltower.store.client import connect
     from controltower.store.schema import migrate
 

@@ -1,0 +1,41 @@
+"""Shared settings: argument, then environment, then default."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from controltower.cli.errors import SettingError
+from controltower.cli.settings import needs_server, read_settings
+
+
+def test_an_argument_beats_the_environment(tmp_path: Path) -> None:
+    """What is given on the command line counts first."""
+    environment = {"CONTROLTOWER_DATA": "/elsewhere", "CONTROLTOWER_STORE": "clickhouse://other/db"}
+    settings = read_settings(Namespace(data=str(tmp_path), store="clickhouse://here/db"), environment)
+
+    assert settings.data == tmp_path
+    assert settings.address.host == "here"
+
+
+def test_the_environment_beats_the_default(tmp_path: Path) -> None:
+    """Without an argument the environment counts."""
+    settings = read_settings(Namespace(data=None, store=None), {"CONTROLTOWER_DATA": str(tmp_path)})
+
+    assert settings.data == tmp_path
+    assert settings.address.path == tmp_path / "store"
+
+
+def test_a_bad_address_names_its_source() -> None:
+    """A bad value names the variable it came from, and no password."""
+    with pytest.raises(SettingError, match="CONTROLTOWER_STORE: ") as refused:
+        read_settings(Namespace(data=None, store=None), {"CONTROLTOWER_STORE": "mysql://me:hunter2@host/db"})
+
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("command", ["collect", "engine", "alert"])
+def test_parts_that_run_alone_need_a_server(command: str, tmp_path: Path) -> None:
+    """The embedded store belongs to one process, so its parts do not run one by one."""
+    with pytest.raises(SettingError, match=r"needs a ClickHouse server.*`controltower serve`"):
+        needs_server(read_settings(Namespace(data=str(tmp_path), store=None), {}), command)
