@@ -145,7 +145,7 @@ def _numbered(sim: Simulation, needs: list[Need]) -> list[Order]:
 
 def _ranges(sim: Simulation, needs: list[Need]) -> dict[str, range]:
     """Return each company's numbers; the ranges overlap a little, as those of two ERPs do."""
-    first = sim.numbers.base + 1
+    first = sim.numbers.block("purchase_order", len(needs))
     ranges = {}
     for company in sim.world.companies:
         count = sum(need.company == company for need in needs)

@@ -367,7 +367,7 @@ def _statement(sim: Simulation, morning: datetime, cleared: list[tuple[Payment, 
     draft = sim.tape.trace("bank-gateway")
     root = draft.add("bank statement", morning, 100, attributes=file(f"bai2-{morning:%Y%m%d}.txt", 200 * len(cleared)))
     for index, (payment, valued) in enumerate(cleared):
-        keys: dict[str, Values] = {"bank_ref": f"BNK{morning:%y%m%d}{index + 1:03d}"}
+        keys: dict[str, Values] = {"bank_ref": f"BNK{sim.numbers.next('bank_ref')}"}
         keys |= {"check": payment.check} if payment.check else {"payment": payment.number}
         draft.add(
             "payment cleared", morning + timedelta(milliseconds=20) + EACH * index, 20, parent=root,

@@ -28,11 +28,13 @@ def make_plan(
     *,
     orders_until: datetime | None = None,
     rates: FaultRates = DEFAULT_RATES,
+    numbers: Numbers | None = None,
 ) -> Plan:
     """Return what happens in the network between *start* and *end* (aware) to so many transactions.
 
     Needs arise until *orders_until*, which is *end* by default; a life that is not over by then is cut off. A
     transaction is a purchase order, or an invoice without one; some of the latest may not show before the end.
+    *numbers* hands out document numbers, those of the seed by default.
     """
     sim = Simulation(
         seed=seed,
@@ -41,7 +43,7 @@ def make_plan(
         rates=rates,
         world=make_world(Random("world")),  # noqa: S311 - the same network for everybody
         tape=Tape(Random(f"{seed}/{transactions}/{start}/{end}/ids"), end.astimezone(UTC)),  # noqa: S311
-        numbers=Numbers(FIRST_NUMBER + seed % SEED_RANGES * RANGE_SIZE),
+        numbers=numbers or numbers_for(seed),
     )
     without_order = round(transactions * rates.invoice_without_order)
     orders, announced = plan_orders(sim, transactions - without_order)
@@ -50,6 +52,11 @@ def make_plan(
     received = plan_receipts(sim, shipments)
     plan_payables(sim, plan_invoices(sim, shipments, without_order), received)
     return sim.tape.plan(seed)
+
+
+def numbers_for(seed: int, offset: int = 0, *, recycles: bool = True) -> Numbers:
+    """Return who hands out the numbers of a seed, from *offset* in its range on."""
+    return Numbers(FIRST_NUMBER + seed % SEED_RANGES * RANGE_SIZE + offset, recycles=recycles)
 
 
 def history(seed: int, transactions: int, days: int, end: datetime, rates: FaultRates = DEFAULT_RATES) -> Plan:

@@ -84,6 +84,7 @@ class Numbers:
     """Who hands out document numbers; some come round again."""
 
     base: int
+    recycles: bool = True
     counts: Counter[str] = field(default_factory=Counter)
     resting: dict[str, list[tuple[datetime, str]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -91,6 +92,11 @@ class Numbers:
         """Return the next number of its kind."""
         self.counts[kind] += 1
         return self.base + self.counts[kind]
+
+    def block(self, kind: str, size: int) -> int:
+        """Return the first of *size* numbers in a row."""
+        self.counts[kind] += size
+        return self.base + self.counts[kind] - size + 1
 
     def recycled(self, kind: str, at: datetime, rest: timedelta) -> str | None:
         """Return a number that was last used *rest* ago or longer, and take it into use again."""
@@ -101,7 +107,8 @@ class Numbers:
 
     def used(self, kind: str, at: datetime, number: str) -> None:
         """Remember when a number was used. Call it in order of time."""
-        self.resting[kind].append((at, number))
+        if self.recycles:
+            self.resting[kind].append((at, number))
 
 
 @dataclass(slots=True)

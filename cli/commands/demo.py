@@ -1,0 +1,252 @@
+"""``controltower demo``: a simulated hospital network that sends its spans here."""
+
+import signal
+import sys
+import threading
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from controltower.cli.children import end_with_parent
+from controltower.cli.demo.live import HIGHEST_RATE, run_live
+from controltower.cli.demo.model import Plan
+from controltower.cli.demo.network import Network
+from controltower.cli.demo.plan import history
+from controltower.cli.demo.sending import send_all
+from controltower.cli.demo.target import Target, target
+from controltower.cli.demo.truth import Truth, truth_of, write_truth
+from controltower.cli.demo.verdicts import state
+from controltower.cli.demo.waiting import wait_until_resolved
+from controltower.cli.errors import CommandError
+from controltower.cli.opening import reading
+from controltower.cli.options import Subparsers, add_command, moment, positive
+from controltower.cli.settings import Settings, read_settings
+from controltower.cli.text import table
+from controltower.store.truth_reads import progress
+
+DEFAULT_SEED: Final = 7
+DEFAULT_TRANSACTIONS: Final = 2000
+DEFAULT_DAYS: Final = 60
+MOST_TRANSACTIONS: Final = 50_000  # a seed's range of numbers; beyond it use several seeds
+MOST_DAYS: Final = 3650
+A_LITTLE: Final = timedelta(minutes=2)  # between the end of the history and now
+MOST_OVER_S: Final = 86_400.0
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command's parser."""
+    parser = add_command(
+        subparsers,
+        "demo",
+        "a simulated hospital network that sends its spans here",
+        "Simulate procure to pay in seven systems, with faults at known rates, and send every step through the SDK. "
+        "Without a running `serve` one is started for as long as it takes.",
+    )
+    _add_plan(parser)
+    _add_sending(parser)
+
+
+def _add_plan(parser: ArgumentParser) -> None:
+    parser.add_argument("--seed", type=_seed, default=DEFAULT_SEED, metavar="N", help="same seed, same network")
+    parser.add_argument(
+        "--transactions",
+        type=_count,
+        metavar="N",
+        help=f"purchase orders and invoices without one (default {DEFAULT_TRANSACTIONS}; none with --live)",
+    )
+    parser.add_argument("--days", type=positive, default=DEFAULT_DAYS, metavar="N", help="of history (default 60)")
+    parser.add_argument("--end", type=moment, metavar="TIME", help="when the history ends; default: a little ago")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="write what really happened, for `score`")
+
+
+def _add_sending(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--live", type=_rate, metavar="RATE", help="go on in real time with so many new orders a minute until Ctrl-C"
+    )
+    parser.add_argument("--shuffle", action="store_true", help="send the spans of the history in random order")
+    parser.add_argument(
+        "--over", type=_seconds, default=0.0, metavar="SECONDS", help="spread the sending over this time"
+    )
+    parser.add_argument("--endpoint", metavar="URL", help="collector to send to; default: the running serve's")
+    parser.add_argument("--token", metavar="TOKEN", help="ingest token; default: the running serve's")
+
+
+def run(arguments: Namespace) -> int:
+    """Send the history, wait until it is resolved, and go on live when asked to."""
+    if arguments.live and arguments.truth:
+        raise CommandError("What really happens live is not known beforehand; use --truth without --live.")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    end_with_parent()
+    settings = read_settings(arguments)
+    with target(settings, arguments.endpoint, arguments.token) as chosen:
+        return _Run(arguments, settings, chosen, stop).run()
+
+
+class _Run:
+    """One run of the command."""
+
+    def __init__(self, arguments: Namespace, settings: Settings, chosen: Target, stop: threading.Event) -> None:
+        self._arguments = arguments
+        self._settings = settings
+        self._chosen = chosen
+        self._stop = stop
+        self._since = time.monotonic()
+        self._instance = uuid4().hex
+        transactions = arguments.transactions
+        self._transactions = (0 if arguments.live else DEFAULT_TRANSACTIONS) if transactions is None else transactions
+
+    def run(self) -> int:
+        """Do what was asked for; Ctrl-C ends it in order."""
+        with closing(Network(self._chosen.endpoint, self._chosen.token, self._instance)) as network:
+            try:
+                if self._transactions:
+                    self._history(network)
+                if self._arguments.live:
+                    self._live(network)
+            except KeyboardInterrupt:
+                print(f"Stopped; the collector acknowledged {network.acknowledged:,} spans.")
+                return 130
+        return 0
+
+    def _history(self, network: Network) -> None:
+        arguments = self._arguments
+        end = arguments.end or (datetime.now(UTC) - A_LITTLE).replace(microsecond=0)
+        plan = history(arguments.seed, self._transactions, arguments.days, end)
+        truth = truth_of(plan, requested=self._transactions, days=arguments.days)
+        if arguments.truth:
+            write_truth(arguments.truth, truth)
+        with _progress("sent") as say:
+            sent = send_all(
+                network,
+                plan,
+                shuffle=arguments.shuffle,
+                over_s=arguments.over,
+                wait=self._stop.wait,
+                elapsed_s=self._elapsed_s,
+                say=say,
+            )
+        network.finish(sent)
+        sent_s = self._elapsed_s()
+        if self._chosen.watched:
+            self._wait(sent)
+        print(_summary(plan, truth, sent_s, self._elapsed_s() if self._chosen.watched else None))
+        print(_next(truth, arguments.truth), flush=True)
+
+    def _wait(self, sent: int) -> None:
+        with _progress("loaded") as say, reading(self._settings) as client:
+            wait_until_resolved(
+                lambda: progress(client, self._instance),
+                sent,
+                wait=self._stop.wait,
+                elapsed_s=self._elapsed_s,
+                say=say,
+            )
+
+    def _live(self, network: Network) -> None:
+        before = network.acknowledged
+        print(
+            f"Live: {self._arguments.live:g} new orders a minute, each lives about ten minutes; Ctrl-C stops.",
+            flush=True,
+        )
+        with _progress("live: traces and spans") as say:
+            sent = run_live(
+                network,
+                self._arguments.seed,
+                self._arguments.live,
+                now=lambda: datetime.now(UTC),
+                wait=self._stop.wait,
+                say=say,
+            )
+        network.finish(before + sent)
+        print(f"Stopped; {sent:,} live spans were sent and acknowledged.")
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._since
+
+
+def _summary(plan: Plan, truth: Truth, sent_s: float, resolved_s: float | None) -> str:
+    rows = [
+        ["transactions", f"{len(truth.transactions):,}"],
+        [
+            "spans",
+            f"{plan.span_count:,} in {len(plan.traces):,} traces of {len({t.system for t in plan.traces})} systems",
+        ],
+        ["sent and acknowledged", f"after {sent_s:.1f} s"],
+        ["loaded and resolved", f"after {resolved_s:.1f} s" if resolved_s is not None else "not waited for"],
+        ["steps without transaction", f"{len(truth.loose):,}"],
+    ]
+    faults = [[name.replace("_", " "), f"{count:,}"] for name, count in sorted(plan.faults.items())]
+    return f"{table(rows)}\n\nfaults\n{table(faults, right=(1,), indent='  ')}\n"
+
+
+def _next(truth: Truth, file: Path | None) -> str:
+    """Return what to type next: a whole path, and the comparison with the truth when there is one."""
+    end = datetime.fromisoformat(truth.header["end"])
+    values = [each.anchor.value for each in truth.transactions]
+    done = [
+        each
+        for each in truth.transactions
+        if values.count(each.anchor.value) == 1 and state(each.facts, each.matches, end) == "completed"
+    ]
+    longest = max(done or truth.transactions, key=lambda each: len(each.facts.members), default=None)
+    lines = [f"controltower trace {longest.anchor.value}"] if longest else []
+    if file is not None:
+        lines.append(f"controltower score {file}")
+    return "next: " + "\n      ".join(lines) if lines else "Nothing was to be sent."
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how far things are, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    shown_at = 0.0
+
+    def say(done: int, total: int) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at > 0.2:
+            shown_at = time.monotonic()
+            print(f"\r{what} {done:,} / {total:,} ", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield say
+    finally:
+        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) > MOST_TRANSACTIONS:
+        raise ArgumentTypeError(f"{text!r} is not a whole number up to {MOST_TRANSACTIONS}; use several seeds for more")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    return _number(text, HIGHEST_RATE, "orders a minute")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, MOST_OVER_S, "seconds")
+
+
+def _number(text: str, most: float, unit: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= most:
+        raise ArgumentTypeError(f"{text!r} is not a number of {unit} above 0 and up to {most:g}")
+    return value

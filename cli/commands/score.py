@@ -1,0 +1,71 @@
+"""``controltower score``: compare the paths with what really happened."""
+
+from argparse import Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from controltower.cli.demo.scoring import MATCH_RULE, WORST, Found, Score, score
+from controltower.cli.demo.truth import read_truth
+from controltower.cli.opening import reading
+from controltower.cli.options import Subparsers, add_command, add_json
+from controltower.cli.path import key_text
+from controltower.cli.settings import read_settings
+from controltower.cli.shapes import dumps
+from controltower.cli.text import table
+from controltower.store.client import Client
+from controltower.store.rows import Key
+from controltower.store.truth_reads import all_deadlines, all_matches, all_memberships, all_transactions
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command's parser."""
+    parser = add_command(
+        subparsers,
+        "score",
+        "compare the paths with what really happened",
+        "Compare what the store says with a truth file of `controltower demo --truth FILE`, as of now: precision and "
+        "recall of the steps' places, and the part of states, deadlines and match outcomes that is exactly right.",
+    )
+    parser.add_argument("truth", type=Path, metavar="TRUTH.jsonl", help="written by `controltower demo --truth`")
+    add_json(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Print the comparison."""
+    truth = read_truth(arguments.truth)
+    with reading(read_settings(arguments)) as client:
+        found, now = _found(client, truth.header["flow"])
+    result = score(truth, found, now)
+    print(dumps(result.as_json()) if arguments.json else _text(result))
+    return 0
+
+
+def _found(client: Client, flow: str) -> tuple[Found, datetime]:
+    transactions = all_transactions(client, flow)
+    deadlines = all_deadlines(client, flow)
+    matches = all_matches(client, flow, MATCH_RULE)
+    now = datetime.now(UTC)
+    return Found(all_memberships(client, flow), transactions, deadlines, matches), now
+
+
+def _text(result: Score) -> str:
+    member = result.membership
+    rows = [
+        ["membership precision", f"{member.precision:.4%}", f"{member.right:,} of {member.found:,} found"],
+        ["membership recall", f"{member.recall:.4%}", f"{member.right:,} of {member.expected:,} expected"],
+    ]
+    for name, share in (("state", result.state), ("deadlines", result.deadlines), ("matches", result.matches)):
+        wrong = f", {share.missing:,} missing, {share.extra:,} too many" if share.missing or share.extra else ""
+        rows.append([name, f"{share.share:.4%}", f"{share.exact:,} of {share.of:,}{wrong}"])
+    return table(rows, right=(1,)) + _differences(result)
+
+
+def _differences(result: Score) -> str:
+    if not result.differences:
+        return ""
+    rows = [
+        [key_text(Key(*each.anchor)), each.what, each.expected or "nothing", each.found or "nothing"]
+        for each in result.differences[:WORST]
+    ]
+    shown = table(rows, head=("TRANSACTION", "WHAT", "EXPECTED", "FOUND"))
+    return f"\n\n{min(WORST, len(result.differences))} of {len(result.differences):,} differences\n{shown}"

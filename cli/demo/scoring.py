@@ -1,0 +1,208 @@
+"""How well the product found out what really happened: paths, states, deadlines and match outcomes. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from controltower.cli.demo.facts import DeadlineFact
+from controltower.cli.demo.model import Anchor
+from controltower.cli.demo.truth import TrueTransaction, Truth
+from controltower.cli.demo.verdicts import deadline_state, state
+from controltower.store.truth_reads import FoundDeadline, FoundMatch, FoundMembership, FoundTransaction
+
+WORST: Final = 20
+# A verdict that time alone changes may be this old: the engine looks once a second, and comparing takes a moment.
+GRACE: Final = timedelta(seconds=5)
+
+MATCH_RULE: Final = "three_way_match"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the store says."""
+
+    memberships: Sequence[FoundMembership]
+    transactions: Sequence[FoundTransaction]
+    deadlines: Sequence[FoundDeadline]
+    matches: Sequence[FoundMatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of how many are exactly right; what is missing and what is too much count as wrong."""
+
+    exact: int
+    of: int
+    missing: int
+    extra: int
+
+    @property
+    def share(self) -> float:
+        """The part that is right; 1 when there was nothing to get right."""
+        return self.exact / self.of if self.of else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The steps' places in paths."""
+
+    expected: int
+    found: int
+    right: int
+
+    @property
+    def precision(self) -> float:
+        """Part of the places found that are right."""
+        return self.right / self.found if self.found else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Part of the places expected that were found."""
+        return self.right / self.expected if self.expected else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as it really was."""
+
+    anchor: Anchor
+    what: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The comparison."""
+
+    membership: Membership
+    state: Share
+    deadlines: Share
+    matches: Share
+    differences: tuple[Difference, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as an object for JSON."""
+        member = self.membership
+        shares = {"state": self.state, "deadlines": self.deadlines, "matches": self.matches}
+        return {
+            "membership": {
+                "precision": member.precision,
+                "recall": member.recall,
+                "expected": member.expected,
+                "found": member.found,
+            },
+            **{name: share.share for name, share in shares.items()},
+            "detail": {
+                **{name: asdict(share) for name, share in shares.items()},
+                "differences": len(self.differences),
+            },
+            "worst": [{**asdict(each), "anchor": each.anchor._asdict()} for each in self.differences[:WORST]],
+        }
+
+
+def score(truth: Truth, found: Found, now: datetime) -> Score:
+    """Compare *found* with *truth* as of *now*. Other transactions of the store are left alone."""
+    ours = {each.anchor: each for each in truth.transactions}
+    steps = {(member.trace_id, member.span_id) for each in truth.transactions for member in each.facts.members}
+    steps |= {(member.trace_id, member.span_id) for member in truth.loose}
+    membership, wrong_places = _membership(ours, steps, found.memberships)
+    moments = (now, now - GRACE)
+    states, wrong_states = _compare(
+        {anchor: {state(each.facts, each.matches, at) for at in moments} for anchor, each in ours.items()},
+        {Anchor(*row.anchor): str(row.state.value) for row in found.transactions if Anchor(*row.anchor) in ours},
+        "state",
+    )
+    deadlines, wrong_deadlines = _compare(
+        {(each.anchor, key): value for each in ours.values() for key, value in _true_deadlines(each, moments)},
+        {
+            (Anchor(*row.anchor), (row.rule, row.subject)): _found_deadline(row)
+            for row in found.deadlines
+            if Anchor(*row.anchor) in ours
+        },
+        "deadline",
+    )
+    matches, wrong_matches = _compare(
+        {
+            (each.anchor, (fact.line,)): {_outcome(*fact.at(at)) for at in moments}
+            for each in ours.values()
+            for fact in each.matches
+        },
+        {
+            (Anchor(*row.anchor), (row.line,)): _outcome(row.status.value, row.reason)
+            for row in found.matches
+            if Anchor(*row.anchor) in ours
+        },
+        "line",
+    )
+    return Score(membership, states, deadlines, matches, tuple(_mixed(wrong_places, wrong_states, wrong_deadlines, wrong_matches)))  # fmt: skip
+
+
+def _membership(
+    ours: dict[Anchor, TrueTransaction], steps: set[tuple[str, str]], rows: Iterable[FoundMembership]
+) -> tuple[Membership, list[Difference]]:
+    """Compare places; a place counts when its step or its transaction is one of ours."""
+    codes = {
+        (each.anchor, member.trace_id, member.span_id): member.step
+        for each in ours.values()
+        for member in each.facts.members
+    }
+    found = {
+        (Anchor(*row.anchor), row.trace_id, row.span_id)
+        for row in rows
+        if (row.trace_id, row.span_id) in steps or Anchor(*row.anchor) in ours
+    }
+    missing, extra = sorted(codes.keys() - found), sorted(found - codes.keys())
+    wrong = [
+        Difference(anchor, f"step {codes[anchor, trace, span]}", f"{trace}-{span}", "")
+        for anchor, trace, span in missing
+    ]
+    wrong += [Difference(anchor, "step", "", f"{trace}-{span}") for anchor, trace, span in extra]
+    return Membership(len(codes), len(found), len(codes.keys() & found)), wrong
+
+
+def _compare(expected: dict[Any, set[str]], found: dict[Any, str], what: str) -> tuple[Share, list[Difference]]:
+    """Compare by key: what is found must be one of what is expected at the moments in question."""
+    wrong = []
+    exact = 0
+    for key in sorted(expected.keys() | found.keys()):
+        if key in expected and found.get(key) in expected[key]:
+            exact += 1
+            continue
+        anchor, name = (key, ()) if isinstance(key, Anchor) else key
+        label = " ".join([what, *filter(None, name)])
+        wrong.append(Difference(anchor, label, " or ".join(sorted(expected.get(key, ()))), found.get(key, "")))
+    share = Share(
+        exact=exact,
+        of=len(expected.keys() | found.keys()),
+        missing=len(expected.keys() - found.keys()),
+        extra=len(found.keys() - expected.keys()),
+    )
+    return share, wrong
+
+
+def _true_deadlines(each: TrueTransaction, moments: Iterable[datetime]) -> Iterator[tuple[tuple[str, str], set[str]]]:
+    for fact in each.facts.deadlines:
+        yield (fact.rule, fact.subject), {_deadline(fact, deadline_state(fact, each.facts.cancelled_at, at)) for at in moments}  # fmt: skip
+
+
+def _found_deadline(row: FoundDeadline) -> str:
+    return _deadline(DeadlineFact(row.rule, row.subject, row.from_at, row.due_at, row.met_at), str(row.state.value))
+
+
+def _deadline(fact: DeadlineFact, verdict: str) -> str:
+    met = f", met {fact.met_at.isoformat()}" if fact.met_at else ""
+    return f"{verdict}: from {fact.from_at.isoformat()}, due {fact.due_at.isoformat()}{met}"
+
+
+def _outcome(status: str, reason: str) -> str:
+    return f"{status} ({reason})" if reason else status
+
+
+def _mixed(*kinds: list[Difference]) -> Iterator[Difference]:
+    """Yield differences of every kind in turn, so that one that is frequent does not hide the others."""
+    for index in range(max(map(len, kinds), default=0)):
+        for kind in kinds:
+            if index < len(kind):
+                yield kind[index]
