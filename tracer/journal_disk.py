@@ -47,18 +47,23 @@ class Disk:
         """Close *descriptor*; nothing is synced."""
         os.close(descriptor)
 
-    def replace(self, path: Path, data: bytes) -> None:
-        """Give *path* the content *data* in one step: the old or the new content is there, never a part."""
+    def replace(self, path: Path, data: bytes, *, synced: bool = True) -> None:
+        """Give *path* the content *data* in one step: the old or the new content is there, never a part.
+
+        Without *synced* a power cut may take it back; that is for what can be made again.
+        """
         draft = path.with_name(path.name + ".tmp")
         draft.unlink(missing_ok=True)
         descriptor = self.create(draft)
         try:
             self.write(descriptor, data)
-            self.sync(descriptor)
+            if synced:
+                self.sync(descriptor)
         finally:
             self.close(descriptor)
         os.replace(draft, path)
-        self.sync_folder(path.parent)
+        if synced:
+            self.sync_folder(path.parent)
 
     def move(self, path: Path, target: Path) -> None:
         """Give *path* the name *target* on the same volume."""

@@ -112,10 +112,14 @@ def mend(
         disk.replace(segment, b"".join(data[record.offset : record.end] for record in records))
         records = _closed_up(records)
     if records:
-        disk.replace(index_path(segment), b"".join(index_entry(record) for record in records))
+        _write_index(segment, records, disk)
     else:
         discard(segment, disk)
     return Mended(records, damages)
+
+
+def _write_index(segment: Path, records: Sequence[Record], disk: Disk) -> None:
+    disk.replace(index_path(segment), b"".join(map(index_entry, records)), synced=False)
 
 
 def halve(segment: SegmentFile, disk: Disk) -> list[SegmentFile]:
@@ -135,7 +139,7 @@ def halve(segment: SegmentFile, disk: Disk) -> list[SegmentFile]:
         path = segment.path.with_name(f"{segment.id}-{name}{SEGMENT_SUFFIX}")
         moved = _closed_up(part)
         disk.replace(path, data[part[0].offset : part[-1].end])
-        disk.replace(index_path(path), b"".join(index_entry(record) for record in moved))
+        _write_index(path, moved, disk)
         halves.append(describe(path, moved))
     discard(segment.path, disk)
     return halves

@@ -181,7 +181,7 @@ def test_a_disk_too_full_to_mend_leaves_the_segment(crashed: Path) -> None:
     """The journal opens all the same; the segment is neither loaded half nor touched."""
 
     class Full(Disk):
-        def replace(self, path: Path, data: bytes) -> None:
+        def replace(self, path: Path, data: bytes, *, synced: bool = True) -> None:
             raise OSError(28, "No space left on device")
 
     data = segment_of(crashed).read_bytes()
