@@ -35,6 +35,9 @@ DENIED: Final = frozenset(
 )
 DENIED_BEGINNINGS: Final = ("db.query.parameter.", "http.request.header.", "http.response.header.", "user.")
 KEPT: Final = frozenset({"user.hash"})
+MAX_REMEMBERED: Final = 4096  # names; a service has tens, and a library that makes names up must not fill memory
+
+_allowed_names: set[str] = set()
 
 Item = TypeVar("Item", Event, Link)
 
@@ -43,8 +46,7 @@ def without_free_text(span: ReadableSpan) -> ReadableSpan:
     """Return *span*, or a copy of it without free text when it has some."""
     given = span.attributes or {}
     events = span.events
-    # A step has our attributes and lines only, and may have thousands: look at what others could have added.
-    clean = not any(map(_is_denied, given)) and all(event.name == attributes.LINE_EVENT for event in events)
+    clean = _are_allowed(given) and all(event.name == attributes.LINE_EVENT for event in events)
     if clean and not span.status.description:
         return span
     return ReadableSpan(
@@ -61,6 +63,17 @@ def without_free_text(span: ReadableSpan) -> ReadableSpan:
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _are_allowed(names: Iterable[str]) -> bool:
+    """Return whether none of *names* is denied; those seen before, nearly all, cost one look-up each."""
+    if _allowed_names.issuperset(names):
+        return True
+    if any(map(_is_denied, names)):
+        return False
+    if len(_allowed_names) < MAX_REMEMBERED:
+        _allowed_names.update(names)
+    return True
 
 
 def _is_denied(name: str) -> bool:

@@ -28,7 +28,7 @@ Outcome = Literal["ok", "rejected", "exception", "duplicate", "pending"]
 Style = Literal["api", "event", "queue", "file", "batch", "edi"]
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Linked = Union[Link, SpanContext, "Step", str]
-AttributeValue = str | int | tuple[str, ...]
+AttributeValue = str | bool | int | float | tuple[str, ...]
 
 ACTORS: Final = ("human", "system")
 ERROR_TYPE: Final = "error.type"
@@ -57,7 +57,7 @@ class StepOptions(TypedDict, total=False):
     name: str | None  # of the span; the step code by default
     kind: Kind | SpanKind | None
     links: Iterable[Linked] | None  # messages or documents that led here
-    attributes: Mapping[str, str | int | bool] | None  # other OpenTelemetry attributes
+    attributes: Mapping[str, str | bool | int | float] | None  # other OpenTelemetry attributes
     start_time: Moment | None
     end_time: Moment | None
 
@@ -171,22 +171,24 @@ class Step(Decorator):
         """Add one line of the document that the step carries."""
         with self._guard.around("step.line"):
             misuse = self._guard.misuse
-            found: dict[str, AttributeValue | None] = {
-                attributes.LINE: values.text(line, "line", misuse),
-                attributes.ITEM: values.text(item, "item", misuse),
-                attributes.LINE_QUANTITY: values.decimal_text(quantity, "quantity", misuse),
-                attributes.LINE_UOM: values.text(uom, "uom", misuse),
-                attributes.UNIT_PRICE: values.decimal_text(unit_price, "unit_price", misuse),
-                attributes.LINE_AMOUNT: values.decimal_text(amount, "amount", misuse),
-            }
+            found: dict[str, AttributeValue] = {}
+            for name, value in ((attributes.LINE, line), (attributes.ITEM, item), (attributes.LINE_UOM, uom)):
+                if value is not None and (kept := values.text(value, name, misuse)) is not None:
+                    found[name] = kept
+            for name, number in (
+                (attributes.LINE_QUANTITY, quantity),
+                (attributes.UNIT_PRICE, unit_price),
+                (attributes.LINE_AMOUNT, amount),
+            ):
+                if number is not None and (kept := values.decimal_text(number, name, misuse)) is not None:
+                    found[name] = kept
             if keys is not None:
-                for type_, kept in values.keys_of(keys, misuse).items():
-                    found[attributes.KEY + type_] = attribute_value(kept)
+                for type_, many in values.keys_of(keys, misuse).items():
+                    found[attributes.KEY + type_] = attribute_value(many)
             if scopes is not None:
                 for type_, issuer in values.texts_of(scopes, "scope", misuse).items():
                     found[attributes.SCOPE + type_] = issuer
-            event = {name: value for name, value in found.items() if value is not None}
-            self._span.add_event(attributes.LINE_EVENT, event, self._now_ns())
+            self._span.add_event(attributes.LINE_EVENT, found, self._now_ns())
         return self
 
     # -- its span
@@ -248,7 +250,7 @@ class Step(Decorator):
             self._code if name is None else values.text(name, "name", self._guard.misuse) or self._code,
             context=above,
             kind=self._kind(options.get("kind")),
-            attributes={**self._ring.span_attributes(), **self._attributes},
+            attributes={**self._ring.span_attributes(), **self._attributes} if inherited.keys else self._attributes,
             links=self._links,
             start_time=self._start_ns,
         )
@@ -328,9 +330,9 @@ class Step(Decorator):
 
     def _prepare_others(self, given: object) -> None:
         for name, value in values.items(given, "attributes", self._guard.misuse):
-            kept = values.text(value, "attribute", self._guard.misuse)
-            if kept is not None and isinstance(name, str) and name:
-                self._attributes[values.text(name, "attribute", self._guard.misuse) or name] = kept
+            kept = values.plain(value, "attribute", self._guard.misuse)
+            if kept is not None and (written := values.text(name, "attribute", self._guard.misuse)):
+                self._attributes[written] = kept
 
     def _describe(self, given: object) -> None:
         for type_, value in values.texts_of(given, "context", self._guard.misuse).items():

@@ -52,6 +52,13 @@ def text(value: object, what: str, misuse: Misuse, limit: int = MAX_TEXT) -> str
     return kept
 
 
+def plain(value: object, what: str, misuse: Misuse) -> str | bool | int | float | None:
+    """Return a value of one of OpenTelemetry's own scalar types; anything else as text."""
+    if isinstance(value, float) or (isinstance(value, int) and -MAX_TIME_NS <= value <= MAX_TIME_NS):
+        return value
+    return text(value, what, misuse)
+
+
 def decimal_text(value: object, what: str, misuse: Misuse) -> str | None:
     """Return an amount or a quantity as a plain decimal string."""
     if type(value) is str and _PLAIN_DECIMAL.fullmatch(value):

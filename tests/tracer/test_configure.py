@@ -30,6 +30,28 @@ def test_import_is_light() -> None:
     assert ran.stderr == ""
 
 
+HOOKS = """
+import sys
+sys.modules["opentelemetry.instrumentation." + sys.argv[1]] = None
+from controltower import tracer
+try:
+    getattr(tracer, "instrument_" + sys.argv[1])(object())
+except tracer.MissingExtraError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("framework", ["fastapi", "httpx"])
+def test_hook_without_its_extra_says_what_to_install(framework: str) -> None:
+    """A missing package is one sentence that names the extra."""
+    ran = subprocess.run(
+        [sys.executable, "-c", HOOKS, framework], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert ran.stdout.startswith("install controltower[hooks]")
+    assert ran.stdout.count("\n") == 1
+
+
 def test_order_of_precedence(tmp_path: Path) -> None:
     """An argument beats our variable, ours beats OpenTelemetry's, that beats the default; a token may be a file."""
     file = tmp_path / "token"

@@ -104,6 +104,38 @@ def test_host_exception_passes_and_marks_the_step() -> None:
     assert "Jane" not in span.to_json()
 
 
+def test_replay_refers_to_the_original_and_links_to_it() -> None:
+    """A replayed span is named and linked; of a message only its reference is known."""
+    with capture() as captured:
+        with tracer.step("a.b.original") as original:
+            pass
+        with tracer.step("a.b.replayed", replay_of=original):
+            pass
+        with tracer.step("a.b.resent") as step:
+            step.replay_of("message-17")
+
+    ids = original.span_context
+    replayed = captured.assert_step("a.b.replayed", replay_of=f"{ids.trace_id:032x}-{ids.span_id:016x}")
+    assert [link.context.span_id for link in replayed.links] == [ids.span_id]
+    assert captured.assert_step("a.b.resent", replay_of="message-17").links == ()
+
+
+def test_other_attributes_keep_their_type() -> None:
+    """OpenTelemetry's own attributes can be given, with the types of its conventions."""
+    given: dict[str, str | bool | int | float] = {
+        "http.response.status_code": 422,
+        "app.ratio": 0.5,
+        "app.flag": True,
+        "app.name": "x",
+    }
+    with capture() as captured, tracer.step("a.b.c", attributes=given):
+        pass
+
+    found = captured.assert_step("a.b.c").attributes or {}
+    assert {name: found[name] for name in given} == given
+    assert found["app.flag"] is True
+
+
 def test_back_dated_step_has_the_given_times() -> None:
     """History can be emitted with times of its own, as an aware datetime or in nanoseconds."""
     start = datetime(2025, 12, 1, 8, tzinfo=UTC)

@@ -1,0 +1,46 @@
+"""What docs/instrument.md says is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from controltower import tracer
+from controltower.tracer.configure import Options
+from controltower.tracer.propagation import DEFAULT_PROPAGATED, PATIENT_LINKED
+from controltower.tracer.testing import capture
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrument.md"
+
+
+@pytest.fixture
+def page() -> str:
+    """Return the page."""
+    return PAGE.read_text(encoding="utf-8")
+
+
+def test_examples_run(page: str) -> None:
+    """Every example but the set-up runs as it is."""
+    names: dict[str, object] = {"tracer": tracer}
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "configure(" not in block]
+    with capture() as captured:
+        for block in blocks:
+            exec(compile(block, str(PAGE), "exec"), names)
+
+    assert len(blocks) >= 5
+    captured.assert_step("p2p.purchase_order.dispatched", keys={"interchange": "ACME|SUPPLIER|000000017"}, lines=1)
+
+
+def test_every_setting_is_documented(page: str) -> None:
+    """The table of settings is complete and names nothing else."""
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(Options.__annotations__)
+
+
+def test_key_types_of_headers_are_documented(page: str) -> None:
+    """Both lists of key types are those in the code."""
+    listed = re.search(r"only these types: (.*?)\. Set", page, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r"`(\w+)`", listed[1])) == DEFAULT_PROPAGATED
+    patient_linked = re.search(r"\*\*Patient-linked keys\*\* \((.*?)\)", page, re.DOTALL)
+    assert patient_linked is not None
+    assert set(re.findall(r"`(\w+)`", patient_linked[1])) == PATIENT_LINKED
