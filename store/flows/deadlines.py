@@ -84,11 +84,12 @@ def _first_per_subject(rule: SlaRule, stage: str, reached: Iterable[Member]) -> 
 
 
 def _subjects(rule: SlaRule, member: Member) -> Iterable[str]:
-    """Return the subjects a step speaks of: its own keys of the rule's type, else those above it."""
+    """Return the subjects a step speaks of: its own keys of the rule's type, else those above it, the anchor included."""
     if rule.per is None:
         return ("",)
     own = {key.value for key in member.step.keys if key.type == rule.per}
-    return own or {key.value for key in member.membership.through if key.type == rule.per}
+    above = (*member.membership.through, member.membership.anchor)
+    return own or {key.value for key in above if key.type == rule.per}
 
 
 def _state(due: datetime, met: datetime | None, cancelled: datetime | None, now: datetime) -> DeadlineState:
