@@ -1,0 +1,90 @@
+"""ClickHouse's HTTP interface over the embedded engine, for the processes that cannot open its folder.
+
+The library cannot listen by itself, so this is an ASGI application in front of it: one handle of the engine per request
+(or session), results through a pipe, inserts piece by piece. What differs from a server is what would give a client the
+files and the network of this machine (``endpoint_gate``), and that only two users exist.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from controltower.store.address import StoreAddress
+from controltower.store.endpoint_answer import Answer, Send
+from controltower.store.endpoint_body import Receive
+from controltower.store.endpoint_call import Call, Scope
+from controltower.store.endpoint_engine import Engine
+from controltower.store.endpoint_request import Credentials
+from controltower.store.endpoint_service import Limits, Service
+from controltower.store.endpoint_settings import ReaderLimits
+from controltower.store.runtime import INSTANCE_HEADER
+
+__all__ = ["Credentials", "Endpoint", "Limits", "ReaderLimits", "build_endpoint"]
+
+logger = logging.getLogger(__name__)
+
+OK = b"Ok.\n"
+METHODS = ("GET", "POST", "HEAD")
+NO_HANDLER = (
+    "There is no handle {path}\n\nUse / or /ping for health checks.\nSend queries with POST, or GET /?query=...\n"
+)
+
+
+def build_endpoint(
+    address: StoreAddress, credentials: Credentials, *, instance: str = "", limits: Limits | None = None
+) -> "Endpoint":
+    """Return the ASGI application that serves the embedded engine of *address*; *instance* is answered by ``/ping``."""
+    return Endpoint(Service(Engine(address), credentials, instance=instance, limits=limits or Limits()))
+
+
+class Endpoint:
+    """The ASGI application. Its lifespan opens the engine and closes it; without one the first query opens it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or follow the server's lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    def close(self) -> None:
+        """Close the engine's handles and the threads; blocks for running queries. Can be called twice."""
+        self.service.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.service.start(self.service.engine.open)
+                except Exception as error:
+                    logger.exception("The store's endpoint cannot start")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await asyncio.to_thread(self.close)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method, query = scope["path"], scope["method"], scope.get("query_string", b"")
+        if method == "OPTIONS":
+            await self._say(scope, send, 204, b"")
+        elif method not in METHODS:
+            await self._say(scope, send, 501, b"")
+        elif path in ("/ping", "/replicas_status") or (path == "/" and method != "POST" and not query):
+            await self._say(scope, send, 200, OK)
+        elif path == "/":
+            await Call(self.service, scope, receive, send).answer()
+        else:
+            await self._say(scope, send, 404, NO_HANDLER.format(path=path).encode("utf-8", "replace"))
+
+    async def _say(self, scope: Scope, send: Send, status: int, body: bytes) -> None:
+        answer = Answer(send, head_only=scope["method"] == "HEAD", timeout_s=self.service.limits.send_timeout_s)
+        headers: Mapping[str, str] = {"Content-Type": "text/html; charset=UTF-8"}
+        instance = {INSTANCE_HEADER: self.service.instance} if self.service.instance else {}
+        await answer.whole(status, {**headers, **instance}, body)
