@@ -35,8 +35,11 @@ SPAN_ID_BYTES: Final = 8
 # the moment of one parse. Counting it costs five times the parse.
 COUNT_ALL_ABOVE_BYTES: Final = 4 * 1024 * 1024
 
-# Attributes, events, links and values in one request: as many as 64 MiB of real ones hold, at 16 bytes each.
-MOST_MESSAGES: Final = 4_000_000
+# Fields around each item: a resource, a scope and their parts of its own are seven.
+FIELDS_PER_ITEM: Final = 10
+
+# Fields in all: as many as 64 MiB of real attributes hold, at 8 bytes each. Walking them takes two seconds.
+MOST_FIELDS: Final = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,15 @@ class Admitted:
 def admit(signal: Signal, body: bytes, most_items: int) -> Admitted | Refusal:
     """Check *body* (protobuf) and return what of it can be stored, or why nothing can."""
     try:
-        deep = len(body) > COUNT_ALL_ABOVE_BYTES
-        shape = signal.deep if deep else signal.shallow
-        counts = count(body, shape, most_items=most_items, most_messages=MOST_MESSAGES)
+        counts = count(body, signal.shallow, most_items=most_items, most_fields=most_items * FIELDS_PER_ITEM)
+        if len(body) > COUNT_ALL_ABOVE_BYTES:
+            count(body, signal.deep, most_items=most_items, most_fields=MOST_FIELDS)
         own = _without_reserved(body)
         request = signal.parse(own)
     except TooManyError:
-        return too_large(f"More than {most_items} {signal.items} or {MOST_MESSAGES} values in one request.")
+        return too_large(
+            f"More than {most_items} {signal.items} or {MOST_FIELDS} values in one request, or too many empty groups of them."
+        )
     except (WireError, DecodeError):
         return bad_request(f"The body is not a valid OTLP {signal.name} request.")
     rejected = signal.reject(request)

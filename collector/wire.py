@@ -33,10 +33,10 @@ class TooManyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a request holds: items (spans), and embedded messages of any kind, as deep as the shape looked."""
+    """What a request holds: items (spans), and fields of any kind, as deep as the shape looked."""
 
     items: int
-    messages: int
+    fields: int
 
 
 def shape_of(descriptor: Any, item: str, *, below_items: bool) -> Shape:
@@ -59,25 +59,28 @@ def shape_of(descriptor: Any, item: str, *, below_items: bool) -> Shape:
     return build(descriptor)
 
 
-def count(body: bytes, shape: Shape, *, most_items: int, most_messages: int) -> Counts:
+def count(body: bytes, shape: Shape, *, most_items: int, most_fields: int) -> Counts:
     """Count what *body* holds; TooManyError as soon as a limit is passed, WireError when it is no message."""
     try:
-        return _count(body, shape, most_items, most_messages)
+        return _count(body, shape, most_items, most_fields)
     except IndexError:
         raise WireError("a field ends behind the message") from None
 
 
-def _count(body: bytes, shape: Shape, most_items: int, most_messages: int) -> Counts:
+def _count(body: bytes, shape: Shape, most_items: int, most_fields: int) -> Counts:
     """Walk the fields with a stack of its own: hostile nesting cannot exhaust Python's."""
-    items = messages = position = 0
+    items = walked = position = 0
     end = len(body)
     above: list[tuple[int, Shape]] = []
     while True:
         if position >= end:
             if not above:
-                return Counts(items, messages)
+                return Counts(items, walked)
             end, shape = above.pop()
             continue
+        walked += 1
+        if walked > most_fields:
+            raise TooManyError
         tag = body[position]
         position += 1
         if tag > 0x7F:
@@ -93,9 +96,8 @@ def _count(body: bytes, shape: Shape, most_items: int, most_messages: int) -> Co
             if embedded is None:
                 position += length
             else:
-                messages += 1
                 items += embedded[1]
-                if items > most_items or messages > most_messages:
+                if items > most_items:
                     raise TooManyError
                 if embedded[0] and length:
                     above.append((end, shape))

@@ -247,11 +247,17 @@ def test_a_gzip_bomb_is_stopped(tower: Tower) -> None:
     assert "times its compressed size" in answer.refusal.message
 
 
-def test_too_many_spans_are_refused_before_parsing(tower: Tower) -> None:
-    """64 MiB of empty spans would cost gigabytes; the answer names the limit."""
+@pytest.mark.parametrize("bomb", ["spans", "groups", "unknown fields"])
+def test_too_much_is_refused_before_parsing(tower: Tower, bomb: str) -> None:
+    """Millions of empty things, which would cost gigabytes and minutes, are counted and refused; the limit is named."""
     spans = b"\x12\x00" * 200_000
     scope = b"\x12" + varint(len(spans)) + spans
-    answer = tower.send(b"\x0a" + varint(len(scope)) + scope)
+    body = {
+        "spans": b"\x0a" + varint(len(scope)) + scope,
+        "groups": b"\x0a\x00" * 1_100_000,
+        "unknown fields": b"\x10\x00" * 1_100_000,
+    }[bomb]
+    answer = tower.send(body)
 
     assert answer.status == 413
     assert "100000 spans" in answer.refusal.message

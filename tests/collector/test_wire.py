@@ -39,25 +39,26 @@ REQUESTS = st.builds(
 )
 
 
-def embedded_in(message: object) -> int:
-    """Return how many messages are embedded in *message*, at any depth."""
+def fields_in(message: object) -> int:
+    """Return how many fields *message* has on the wire, at any depth."""
     found = 0
     for field, value in message.ListFields():  # type: ignore[attr-defined]  # any protobuf message
+        values = value if field.is_repeated else [value]
+        found += len(values)
         if field.message_type is not None:
-            values = value if field.is_repeated else [value]
-            found += len(values) + sum(map(embedded_in, values))
+            found += sum(map(fields_in, values))
     return found
 
 
 @given(REQUESTS)
 def test_counts_are_those_of_the_parsed_request(request: ExportTraceServiceRequest) -> None:
-    """On the wire and parsed there are as many spans, and as many messages of any kind."""
+    """On the wire and parsed there are as many spans, and as many fields."""
     body = request.SerializeToString()
     spans = sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
 
-    assert count(body, TRACES.shallow, most_items=MANY, most_messages=MANY).items == spans
-    deep = count(body, TRACES.deep, most_items=MANY, most_messages=MANY)
-    assert (deep.items, deep.messages) == (spans, embedded_in(request))
+    assert count(body, TRACES.shallow, most_items=MANY, most_fields=MANY).items == spans
+    deep = count(body, TRACES.deep, most_items=MANY, most_fields=MANY)
+    assert (deep.items, deep.fields) == (spans, fields_in(request))
 
 
 @given(st.binary(max_size=300))
@@ -65,7 +66,7 @@ def test_arbitrary_bytes_are_counted_or_refused(body: bytes) -> None:
     """Nothing but the two expected errors comes out, whatever comes in."""
     for shape in (TRACES.shallow, TRACES.deep):
         try:
-            count(body, shape, most_items=50, most_messages=50)
+            count(body, shape, most_items=50, most_fields=50)
         except (WireError, TooManyError):
             continue
 
@@ -74,18 +75,18 @@ def test_arbitrary_bytes_are_counted_or_refused(body: bytes) -> None:
 def test_a_cut_request_is_refused(cut: int) -> None:
     """A request that lost its end is noticed on the wire."""
     with pytest.raises(WireError):
-        count(request_of(span(1))[:-cut], TRACES.deep, most_items=MANY, most_messages=MANY)
+        count(request_of(span(1))[:-cut], TRACES.deep, most_items=MANY, most_fields=MANY)
 
 
 def test_it_stops_at_the_limit() -> None:
     """The walk ends as soon as there is one too many."""
     body = request_of(*map(span, range(1, 12)))
 
-    count(body, TRACES.shallow, most_items=11, most_messages=MANY)
+    count(body, TRACES.shallow, most_items=11, most_fields=MANY)
     with pytest.raises(TooManyError):
-        count(body, TRACES.shallow, most_items=10, most_messages=MANY)
+        count(body, TRACES.shallow, most_items=10, most_fields=MANY)
     with pytest.raises(TooManyError):
-        count(body, TRACES.deep, most_items=MANY, most_messages=10)
+        count(body, TRACES.deep, most_items=MANY, most_fields=10)
 
 
 def test_hostile_nesting_does_not_exhaust_the_stack() -> None:
@@ -101,7 +102,7 @@ def test_hostile_nesting_does_not_exhaust_the_stack() -> None:
     for tag in (0x4A, 0x12, 0x12, 0x0A):
         body = bytes([tag]) + _length(body) + body
 
-    assert count(body, TRACES.deep, most_items=MANY, most_messages=MANY).messages == 4_005
+    assert count(body, TRACES.deep, most_items=MANY, most_fields=MANY).fields == 4_005
 
 
 def _length(data: bytes) -> bytes:
