@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -102,9 +103,13 @@ class Tower:
         return open_store(self.data, self.store)
 
     def get(self, path: str) -> Any:
-        """Return the JSON that the collector answers with."""
-        with urllib.request.urlopen(f"{self.runtime.collector}{path}", timeout=PATIENCE_S) as answer:
-            return json.load(answer)
+        """Return the JSON that the collector answers with, whatever the status."""
+        try:
+            with urllib.request.urlopen(f"{self.runtime.collector}{path}", timeout=PATIENCE_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return json.load(exc)
 
     def said(self, command: str) -> str:
         """Return what a command printed, and its log."""
