@@ -351,7 +351,7 @@ def test_a_slow_disk_is_answered_in_time(tmp_path: Path) -> None:
             assert go_on.wait(PATIENCE_S)
             super().sync(descriptor)
 
-    with running(tmp_path, replace(SETTINGS, deadline_s=0.1), disk=Slow()) as tower:
+    with running(tmp_path, replace(SETTINGS, deadline_s=0.5), disk=Slow()) as tower:
         late = tower.send(request_of(span(1)))
         go_on.set()
         tower.journal.rotate()
