@@ -1,22 +1,64 @@
 """Load a segment of the collector's journal: the engine parses it, no span is decoded in Python."""
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client
 from controltower.store.errors import LoadError
 
 INBOX: Final = "otlp_traces_inbox"
+CLOCK: Final = "SELECT now64(6)"
+COUNT: Final = (
+    "SELECT count() FROM otel_traces WHERE SegmentId = {id:String} AND LoadedAt >= {since:DateTime64(6, 'UTC')}"
+)
+
+SETTINGS: Final[dict[str, Any]] = {
+    # Stored when the insert returns, and once: all blocks of a segment and of the views behind it bear its token.
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    # The message; oneof_presence tells 0, false and "" from a value that is not set.
+    "format_schema_message_name": "TracesData",
+    "input_format_protobuf_oneof_presence": 1,
+    # JSON as the Collector's exporter writes it.
+    "output_format_json_escape_forward_slashes": 0,
+    "output_format_json_quote_denormals": 1,
+    # Days in one segment: the view believes ten years, and what is older was dated by a broken clock.
+    "max_partitions_per_insert_block": 4000,
+    # 64 MiB of ordinary spans need some 600 MiB; more is a bomb, or bytes that only look like spans.
+    "max_memory_usage": 2 * 1024**3,
+    "max_execution_time": 120,
+}
+
+# Codes of the engine that the bytes are to blame for; anything else may pass: a full disk, a missing table, a restart.
+REFUSED_FOR_GOOD: Final = {
+    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
+    32: "ATTEMPT_TO_READ_AFTER_EOF",
+    33: "CANNOT_READ_ALL_DATA",
+    69: "ARGUMENT_OUT_OF_BOUND",
+    117: "INCORRECT_DATA",
+    128: "TOO_LARGE_ARRAY_SIZE",
+    131: "TOO_LARGE_STRING_SIZE",
+    190: "SIZES_OF_ARRAYS_DONT_MATCH",
+    444: "UNKNOWN_PROTOBUF_FORMAT",
+}
+MEMORY_LIMIT_EXCEEDED: Final = 241
+REASON_LENGTH: Final = 300
+# What is said twice, and where in the engine it happened.
+NOISE: Final = re.compile(r"^(Code: \d+\. DB::Exception: )+|: \(in file/uri .*$|: While executing .*$")
+MESSAGES: Final = files("controltower.store").joinpath("sql", "otlp_traces.proto")
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A closed file of the journal; ``id`` is its insert token."""
+    """A closed file of the journal: messages back to back, each after its length. ``id`` is its insert token."""
 
     id: str
     signal: Literal["traces"]
@@ -24,31 +66,62 @@ class Segment:
 
 
 def load_segment(client: Client, segment: Segment) -> int:
-    """Load *segment* exactly once, however often it is called, and return the rows that are stored of it."""
-    with segment.path.open("rb") as body:
+    """Load *segment* and return the rows that this call stored: 0 when it was stored before.
+
+    It may be called as often as needed, also after an answer was lost: every row is stored once, in ``otel_traces`` and
+    in the tables behind it. Raises LoadError: ``permanent`` when the engine refuses the bytes for good, and then
+    nothing of the segment is stored; else trying again may help.
+    """
+    try:
+        if not segment.path.stat().st_size:
+            return 0
+        started: datetime = client.query(CLOCK).result_rows[0][0]
         try:
-            client.raw_insert(INBOX, insert_block=body, fmt="Protobuf", settings=_settings(segment))
-        except ClickHouseError as exc:
-            raise LoadError(str(exc), permanent=exc.code in (32, 33, 444)) from exc
-    return int(
-        client.command("SELECT count() FROM otel_traces WHERE SegmentId = {id:String}", parameters={"id": segment.id})
-    )
+            _insert(client, segment)
+        except EngineError as exc:
+            # A part of it may be stored when it failed late; then only the same token completes it.
+            final = _is_final(exc) and not _rows(client, segment, started)
+            raise LoadError(f"Segment {segment.id} was not loaded: {_reason(exc)}", permanent=final) from exc
+        return _rows(client, segment, started)
+    except EngineError as exc:
+        raise LoadError(f"Segment {segment.id} was not loaded: {_reason(exc)}", permanent=False) from exc
+    except OSError as exc:
+        raise LoadError(f"Segment {segment.id} cannot be read: {exc}.", permanent=False) from exc
 
 
-def _settings(segment: Segment) -> dict[str, Any]:
-    return {
-        "insert_deduplication_token": segment.id,
-        "format_schema_source": "string",
-        "format_schema": _proto(),
-        "format_schema_message_name": "TracesData",
-        "input_format_protobuf_oneof_presence": 1,
-        "output_format_json_escape_forward_slashes": 0,
-        "output_format_json_quote_denormals": 1,
-        "output_format_json_validate_utf8": 1,
-        "max_partitions_per_insert_block": 0,
-    }
+def _insert(client: Client, segment: Segment) -> None:
+    with segment.path.open("rb") as messages, as_file(MESSAGES) as schema:
+        settings = SETTINGS | _schema(client, schema) | {"insert_deduplication_token": segment.id}
+        client.raw_insert(INBOX, insert_block=messages, fmt="Protobuf", settings=settings)
+
+
+def _schema(client: Client, file: Path) -> dict[str, str]:
+    """Return the settings that tell the engine the message.
+
+    The embedded engine reads the file: of a text it would make a file first, in the working directory of the process.
+    """
+    if str(client.uri).startswith("chdb:"):
+        return {"format_schema_source": "file", "format_schema": str(file)}
+    return {"format_schema_source": "string", "format_schema": _text(file)}
 
 
 @cache
-def _proto() -> str:
-    return files("controltower.store").joinpath("sql/otlp_traces.proto").read_text(encoding="utf-8")
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def _rows(client: Client, segment: Segment, since: datetime) -> int:
+    return int(client.query(COUNT, parameters={"id": segment.id, "since": since}).result_rows[0][0])
+
+
+def _is_final(error: EngineError) -> bool:
+    if error.code == MEMORY_LIMIT_EXCEEDED:  # of this insert: the bytes are to blame; of the server: others are
+        return "(total)" not in str(error)
+    return error.code in REFUSED_FOR_GOOD
+
+
+def _reason(error: EngineError) -> str:
+    """Return what the engine says, short: it repeats itself, and can quote a whole statement."""
+    first = next(iter(str(error).strip().splitlines()), "no reason given")
+    said = NOISE.sub("", first).strip(" :")
+    return said if len(said) <= REASON_LENGTH else f"{said[:REASON_LENGTH]} …"
