@@ -26,6 +26,7 @@ class Feed:
         self._since: int | None = None
         self._newest = 0
         self._saved = 0
+        self._now_ns = 0
         self._after: ExceptionRow | None = None  # the last row of the page before, while pages are left
         self._read: tuple[ExceptionRow, ...] = ()
         self._begun: tuple[int, int] | None = None  # fingerprint at the begin of this scan
@@ -34,6 +35,7 @@ class Feed:
 
     def has_news(self, now: datetime) -> bool:
         """Whether there is something to read."""
+        self._now_ns = int(now.timestamp()) * 1_000_000_000
         if self._after is not None:
             return True
         self._begun = fingerprint(self._client, self._advanced(now))
@@ -53,9 +55,10 @@ class Feed:
         self._after = self._read[-1] if len(self._read) == self._page else None
         if self._after is None:
             self._scanned = self._begun
-        if self._newest > self._saved:
-            write_state(self._client, POSITION, str(self._newest))
-            self._saved = self._newest
+        position = min(self._newest, self._now_ns)  # a version from the future is no position: what follows is smaller
+        if position > self._saved:
+            write_state(self._client, POSITION, str(position))
+            self._saved = position
         return self._after is not None
 
     def _advanced(self, now: datetime) -> int:
@@ -64,7 +67,7 @@ class Feed:
             position = read_state(self._client, POSITION)
             self._newest = self._saved = int(position.value) if position else 0
             self._since = max(0, self._newest - OVERLAP_NS)
-        settled = min(self._newest, int(now.timestamp()) * 1_000_000_000 - OVERLAP_NS)
+        settled = min(self._newest, self._now_ns - OVERLAP_NS)
         if settled - self._since >= OVERLAP_NS or settled == self._newest > self._since:
             self._since, self._scanned = settled, None
             self._forget(settled)

@@ -6,6 +6,7 @@ and the TLS server name stay those of the URL. A name that resolves differently 
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -173,8 +174,13 @@ async def _excerpt(response: httpx.Response) -> str:
 
 
 def _in_words(target: Target, error: httpx.HTTPError) -> OutboundError:
-    why = " ".join(str(error).split()) or type(error).__name__
-    return OutboundError(f"{target} cannot be reached: {why}")
+    root: BaseException = error
+    while (cause := root.__cause__ or root.__context__) is not None:
+        root = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+    # The innermost error says "Connection refused" where the outer one says that all attempts failed.
+    plain = root.errno if isinstance(root, OSError) and not isinstance(root, ssl.SSLError) else None
+    why = os.strerror(plain) if plain else " ".join(str(error).split())
+    return OutboundError(f"{target} cannot be reached: {why or type(error).__name__}")
 
 
 def _settle(result: "Future[T]", attempt: Callable[[], Coroutine[Any, Any, T]]) -> None:

@@ -47,6 +47,7 @@ class Sender:
         self._expired_at: datetime | None = None
         self._disabled_read_at: datetime | None = None
         self._disabled = False
+        self._logged_at: datetime | None = None
 
     def due(self, now: datetime) -> Due:
         """Return what may be sent now, and how much is due."""
@@ -67,17 +68,21 @@ class Sender:
         return self._report(outcomes, ready.total)
 
     def expire(self, now: datetime) -> int:
-        """Give up what waited too long; looks once an hour. Return how many."""
-        if self._expired_at is not None and timedelta(0) <= now - self._expired_at < EXPIRE_EVERY:
+        """Give up what waited too long, once an hour. Return how many."""
+        if not self.expiry_is_due(now):
             return 0
         late = [given_up(delivery, now) for delivery in expired(self._client, now)]
         record(self._client, late)
         self._expired_at = now
         return len(late)
 
-    def idle(self, waiting: int) -> Sent:
-        """Return the report of a cycle in which nothing was sent."""
-        return self._report([], waiting)
+    def expiry_is_due(self, now: datetime) -> bool:
+        """Whether it is time to look for what waited too long."""
+        return self._expired_at is None or not timedelta(0) <= now - self._expired_at < EXPIRE_EVERY
+
+    def idle(self, ready: Due) -> Sent:
+        """Return the report of a cycle in which nothing is sent."""
+        return self._report([], ready.total)
 
     def _attempt(self, delivery: Delivery) -> Delivery:
         outcome = self._channel.send(Notice(delivery.id, delivery.body, self._clock.now()))
@@ -87,10 +92,14 @@ class Sender:
         record(self._client, [tried])
         self._note(outcome, now)
         if not outcome.delivered:
-            logger.warning(
-                "notification %s, attempt %d, is %s: %s", tried.id, tried.attempt, tried.state, tried.last_error
-            )
+            self._log(tried, now)
         return tried
+
+    def _log(self, tried: Delivery, now: datetime) -> None:
+        """Log a failure, at most one a minute; each stands in the outbox."""
+        if self._logged_at is None or not timedelta(0) <= now - self._logged_at < MINUTE:
+            logger.warning("notification %s, attempt %d: %s", tried.id, tried.attempt, tried.last_error)
+            self._logged_at = now
 
     def _note(self, outcome: Outcome, now: datetime) -> None:
         if outcome.gone:

@@ -27,7 +27,7 @@ from controltower.alerts.settings import AlertSettings
 from controltower.store.alert_rows import Alert
 from controltower.store.client import Client
 from controltower.store.lease import Clock, LeaseKeeper
-from controltower.store.outbox import alerts_by_key, orphans, record, to_repeat
+from controltower.store.outbox import Due, alerts_by_key, orphans, record, to_repeat
 from controltower.store.rows import ExceptionRow
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ LEASE_LASTS: Final = timedelta(seconds=30)
 CYCLE_NEEDS: Final = timedelta(
     seconds=20
 )  # of the lease, before anything is decided or sent: an attempt and its record
-PAGES_PER_CYCLE: Final = 10  # then what is due is sent, and the next cycle reads on
+PAGES_PER_CYCLE: Final = 3  # then what is due is sent, and the next cycle reads on
 REPEATS_EVERY: Final = timedelta(minutes=1)
 INTERVAL_S: Final = 1.0
 LOG_EVERY_S: Final = 60.0  # a failure that repeats
@@ -79,15 +79,21 @@ class AlertWorker:
         self._repeated_at: datetime | None = None
         self.failures = 0
 
+    @property
+    def endpoint(self) -> str | None:
+        """A name of the receiver without its secrets; nothing when there is none."""
+        return self._channel.endpoint if self._channel else None
+
     def run_once(self) -> CycleReport:
         """Do one cycle. Blocks while it sends, at most about 40 s; raises StoreError when the store does not answer."""
         now = self._clock.now()
         news = self._feed.has_news(now)
-        waiting = self._sender.due(now).total if self._sender else 0
-        if not (news or waiting or self._repaired != self._lease.since or self._repeats_due(now)):
-            return CycleReport()
+        ready = self._sender.due(now) if self._sender else Due((), 0)
+        waiting = self._sender.idle(ready) if self._sender else Sent()
+        if not (news or ready.ids or self._repaired != self._lease.since or self._is_time(now)):
+            return CycleReport(outbox=waiting)
         if not self._lease.hold(CYCLE_NEEDS):
-            return CycleReport(standby=True)
+            return CycleReport(outbox=waiting, standby=True)
         try:
             return self._work(now, news=news)
         except BaseException:
@@ -172,6 +178,10 @@ class AlertWorker:
             return Sent()
         self._sender.expire(now)
         return self._sender.send(self._sender.due(self._clock.now()), lambda: self._lease.hold(CYCLE_NEEDS))
+
+    def _is_time(self, now: datetime) -> bool:
+        """Whether something is to be done because of the time alone."""
+        return self._repeats_due(now) or (self._sender is not None and self._sender.expiry_is_due(now))
 
     def _repeats_due(self, now: datetime) -> bool:
         if not self._settings.repeat_every or self._channel is None:

@@ -84,7 +84,7 @@ def test_a_receiver_that_hangs_costs_one_timeout(receiver: Receiver) -> None:
     receiver.answer(Reply(hang=True))
 
     started = time.monotonic()
-    with pytest.raises(OutboundError, match=r"gave no answer within 0\.3 s"):
+    with pytest.raises(OutboundError, match="no answer"):
         post(receiver.url, Door(LOCAL, timeout_s=0.3))
 
     assert time.monotonic() - started < 5
@@ -117,6 +117,7 @@ def test_a_connection_that_is_torn_down_is_a_failure_in_words(receiver: Receiver
     with pytest.raises(OutboundError) as refused:
         post(nobody)
 
+    assert "Connection refused" in str(refused.value)
     for error in (torn, refused):
         assert str(error.value).startswith("http://127.0.0.1:")
         assert "cannot be reached" in str(error.value)
