@@ -1,13 +1,14 @@
 """The documents of one transaction: their lines, and how order, receipt and invoice compare; pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from controltower.store.read import Member, TransactionView
+from controltower.store.read import Member, Span, TransactionView
 from controltower.store.rows import DocumentLine, Key, Reconciliation
+from controltower.tracer.attributes import STEP
 
 ORDERED, RECEIVED, INVOICED = "ordered", "received", "invoiced"
 SIDES = (ORDERED, RECEIVED, INVOICED)
@@ -91,3 +92,13 @@ def _compare(figure: Decimal | None, expected: Decimal | None) -> Difference:
     if figure is None or figure == (expected or 0):
         return Difference.NONE
     return Difference.MORE if figure > (expected or 0) else Difference.LESS
+
+
+def around(spans: Iterable[Span], own: Collection[tuple[str, str]]) -> tuple[tuple[Span, ...], int]:
+    """Return the spans around a transaction's own steps, and how many steps of others were left out.
+
+    A batch or a payment run is one trace of many transactions: the other ones' steps are not this one's story.
+    """
+    found = tuple(spans)
+    kept = tuple(span for span in found if (span.trace_id, span.span_id) in own or STEP not in span.attributes)
+    return kept, len(found) - len(kept)

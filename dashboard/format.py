@@ -11,6 +11,13 @@ from controltower.store.rows import Key
 
 NOTHING = "–"
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
+RULES = {"three_way_match": "Three-way match"}
+REASONS = {
+    "qty_variance": "Quantity variance",
+    "missing_left": "Invoiced, not received or ordered",
+    "missing_right": "Received, not invoiced",
+    "uom_mismatch": "Different units",
+}
 # A spreadsheet runs a cell that begins with one of these (CWE-1236), also after white space.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -131,6 +138,16 @@ def words(name: str) -> str:
     """Return an identifier as words: ``purchase_order`` -> ``Purchase order``."""
     text = name.replace("_", " ").strip()
     return text[:1].upper() + text[1:]
+
+
+def reason(name: str) -> str:
+    """Return a reason of an exception or a match in words."""
+    return REASONS.get(name) or words(name)
+
+
+def rule(name: str) -> str:
+    """Return what a rule is called; one that is a step's code says what the step is about."""
+    return RULES.get(name) or words(name.split(".", 1)[-1].replace(".", " "))
 
 
 def key_text(key: Key) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from controltower.dashboard.format import duration, moment, money, plural, relative, words
+from controltower.dashboard.format import duration, moment, money, plural, reason, relative, rule, words
 from controltower.store.flows.definition import Flow
 from controltower.store.read import Member, TransactionView
 from controltower.store.rows import Deadline, DeadlineState, ExceptionRow, TransactionState
@@ -192,7 +192,7 @@ def _waits(flow: Flow | None, view: TransactionView, deadline: Deadline, now: da
 def _open(rows: Sequence[ExceptionRow]) -> str:
     """Return the open exception with the most money behind it, and how many more there are."""
     worst = max(rows, key=lambda row: (row.amount, row.rule, row.subject))
-    detail = worst.detail.strip() or f"{words(worst.rule)}: {words(worst.reason).lower()}"
+    detail = worst.detail.strip() or f"{rule(worst.rule)}: {reason(worst.reason).lower()}"
     value = f" ({money(worst.amount, worst.currency)})" if worst.kind != "match" and worst.amount else ""
     more = f" And {plural(len(rows) - 1, 'more open exception')}." if len(rows) > 1 else ""
     return f"{detail.rstrip('.')}{value}.{more}"

@@ -158,7 +158,9 @@ def notice(head: str, text: Cell, *, tone: Tone = "", commands: Sequence[tuple[s
 
 
 def _cell(name: str, column: Column, content: Cell) -> Html:
-    css = " ".join(filter(None, (f"ct-{column.align}", "ct-nowrap" if column.nowrap else "")))
+    css = " ".join(
+        filter(None, (f"ct-{column.align}", "ct-nowrap" if column.nowrap or column.head.endswith("(UTC)") else ""))
+    )
     return tag(name, content, css=css, hint=column.hint if name == "th" else "")
 
 

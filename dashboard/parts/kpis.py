@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from controltower.dashboard.format import NOTHING, count, plural, ratio, seconds, short_money, words
+from controltower.dashboard.format import NOTHING, count, plural, ratio, reason, rule, seconds, short_money, words
 from controltower.dashboard.markup import Column, Html, muted, share_bar, table, tag
 from controltower.store.kpis import KpiPart, KpiValue, Unit
 
@@ -80,8 +80,15 @@ def _part(part: KpiPart, value: KpiValue, largest: Decimal) -> tuple[str | Html,
     share = size if value.unit == "ratio" else abs(size) / largest if largest else Decimal(0)
     figure = shown(part.value, value.unit, part.currency)
     return (
-        words(part.label),
+        _label(part.label, value.parts_by),
         share_bar(float(share)),
         figure,
         muted(f"n {count(part.denominator)}") if value.unit in ("ratio", "seconds") else "",
     )
+
+
+def _label(label: str, by: str) -> str:
+    if by in ("vendor", "currency"):
+        return label
+    about, separator, why = label.rpartition(": ")
+    return f"{rule(about)}: {reason(why).lower()}" if separator else words(label)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from controltower.dashboard import links
 from controltower.dashboard.data import OverviewData
-from controltower.dashboard.format import count, moment, moneys, plural, relative, words
+from controltower.dashboard.format import count, moment, moneys, plural, reason, relative, rule, words
 from controltower.dashboard.markup import Card, Column, Html, Tone, badge, cards, table, toned, two_lines
 from controltower.store.read import Freshness, ReasonCount, RuleCount
 from controltower.store.rows import TransactionState
@@ -82,14 +82,14 @@ def rules(rows: Iterable[RuleCount], now: datetime) -> Html:
         columns,
         (
             (
-                words(rule.rule),
-                toned(count(rule.breached), "bad" if rule.breached else "quiet"),
-                count(rule.running),
-                relative(rule.oldest_due_at, now).removesuffix(" ago"),
-                relative(rule.next_due_at, now),
-                moneys(rule.at_stake),
+                rule(row.rule),
+                toned(count(row.breached), "bad" if row.breached else "quiet"),
+                count(row.running),
+                relative(row.oldest_due_at, now).removesuffix(" ago"),
+                relative(row.next_due_at, now),
+                moneys(row.at_stake),
             )
-            for rule in rows
+            for row in rows
         ),
         empty="No deadline is open.",
     )
@@ -111,14 +111,14 @@ def reasons(rows: Iterable[ReasonCount], now: datetime) -> Html:
         columns,
         (
             (
-                two_lines(words(reason.reason), _rule(reason)),
-                KINDS.get(reason.kind, words(reason.kind)),
-                count(reason.exceptions),
-                count(reason.transactions),
-                relative(reason.oldest_at, now),
-                moneys(reason.amounts),
+                two_lines(reason(row.reason), rule(row.rule)),
+                KINDS.get(row.kind, words(row.kind)),
+                count(row.exceptions),
+                count(row.transactions),
+                relative(row.oldest_at, now),
+                moneys(row.amounts),
             )
-            for reason in rows
+            for row in rows
         ),
         empty="No exception is open.",
     )
@@ -148,12 +148,6 @@ def freshness(rows: Iterable[Freshness], now: datetime) -> Html:
             for row in rows
         ),
         empty="No system has sent a span yet.",
-    )
-
-
-def _rule(reason: ReasonCount) -> str:
-    return words(
-        reason.rule.split(".", 1)[-1].replace(".", " ") if reason.kind in ("rejected", "failed") else reason.rule
     )
 
 

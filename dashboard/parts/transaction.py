@@ -1,6 +1,6 @@
 """The parts of one transaction's page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from controltower.dashboard import links
@@ -16,7 +16,9 @@ from controltower.dashboard.format import (
     nanoseconds,
     plural,
     quantity,
+    reason,
     relative,
+    rule,
     unit_price,
     words,
 )
@@ -41,7 +43,7 @@ from controltower.dashboard.reasons import EVIDENCE, Reason
 from controltower.dashboard.theme import colour
 from controltower.store.flows.definition import Flow
 from controltower.store.read import Span, TransactionView
-from controltower.store.rows import Change, Deadline, DeadlineState, DocumentLine, ExceptionRow, Key, Transaction
+from controltower.store.rows import Change, Deadline, DeadlineState, DocumentLine, ExceptionRow, Transaction
 
 OPEN_STAGES = (StageState.AHEAD, StageState.WAITING, StageState.SKIPPED, StageState.BREACHED)
 ATTRIBUTES_SHOWN = 12  # of one span; the rest is in its trace
@@ -130,7 +132,7 @@ def matches(rows: Sequence[MatchRow]) -> Html:
     return table(columns, (_match(row) for row in rows), empty="No line has been ordered, received or invoiced yet.")
 
 
-def documents(rows: Iterable[Document], flow: Flow | None, anchor: Key) -> Html:
+def documents(rows: Iterable[Document], flow: Flow | None, one: Transaction) -> Html:
     """Return the documents with their lines; of a shared document only the lines of this transaction."""
     columns = (
         Column("Document"),
@@ -144,7 +146,7 @@ def documents(rows: Iterable[Document], flow: Flow | None, anchor: Key) -> Html:
     )
     cells: list[Sequence[Cell]] = []
     for document in rows:
-        cells.extend(_document(document, flow, anchor))
+        cells.extend(_document(document, flow, one))
     return table(columns, cells, empty="No step carries lines or an amount.")
 
 
@@ -165,7 +167,7 @@ def deadlines(rows: Iterable[Deadline], flow: Flow | None, now: datetime) -> Htm
         columns,
         (
             (
-                two_lines(words(row.rule), f"{stage_title(flow, row.from_stage)} → {stage_title(flow, row.to_stage)}"),
+                two_lines(rule(row.rule), f"{stage_title(flow, row.from_stage)} → {stage_title(flow, row.to_stage)}"),
                 row.subject or NOTHING,
                 badge(row.state.value),
                 moment(row.from_at),
@@ -196,7 +198,7 @@ def exceptions(rows: Iterable[ExceptionRow], now: datetime) -> Html:
         columns,
         (
             (
-                two_lines(row.detail or words(row.reason), f"{words(row.rule)}: {words(row.reason).lower()}"),
+                two_lines(row.detail or reason(row.reason), f"{rule(row.rule)}: {reason(row.reason).lower()}"),
                 badge("completed", "resolved") if row.resolved_at else badge("exception", "open"),
                 moment(row.opened_at),
                 moment(row.resolved_at),
@@ -210,9 +212,8 @@ def exceptions(rows: Iterable[ExceptionRow], now: datetime) -> Html:
     )
 
 
-def spans(rows: Iterable[Span], members: Iterable[tuple[str, str]]) -> Html:
-    """Return the spans of the transaction's traces; its own steps stand out."""
-    own = set(members)
+def spans(rows: Iterable[Span], own: Collection[tuple[str, str]]) -> Html:
+    """Return the spans around a transaction's steps; the steps stand out."""
     columns = (
         Column("At (UTC)"),
         Column("System"),
@@ -243,7 +244,7 @@ def reasons(rows: Iterable[Reason], flow: Flow | None) -> Html:
     )
 
 
-def history(rows: Iterable[Change], flow: Flow | None) -> Html:
+def history(rows: Iterable[Change], flow: Flow | None, currency: str) -> Html:
     """Return what became known, and when."""
     columns = (
         Column("Known at (UTC)"),
@@ -261,7 +262,7 @@ def history(rows: Iterable[Change], flow: Flow | None) -> Html:
                 _states(row),
                 stage_title(flow, row.stage),
                 count(row.steps),
-                quantity(row.at_stake) if row.at_stake else NOTHING,
+                money(row.at_stake, currency) if row.at_stake else NOTHING,
                 joined((tag("div", f"{name}: {verdict}") for name, verdict in row.verdicts.items()))
                 if row.verdicts
                 else NOTHING,
@@ -335,10 +336,10 @@ def _match(row: MatchRow) -> tuple[Cell, ...]:
 
 def _reason_of(row: MatchRow) -> Html | str:
     match = row.match
-    reason = words(match.reason) if match.reason else NOTHING
+    text = reason(match.reason) if match.reason else NOTHING
     if match.window_ends_at is None:
-        return reason
-    return two_lines(reason, f"window ends {moment(match.window_ends_at)} UTC")
+        return text
+    return two_lines(text, f"window ends {moment(match.window_ends_at)} UTC")
 
 
 def _marked(text: str, mark: Difference) -> Html | str:
@@ -348,12 +349,12 @@ def _marked(text: str, mark: Difference) -> Html | str:
     return toned(f"{arrow} {text}", "bad" if mark == Difference.MORE else "warn", hint=f"{mark.value} than expected")
 
 
-def _document(document: Document, flow: Flow | None, anchor: Key) -> Iterable[Sequence[Cell]]:
+def _document(document: Document, flow: Flow | None, one: Transaction) -> Iterable[Sequence[Cell]]:
     step = document.member.step
     numbers = joined(chip(key_text(key)) for key in document.numbers[:4])
-    lines = [line for line in document.lines if line_belongs(line, anchor)]
-    others = len(document.lines) - len(lines)
-    note = f"{plural(others, 'line')} of other transactions not shown" if others else ""
+    lines = [line for line in document.lines if line_belongs(line, one.anchor)]
+    shared = document.member.membership.anchors
+    note = f"shared by {count(shared)} transactions: only the lines of this one" if shared > 1 else ""
     name = step_title(flow, step.step, step.stage)
     flag = "failed attempt" if step.failed else step.outcome if step.outcome != "ok" else ""
     head = joined((tag("strong", name), " ", toned(flag, "warn")))
@@ -368,10 +369,10 @@ def _document(document: Document, flow: Flow | None, anchor: Key) -> Iterable[Se
         tag("strong", money(step.amount, step.currency)),
     )
     for line in lines:
-        yield _line(line)
+        yield _line(line, line.currency or step.currency or one.currency)
 
 
-def _line(line: DocumentLine) -> Sequence[Cell]:
+def _line(line: DocumentLine, currency: str) -> Sequence[Cell]:
     uom = f" {line.uom}" if line.uom else ""
     return (
         "",
@@ -380,8 +381,8 @@ def _line(line: DocumentLine) -> Sequence[Cell]:
         line.line or NOTHING,
         line.item or NOTHING,
         f"{quantity(line.quantity)}{uom}",
-        unit_price(line.unit_price, line.currency),
-        money(line.amount, line.currency),
+        unit_price(line.unit_price, currency),
+        money(line.amount, currency),
     )
 
 

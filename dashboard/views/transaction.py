@@ -6,6 +6,7 @@ from datetime import datetime
 import streamlit as st
 
 from controltower.dashboard import charts, data, documents, journey, page, reasons, state
+from controltower.dashboard.format import plural
 from controltower.dashboard.markup import heading, title
 from controltower.dashboard.parts import transaction as parts
 from controltower.dashboard.parts import transactions as lists
@@ -89,7 +90,7 @@ def _show(settings: Settings, view: TransactionView, now: datetime) -> None:
         "exceptions": lambda: page.html(parts.exceptions(view.exceptions, now)),
         "spans": lambda: _spans(settings, view),
         "why": lambda: page.html(parts.reasons(reasons.explain(view.members, view.transaction.anchor), flow)),
-        "history": lambda: page.html(parts.history(view.history, flow)),
+        "history": lambda: page.html(parts.history(view.history, flow, view.transaction.currency)),
     }
     shows[tab]()
 
@@ -111,11 +112,13 @@ def _documents(view: TransactionView, flow: Flow | None) -> None:
     page.html(heading("Three-way match", "by line: as ordered, received and invoiced; differences stand out"))
     page.html(parts.matches(documents.match_rows(view.reconciliations)))
     page.html(heading("Documents and their lines", "in order of time"))
-    page.html(parts.documents(documents.documents(view), flow, view.transaction.anchor))
+    page.html(parts.documents(documents.documents(view), flow, view.transaction))
 
 
 def _spans(settings: Settings, view: TransactionView) -> None:
     found = page.loading(lambda: data.spans(settings, view))
-    members = [(member.step.trace_id, member.step.span_id) for member in view.members]
-    page.html(heading("Spans", "every span of its traces; the transaction's own steps in bold"))
-    page.html(parts.spans(found, members))
+    own = {(member.step.trace_id, member.step.span_id) for member in view.members}
+    kept, others = documents.around(found, own)
+    note = f", {plural(others, 'step')} of other transactions in the same traces left out" if others else ""
+    page.html(heading("Spans", f"what its traces hold, its own steps in bold{note}"))
+    page.html(parts.spans(kept, own))

@@ -7,6 +7,7 @@ SELECT
     toDecimal128(count(), 6) AS denominator
 FROM (
     SELECT
+        days,
         multiIf(
             days <= 1, 'up to 1 day',
             days <= 3, '2 to 3 days',
@@ -25,6 +26,9 @@ FROM (
 )
 GROUP BY
     GROUPING SETS ((), (age))
+ORDER BY
+    empty(label) DESC,
+    min(days)
 LIMIT {limit:UInt32}
 UNION ALL
 SELECT
@@ -39,3 +43,15 @@ WHERE ({flow:String} = '' OR flow = {flow:String})
     AND resolved_at >= {since:DateTime64(6, 'UTC')}
     AND resolved_at < {until:DateTime64(6, 'UTC')}
     AND resolved_at >= opened_at
+    AND (flow, anchor.type, anchor.scope, anchor.value, rule, subject) NOT IN (  -- met in time after all: only the news was late
+        SELECT
+            flow,
+            anchor.type,
+            anchor.scope,
+            anchor.value,
+            rule,
+            subject
+        FROM deadlines FINAL
+        WHERE ({flow:String} = '' OR flow = {flow:String})
+            AND state = 'met'
+    )

@@ -28,6 +28,18 @@ FROM (
     FROM exceptions FINAL
     WHERE ({flow:String} = '' OR flow = {flow:String})
         AND NOT is_deleted
+        AND (flow, anchor.type, anchor.scope, anchor.value, rule, subject) NOT IN (  -- met in time after all: only the news was late
+            SELECT
+                flow,
+                anchor.type,
+                anchor.scope,
+                anchor.value,
+                rule,
+                subject
+            FROM deadlines FINAL
+            WHERE ({flow:String} = '' OR flow = {flow:String})
+                AND state = 'met'
+        )
         AND (flow, anchor.type, anchor.scope, anchor.value) IN (SELECT flow, type, scope, value FROM active)
 )
 GROUP BY

@@ -23,7 +23,7 @@ FROM (
             status,
             amounts,
             difference,
-            -- a deleted exception counts: it was one until later data took it back
+            -- an exception that was taken back (deleted) never was one: the data that said so came late
             (flow, anchor.type, anchor.scope, anchor.value, rule, line) IN (
                 SELECT
                     flow,
@@ -34,6 +34,7 @@ FROM (
                     subject
                 FROM exceptions FINAL
                 WHERE ({flow:String} = '' OR flow = {flow:String})
+                    AND NOT is_deleted
                     AND kind = 'match'
             ) AS was_exception
         FROM reconciliations FINAL

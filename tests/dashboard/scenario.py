@@ -14,6 +14,7 @@ from controltower.store.rows import (
     Step,
     Transaction,
     TransactionState,
+    TransactionStep,
     Via,
 )
 from controltower.store.write import insert, insert_all
@@ -76,7 +77,7 @@ def _step(number: int, start: datetime) -> Step:
     )
 
 
-def _membership(of: Step) -> object:
+def _membership(of: Step) -> TransactionStep:
     if INVOICE not in of.keys:
         return membership(of, LATE, via=(Via(*LATE, "key", of.trace_id, of.span_id),))
     via = (Via(*INVOICE, "key", of.trace_id, of.span_id), Via(*LATE, "key", of.trace_id, of.span_id))

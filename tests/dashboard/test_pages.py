@@ -212,7 +212,7 @@ def test_transaction_says_where_it_stands() -> None:
         ("documents", "▲ $700.00"),
         ("deadlines", "late"),
         ("exceptions", "Line 1: price variance of 150.00 USD."),
-        ("spans", "Every span"),
+        ("spans", "What its traces hold"),
         ("why", "It carries invoice INV-9 of V-7, which stands on one step with purchase order PO-1042 of GENERAL."),
         ("history", "supplier acknowledges: breached"),
     ],

@@ -123,7 +123,7 @@ def test_durations_are_measured_between_stages_by_vendor(any_store: Client) -> N
 
 
 def test_matches_are_decided_pending_or_open(any_store: Client) -> None:
-    """Timing differences are money of their own, partial lines are undecided, and a healed line is no first pass."""
+    """Timing differences are money of their own, partial lines undecided, a healed line no first pass, a retracted one is."""
     statuses = [
         MatchStatus.MATCHED,
         MatchStatus.WITHIN_TOLERANCE,
@@ -144,7 +144,8 @@ def test_matches_are_decided_pending_or_open(any_store: Client) -> None:
         ],
     )
     insert(any_store, [transaction()])
-    insert(any_store, [exception(kind="match", rule="three_way_match", subject="0", is_deleted=True)])
+    healed = exception(kind="match", rule="three_way_match", subject="0", resolved_at=AT)
+    insert(any_store, [healed, exception(kind="match", rule="three_way_match", subject="1", is_deleted=True)])
 
     found = figures(any_store)
 
@@ -178,6 +179,18 @@ def test_exceptions_by_reason_and_age(any_store: Client) -> None:
     assert found["open_exceptions"].value == 2
     assert {part.label for part in found["open_exceptions"].parts} == {"up to 1 day", "4 to 7 days"}
     assert found["time_to_resolve_p50"].value == 6 * 3600
+
+
+def test_deadline_met_in_time_after_all_was_no_exception(any_store: Client) -> None:
+    """When only the news of a step was late, the exception of the time between counts in no figure."""
+    insert(any_store, [transaction()])
+    insert(any_store, [deadline(state=DeadlineState.MET, met_at=AT + timedelta(hours=1))])
+    insert(any_store, [exception(reason="missing", resolved_at=AT + timedelta(days=2))])
+
+    found = figures(any_store)
+
+    assert found["exception_rate"].value == 0
+    assert found["time_to_resolve_p50"].value is None
 
 
 def test_people_duplicates_replays_and_failures(any_store: Client) -> None:
