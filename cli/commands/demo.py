@@ -80,13 +80,22 @@ def run(arguments: Namespace) -> int:
     """Send the history, wait until it is resolved, and go on live when asked to."""
     if arguments.live and arguments.truth:
         raise CommandError("What really happens live is not known beforehand; use --truth without --live.")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     end_with_parent()
     settings = read_settings(arguments)
-    with target(settings, arguments.endpoint, arguments.token) as chosen:
+    with _stopping() as stop, target(settings, arguments.endpoint, arguments.token) as chosen:
         return _Run(arguments, settings, chosen, stop).run()
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and SIGTERM set, for the length of the block."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Run:
