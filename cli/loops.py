@@ -17,6 +17,7 @@ Opening = Callable[[], AbstractContextManager[Work]]
 FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 30.0  # an engine that returns after an outage is noticed within this time
 LOG_EVERY_S: Final = 60.0  # a failure that repeats fills no disk
+SHORTEST_PAUSE_S: Final = 0.1  # between two rounds, however often the loop is woken
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Loop:
         self._opening = opening
         self._interval_s = interval_s
         self._stop = threading.Event()
+        self._awake = threading.Event()
         self._status = LoopStatus(name)
         self._logged_at = -LOG_EVERY_S
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -59,9 +61,14 @@ class Loop:
         """Start the thread."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Let the next round start now instead of at the end of the pause; does not block."""
+        self._awake.set()
+
     def ask_to_stop(self) -> None:
         """Ask the loop to end after the round that runs; does not block."""
         self._stop.set()
+        self._awake.set()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the loop's end, for *timeout_s* at most; say whether it has ended."""
@@ -81,10 +88,12 @@ class Loop:
 
     def _work(self, work: Work) -> None:
         while not self._stop.is_set():
+            self._awake.clear()  # before the round: what comes during it is looked at in another one
             more = work()
             self._succeeded()
             if not more:
-                self._stop.wait(self._interval_s)
+                self._stop.wait(min(SHORTEST_PAUSE_S, self._interval_s))
+                self._awake.wait(max(0.0, self._interval_s - SHORTEST_PAUSE_S))
 
     def _succeeded(self) -> None:
         before = self._status

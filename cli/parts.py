@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -73,8 +73,10 @@ class Connections:
 class Loading:
     """Loads segments with a client that is kept while it works; belongs to the thread that loads."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, loaded: Callable[[], None] = lambda: None) -> None:
+        """Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round."""
         self._connections = connections
+        self._loaded = loaded
         self._client: Client | None = None
 
     def __call__(self, segment: SegmentFile) -> int:
@@ -82,11 +84,13 @@ class Loading:
         if self._client is None:
             self._client = self._connections.open()
         try:
-            return load_segment(self._client, Segment(segment.id, "traces", segment.path))
+            rows = load_segment(self._client, Segment(segment.id, "traces", segment.path))
         except Exception:
             self._client.close()
             self._client = None
             raise
+        self._loaded()
+        return rows
 
 
 def engine_opening(connections: Connections, flows: tuple[Flow, ...], clock: SystemClock) -> Opening:

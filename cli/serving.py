@@ -136,7 +136,7 @@ class Service:
         )
         app.add_route("/ping", self._ping, methods=["GET"])
         server = WebServer("collector", build_server(app, settings), listener)
-        drain = Drain(journal, Loading(self._connections), metrics=metrics)
+        drain = Drain(journal, Loading(self._connections, loaded=self._wake_loops), metrics=metrics)
         scheme = "https" if settings.tls_certificate else "http"
         collecting = Collecting(journal, drain, server, f"{scheme}://{settings.host}:{port_of(listener)}", token)
         self._collecting = collecting
@@ -182,6 +182,12 @@ class Service:
             self._loops.append(Loop("alerts", opening, interval_s=EVERY_S))
         for loop in self._loops:
             loop.start()
+
+    def _wake_loops(self) -> None:
+        """Let the engine look at what was just loaded: seen within two seconds means no waiting for the next second."""
+        for loop in self._loops:
+            if loop.status.name == "engine":
+                loop.wake()
 
     async def _ping(self, _: Request) -> Response:
         return PlainTextResponse("Ok.\n", headers={INSTANCE_HEADER: self.instance})

@@ -114,3 +114,27 @@ def test_pauses_grow_up_to_a_limit(failing: int) -> None:
     """Pauses double from the first one and never exceed the longest."""
     assert FIRST_BACKOFF_S <= backoff_s(failing) <= LONGEST_BACKOFF_S
     assert backoff_s(failing) <= backoff_s(failing + 1)
+
+
+def test_a_woken_loop_does_not_wait_for_its_interval() -> None:
+    """Waking starts the next round at once, also when it comes while a round runs."""
+    rounds = threading.Semaphore(0)
+
+    @contextmanager
+    def opening() -> Iterator[Work]:
+        def work() -> bool:
+            rounds.release()
+            return False
+
+        yield work
+
+    loop = Loop("part", opening, interval_s=3600)
+    loop.start()
+    try:
+        for _ in range(3):
+            assert rounds.acquire(timeout=WAIT_S)
+            loop.wake()
+    finally:
+        loop.ask_to_stop()
+
+    assert loop.join(WAIT_S)
