@@ -15,7 +15,7 @@ from controltower.store.address import StoreAddress
 from controltower.store.client import connect
 from controltower.store.endpoint_errors import BAD_ARGUMENTS, EndpointError, from_engine
 from controltower.store.endpoint_gate import READS, TABLE_FUNCTIONS, Tree
-from controltower.store.endpoint_text import as_select, escape_parameter, quote, single, with_output
+from controltower.store.endpoint_text import as_select, escape_parameter, into, quote, single, with_output
 
 BASE_SETTINGS: Final = {
     "async_insert": "0",
@@ -26,6 +26,7 @@ BASE_SETTINGS: Final = {
 PARSE: Final = "SELECT parseQueryToJSON({statement:String})"
 REWRITE: Final = "SELECT formatQuerySingleLine({statement:String})"
 SETTINGS_NOW: Final = "SELECT name, value, changed FROM system.settings WHERE name IN"
+PLACE: Final = "/dev/fd/0"  # stands for the pipe while the text is examined
 UNKNOWN_TO_PARSER: Final = "does not support JSON serialization"
 CACHED_STATEMENTS: Final = 512  # statements repeat: pages and workers send the same few hundred
 LONGEST_CACHED: Final = 8192
@@ -207,13 +208,34 @@ class Handle:
             kind, tree = found[0], self._tree(found[1])
         return Statement(text, kind, tree, _format(tree))
 
+    def output(self, statement: Statement, default_format: str) -> tuple[str, str]:
+        """Return what stands before and after the clause that sends the result away.
+
+        That text is ours, not the client's, so the engine reads it again: it must be the statement that passed the gate,
+        with that clause and nothing else. Raises EndpointError when it is not.
+        """
+        refused = EndpointError(BAD_ARGUMENTS, "The statement's FORMAT clause is not understood")
+        try:
+            before, after = with_output(statement.text, statement.format, default_format)
+        except ValueError:
+            raise refused from None
+        tree = dict(self.parse(into(before, PLACE, after)).tree)
+        clause = tree.pop("out_file", None)
+        if statement.format is None:
+            tree.pop("format_ast", None)
+        expected = {**statement.tree, "is_outfile_truncate": True}
+        if clause != {"type": "Literal", "value": {"field_type": "String", "value": PLACE}} or tree != expected:
+            raise refused
+        return before, after
+
     def write(
         self, statement: Statement, parameters: Mapping[str, str], path: str, default_format: str, tag: str
     ) -> Progress:
         """Run a statement that reads, and write its result to *path* while it runs; blocks until both are done."""
-        sql = with_output(statement.text, path, statement.format, default_format)
+        before, after = self.output(statement, default_format)
+        sql = f"{tag} {into(before, path, after)}"
         try:
-            return _progress(self._connection.query(f"{tag} {sql}", default_format, params=dict(parameters)))
+            return _progress(self._connection.query(sql, default_format, params=dict(parameters)))
         except Exception as error:
             raise from_engine(error) from error
 
@@ -224,6 +246,10 @@ class Handle:
         except Exception as error:
             raise from_engine(error) from error
         return bytes(result.bytes() or b""), _progress(result)
+
+    def same_insert(self, statement: Statement, target: str, data_format: str) -> bool:
+        """Whether *target* is *statement* without its format: what passed the gate is what will run."""
+        return self.parse(f"{target}\nFORMAT {data_format}").tree == statement.tree
 
     def insert(self, target: str, data_format: str, parameters: Mapping[str, str]) -> "Inserter":
         """Begin an insert of data that follows piece by piece."""

@@ -91,16 +91,21 @@ def single(sql: str) -> str:
     return statements[0] if len(statements) == 1 else sql
 
 
-def with_output(sql: str, path: str, written_format: str | None, default_format: str) -> str:
-    """Return *sql* with its result going to *path*, in the format it names or in the default.
+def with_output(sql: str, written_format: str | None, default_format: str) -> tuple[str, str]:
+    """Return what stands before and after ``INTO OUTFILE 'path'`` so that the result of *sql* goes there.
 
-    The clause stands before ``FORMAT name [SETTINGS …]``; *written_format* is what the syntax tree holds.
+    The clause stands before ``FORMAT name [SETTINGS …]``; *written_format* is what the syntax tree holds. Raises
+    ValueError when that is not found.
     """
-    clause = f"INTO OUTFILE {quote(path)} TRUNCATE"
     if written_format is None:
-        return f"{sql}\n{clause} FORMAT {default_format}"
+        return f"{sql}\n", f" FORMAT {default_format}"
     at = _format_clause(sql, written_format)
-    return f"{sql[:at]}\n{clause} {sql[at:]}"
+    return f"{sql[:at]}\n", f" {sql[at:]}"
+
+
+def into(before: str, path: str, after: str) -> str:
+    """Return the statement whose result goes to *path*."""
+    return f"{before}INTO OUTFILE {quote(path)} TRUNCATE{after}"
 
 
 def _format_clause(sql: str, name: str) -> int:

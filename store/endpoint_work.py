@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controltower.store.endpoint_engine import BASE_SETTINGS, Engine, Handle, Inserter, Progress, Statement
+from controltower.store.endpoint_errors import BAD_ARGUMENTS, EndpointError
 from controltower.store.endpoint_gate import Rights, check
 from controltower.store.endpoint_multipart import Table
 from controltower.store.endpoint_pipe import Pipe
@@ -60,7 +61,9 @@ class Work:
 
     def begin_insert(self, head: InsertHead) -> Inserter:
         """Open the handle and an insert whose data follows. Raises EndpointError."""
-        self.begin(head.statement)
+        statement = self.begin(head.statement)
+        if not self._open().same_insert(statement, head.target, head.format):
+            raise EndpointError(BAD_ARGUMENTS, "The statement's FORMAT clause is not understood")
         return self._open().insert(head.target, head.format, self._asked.parameters)
 
     def write(self, statement: Statement, pipe: Pipe, tag: str) -> Progress:

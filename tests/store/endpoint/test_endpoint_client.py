@@ -13,7 +13,7 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 from clickhouse_connect.driver.external import ExternalData
 
 from controltower.store.client import Client
-from tests.store.conftest import Served
+from tests.store.endpoint.served import Served
 
 
 @pytest.fixture
