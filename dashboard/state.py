@@ -91,6 +91,18 @@ def days(default: int = DEFAULT_RANGE, *, resets: Sequence[str] = ()) -> int:
     return int(chosen)
 
 
+def dropped(label: str, names: Sequence[str]) -> None:
+    """Show a filter that came with the address and has no field; a click takes it away."""
+    st.button(f"{label}  ✕", key="dropped", type="tertiary", on_click=drop, args=(tuple(names),), help="Show all again")
+
+
+def drop(names: Sequence[str]) -> None:
+    """Remove parameters from the address; for the callback of a button."""
+    for name in names:
+        if name in st.query_params:
+            del st.query_params[name]
+
+
 def go(name: str, value: str) -> None:
     """Set one parameter of the address; for the callback of a button."""
     st.query_params[name] = value

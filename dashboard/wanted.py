@@ -27,6 +27,9 @@ class Wanted:
     days: int = 0  # last step within so many days
     min_amount: Decimal | None = None
     late: bool = False
+    open: bool = False  # with an open exception
+    rule: str = ""  # of that exception
+    reason: str = ""
     sort: str = "last_step_at"
     descending: bool = True
     page: int = 1
@@ -34,7 +37,7 @@ class Wanted:
     @property
     def filtered(self) -> bool:
         """Whether anything narrows the result."""
-        return any((self.text, self.flow, self.state, self.stage, self.vendor, self.days, self.late, self.min_amount))
+        return self != Wanted(sort=self.sort, descending=self.descending, page=self.page)
 
     def filters(self, at: datetime, *, size: int = PAGE_SIZE, page: int | None = None) -> SearchFilters:
         """Return the read's filters as of *at*; a state or an order that does not exist is left out."""
@@ -48,6 +51,9 @@ class Wanted:
             since=at - timedelta(days=self.days) if self.days else None,
             min_amount=self.min_amount,
             late_only=self.late,
+            open_only=self.open,
+            rule=self.rule,
+            reason=self.reason,
             sort=cast("Sort", self.sort) if self.sort in SORTS else "last_step_at",
             descending=self.descending,
             limit=size,
@@ -66,6 +72,9 @@ def read_wanted(parameters: Mapping[str, str]) -> Wanted:
         days=whole(parameters.get("days", ""), 0, 36_500) or 0,
         min_amount=amount(parameters.get("min", "")),
         late=parameters.get("late") == "1",
+        open=parameters.get("open") == "1",
+        rule=parameters.get("rule", ""),
+        reason=parameters.get("reason", ""),
         sort=parameters.get("sort", "last_step_at"),
         descending=parameters.get("order") != "up",
         page=whole(parameters.get("page", ""), 1, LAST_PAGE) or 1,

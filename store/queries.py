@@ -18,6 +18,8 @@ OFFSET_LIMIT = 1_000_000  # deeper pages sort as many rows again each time
 ANCHORS_LIMIT = 10_000  # transactions behind one key: a payment run of thousands of invoices fits
 KEY_STEPS_LIMIT = 100_000  # steps that carry one key, before they are resolved to transactions
 
+_ANCHOR = "(flow, anchor.type, anchor.scope, anchor.value)"
+
 # The only columns that enter the text of an ORDER BY.
 SORTS: Mapping[Sort, str] = {
     "last_step_at": "last_step_at",
@@ -128,7 +130,7 @@ def _where(filters: SearchFilters) -> tuple[str, dict[str, object]]:
         anchors = anchors_of(filters.text, type=filters.type, flow=filters.flow, limit=ANCHORS_LIMIT)
         # LIMIT of the page has the same name as the limit of the inner statement: the inner one is renamed.
         inner = anchors.sql.replace("{limit:UInt32}", "{anchors:UInt32}")
-        conditions.append(f"(flow, anchor.type, anchor.scope, anchor.value) IN (\n{inner})")
+        conditions.append(f"{_ANCHOR} IN (\n{inner})")
         parameters |= {**anchors.parameters, "anchors": ANCHORS_LIMIT}
         del parameters["limit"]
     for condition, name, value in _simple(filters):
@@ -137,8 +139,13 @@ def _where(filters: SearchFilters) -> tuple[str, dict[str, object]]:
     for number, (key, value) in enumerate(sorted(filters.context.items())):
         conditions.append(f"context[{{context_key_{number}:String}}] = {{context_value_{number}:String}}")
         parameters |= {f"context_key_{number}": key, f"context_value_{number}": value}
+    if filters.rule or filters.reason:
+        conditions.append(f"{_ANCHOR} IN (\n{statement('select_anchors_with_exception')})")
+        parameters |= {"rule": filters.rule, "reason": filters.reason}
     if filters.late_only:
         conditions.append("breached_deadlines > 0")
+    if filters.open_only:
+        conditions.append("open_exceptions > 0")
     return _joined(conditions), parameters
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from controltower.dashboard import links
 from controltower.dashboard.data import OverviewData
 from controltower.dashboard.format import count, moment, moneys, plural, reason, relative, rule, words
-from controltower.dashboard.markup import Card, Column, Html, Tone, badge, cards, table, toned, two_lines
+from controltower.dashboard.markup import Card, Column, Html, Tone, badge, cards, link, table, toned, two_lines
 from controltower.store.read import Freshness, ReasonCount, RuleCount
 from controltower.store.rows import TransactionState
 
@@ -49,7 +49,7 @@ def figures(found: OverviewData, flow: str, range_title: str) -> Html:
                 "Open exceptions",
                 count(sum(reason.exceptions for reason in overview.exceptions)),
                 plural(len(overview.exceptions), "reason"),
-                href=links.transactions(flow=flow, state=TransactionState.EXCEPTION.value),
+                href=links.transactions(flow=flow, open="1", sort="at_stake"),
             ),
             Card(
                 "Completed",
@@ -83,7 +83,7 @@ def rules(rows: Iterable[RuleCount], now: datetime) -> Html:
         (
             (
                 rule(row.rule),
-                toned(count(row.breached), "bad" if row.breached else "quiet"),
+                _broken(row),
                 count(row.running),
                 relative(row.oldest_due_at, now).removesuffix(" ago"),
                 relative(row.next_due_at, now),
@@ -111,7 +111,7 @@ def reasons(rows: Iterable[ReasonCount], now: datetime) -> Html:
         columns,
         (
             (
-                two_lines(reason(row.reason), rule(row.rule)),
+                two_lines(link(reason(row.reason), _narrowed(row.rule, row.reason)), rule(row.rule)),
                 KINDS.get(row.kind, words(row.kind)),
                 count(row.exceptions),
                 count(row.transactions),
@@ -149,6 +149,17 @@ def freshness(rows: Iterable[Freshness], now: datetime) -> Html:
         ),
         empty="No system has sent a span yet.",
     )
+
+
+def _broken(row: RuleCount) -> Html:
+    """Return how many deadlines of a rule are broken; the number leads to their transactions."""
+    if not row.breached:
+        return toned("0", "quiet")
+    return toned(link(count(row.breached), _narrowed(row.rule, "missing"), css="ct-bad"), "bad")
+
+
+def _narrowed(by_rule: str, by_reason: str) -> str:
+    return links.transactions(rule=by_rule, reason=by_reason, sort="at_stake")
 
 
 def _heard(silence: timedelta) -> Html:

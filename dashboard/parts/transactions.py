@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from controltower.dashboard import links
-from controltower.dashboard.format import count, duration, moment, money, relative, to_csv, words
+from controltower.dashboard.format import count, duration, moment, money, reason, relative, rule, to_csv, words
 from controltower.dashboard.labels import Flows, stage_titles
 from controltower.dashboard.markup import Column, Html, badge, link, muted, table, toned, two_lines
 from controltower.store.read import AnchorRef, KeySpan
@@ -36,6 +36,12 @@ def rows(found: Iterable[Transaction], flows: Flows, now: datetime) -> Html:
     """Return transactions as a table, each with the way to its page."""
     titles = stage_titles(flows)
     return table(COLUMNS, (_row(one, titles, now) for one in found))
+
+
+def narrowed(by_rule: str, by_reason: str) -> str:
+    """Return in words which open exception the list is narrowed to."""
+    what = ": ".join(filter(None, (rule(by_rule) if by_rule else "", reason(by_reason) if by_reason else "")))
+    return f"Only with an open exception “{what}”"
 
 
 def key_spans(found: Iterable[KeySpan]) -> Html:

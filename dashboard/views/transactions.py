@@ -26,6 +26,8 @@ def _build() -> None:
         return
     _filters(facets)
     wanted = read_wanted(state.parameters())
+    if wanted.rule or wanted.reason:
+        state.dropped(parts.narrowed(wanted.rule, wanted.reason), ("rule", "reason", "page"))
     found = page.loading(lambda: data.search(settings, wanted))
     if not found.total:
         _nothing(settings, wanted)
@@ -77,6 +79,8 @@ def _filters(facets: Facets) -> None:
         state.choice("Order", "order", tuple(orders), title=orders.__getitem__, default="down", resets=resets)
     with second[4]:
         state.flag("Late only", "late", resets=resets)
+    with second[5]:
+        state.flag("Open exceptions only", "open", resets=resets)
 
 
 def _nothing(settings: Settings, wanted: Wanted) -> None:

@@ -105,6 +105,9 @@ class SearchFilters:
     until: datetime | None = None
     min_amount: Decimal | None = None
     late_only: bool = False
+    open_only: bool = False  # with an open exception
+    rule: str = ""  # with an open exception of this rule
+    reason: str = ""  # and for this reason
     sort: Sort = "last_step_at"
     descending: bool = True
     limit: int = 50

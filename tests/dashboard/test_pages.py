@@ -154,6 +154,19 @@ def test_filter_writes_the_address_and_returns_to_the_first_page() -> None:
 
 
 @pytest.mark.usefixtures("filled_store")
+def test_cause_from_the_overview_narrows_the_list_until_it_is_taken_away() -> None:
+    """A rule and a reason in the address narrow the list, are named there, and go with a click."""
+    app = opened("transactions", rule="three_way_match", reason="price_variance")
+    assert "1 transaction<" in text_of(app)
+
+    button = next(button for button in app.button if "Three-way match: Price variance" in button.label)
+    button.click().run()
+
+    assert address(app) == {}
+    assert "62 transactions" in text_of(app)
+
+
+@pytest.mark.usefixtures("filled_store")
 def test_pages_turn_forward_and_back() -> None:
     """The buttons turn the page in the address; at either end one of them rests."""
     app = opened("transactions")

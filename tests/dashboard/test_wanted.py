@@ -11,7 +11,22 @@ from controltower.store.queries import OFFSET_LIMIT, PAGE_LIMIT, transactions
 from controltower.store.rows import TransactionState
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-NAMES = ("q", "flow", "state", "stage", "vendor", "days", "min", "late", "sort", "order", "page")
+NAMES = (
+    "q",
+    "flow",
+    "state",
+    "stage",
+    "vendor",
+    "days",
+    "min",
+    "late",
+    "open",
+    "rule",
+    "reason",
+    "sort",
+    "order",
+    "page",
+)
 
 
 def test_address_becomes_filters() -> None:
@@ -26,6 +41,9 @@ def test_address_becomes_filters() -> None:
             "days": "7",
             "min": "$1,250.50",
             "late": "1",
+            "open": "1",
+            "rule": "invoice paid",
+            "reason": "missing",
             "sort": "at_stake",
             "order": "up",
             "page": "3",
@@ -41,6 +59,7 @@ def test_address_becomes_filters() -> None:
     assert filters.since == NOW - timedelta(days=7)
     assert filters.min_amount == Decimal("1250.50")
     assert (filters.late_only, filters.sort, filters.descending) == (True, "at_stake", False)
+    assert (filters.open_only, filters.rule, filters.reason) == (True, "invoice paid", "missing")
     assert (filters.limit, filters.offset) == (50, 100)
 
 

@@ -169,6 +169,31 @@ def test_search_filters_sorts_and_pages(any_store: Client) -> None:
     assert read.search(any_store, SearchFilters(limit=2, late_only=True, offset=2)).total == 2
 
 
+def test_search_by_open_exception(any_store: Client) -> None:
+    """A rule or a reason finds the transactions with such an exception that is open, not resolved or retracted ones."""
+    put(
+        any_store,
+        [transaction(anchor=purchase_order(f"PO-{number}"), open_exceptions=number % 2) for number in range(4)],
+    )
+    put(
+        any_store,
+        [
+            exception(anchor=purchase_order("PO-1"), kind="match", rule="three_way_match", reason="price_variance"),
+            exception(anchor=purchase_order("PO-2"), kind="match", rule="three_way_match", resolved_at=AT),
+            exception(anchor=purchase_order("PO-3"), rule="invoice paid", reason="missing"),
+            exception(anchor=purchase_order("PO-0"), rule="invoice paid", reason="missing", is_deleted=True),
+        ],
+    )
+
+    def found(filters: SearchFilters) -> set[str]:
+        return {row.anchor.value for row in read.search(any_store, filters).rows}
+
+    assert found(SearchFilters(rule="three_way_match")) == {"PO-1"}
+    assert found(SearchFilters(reason="missing")) == {"PO-3"}
+    assert found(SearchFilters(rule="three_way_match", reason="missing")) == set()
+    assert found(SearchFilters(open_only=True)) == {"PO-1", "PO-3"}
+
+
 def test_value_never_becomes_part_of_a_statement(any_store: Client) -> None:
     """Quotes, comments, braces and line ends in what people type are looked for, not run."""
     nasty = "x' OR 1=1 -- {limit:UInt32} \\ \n ; \t"
