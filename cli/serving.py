@@ -80,6 +80,7 @@ class Service:
         self._collecting: Collecting | None = None
         self._endpoint: WebServer | None = None
         self._loops: list[Loop] = []
+        self._opening = True
         self.runtime: RuntimeFile | None = None
 
     # Starting
@@ -107,6 +108,7 @@ class Service:
         self._start_loops()
         if self.runtime is not None:
             write_runtime(self.folder.root, self.runtime)
+        self._opening = False
 
     def _set_up_store(self) -> None:
         """Bring the store to this program's schema; a server that does not answer yet is waited for by every part."""
@@ -196,6 +198,8 @@ class Service:
 
     def problem(self) -> str | None:
         """Return what does not work at the moment, for ``/readyz``; None when everything does."""
+        if self._opening:
+            return "the store is being opened; what arrives is kept in the journal"
         problems = [
             f"{loop.status.name}: {loop.status.last_error} ({loop.status.failing} times in a row)"
             for loop in self._loops
@@ -243,6 +247,7 @@ def run(plan: Plan, started: Callable[[Service], None], *, log_name: str = "serv
     """Run the parts of *plan* until SIGTERM or Ctrl-C, calling *started* when they are ready; return the exit code."""
     service = Service(plan)
     service.folder.make()
+    os.chdir(service.folder.root)  # the embedded engine keeps its schema cache in the working directory
     log_to(service.folder, log_name, quiet=quiet)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
