@@ -37,19 +37,12 @@ SETTINGS: Final[dict[str, Any]] = {
     "max_execution_time": 120,
 }
 
-# Codes of the engine that the bytes are to blame for; anything else may pass: a full disk, a missing table, a restart.
-REFUSED_FOR_GOOD: Final = {
-    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
-    32: "ATTEMPT_TO_READ_AFTER_EOF",
-    33: "CANNOT_READ_ALL_DATA",
-    69: "ARGUMENT_OUT_OF_BOUND",
-    117: "INCORRECT_DATA",
-    128: "TOO_LARGE_ARRAY_SIZE",
-    131: "TOO_LARGE_STRING_SIZE",
-    190: "SIZES_OF_ARRAYS_DONT_MATCH",
-    444: "UNKNOWN_PROTOBUF_FORMAT",
-}
+# Who is to blame? The bytes when their reader failed, or what it read cannot be made into columns.
+READER: Final = "ProtobufRowInputFormat"
+ARRAYS_DIFFER: Final = 190
 MEMORY_LIMIT_EXCEEDED: Final = 241
+# What can hit the reader, too, and passes: a file, the network, time, a cancelled query, no memory or space.
+PASSES: Final = frozenset({74, 159, 209, 210, 243, 394})
 REASON_LENGTH: Final = 300
 # What is said twice, and where in the engine it happened.
 NOISE: Final = re.compile(r"^(Code: \d+\. DB::Exception: )+|: \(in file/uri .*$|: While executing .*$")
@@ -115,9 +108,10 @@ def _rows(client: Client, segment: Segment, since: datetime) -> int:
 
 
 def _is_final(error: EngineError) -> bool:
-    if error.code == MEMORY_LIMIT_EXCEEDED:  # of this insert: the bytes are to blame; of the server: others are
-        return "(total)" not in str(error)
-    return error.code in REFUSED_FOR_GOOD
+    said = str(error)
+    if error.code == MEMORY_LIMIT_EXCEEDED:  # of this insert, or of the whole server
+        return "(total)" not in said
+    return error.code == ARRAYS_DIFFER or (READER in said and error.code not in PASSES)
 
 
 def _reason(error: EngineError) -> str:

@@ -219,9 +219,7 @@ def text(depth: int = DEPTH) -> str:
 
 
 # The exporter's own words for what is no number in JSON.
-_NOT_FINITE: Final = (
-    "concat('json: unsupported value: ', transform(toString(d), ['nan', 'inf', '-inf'], ['NaN', '+Inf', '-Inf']))"
-)
+_NOT_FINITE: Final = "concat('json: unsupported value: ', transform(toString(d), ['nan', '-nan', 'inf', '-inf'], ['NaN', 'NaN', '+Inf', '-Inf']))"
 
 
 def _json(value: str, level: int) -> str:

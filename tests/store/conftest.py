@@ -1,18 +1,22 @@
 """The endpoint as its clients meet it: a real HTTP server in front of the embedded engine of the test run."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import clickhouse_connect
 import pytest
 import uvicorn
 
-from controltower.store.address import StoreAddress
+from controltower.store.address import StoreAddress, parse_address
 from controltower.store.client import Client, connect
 from controltower.store.endpoint import Credentials, Endpoint, Limits, build_endpoint
+from tests.conftest import DATABASE_NUMBERS, migrated
+from tests.store.otlp import Loading
 
 CREDENTIALS = Credentials("writer", "w-secret", "reader", "r-secret")
 
@@ -100,3 +104,16 @@ def served(request: pytest.FixtureRequest) -> Served:
     address: StoreAddress = request.getfixturevalue("server_address")
     connect(address).close()
     return Served(address.host, address.port, address.database, "default", "", None, None)
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("server", marks=pytest.mark.server)])
+def loading(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loading]:
+    """A migrated store of the module and a folder for segments, embedded and on a server; tokens tell tests apart."""
+    name = f"load_{os.getpid()}_{next(DATABASE_NUMBERS)}"
+    if request.param == "embedded":
+        embedded: Callable[[str], StoreAddress] = request.getfixturevalue("embedded")
+        address = embedded(name)
+    else:
+        address = parse_address(request.getfixturevalue("clickhouse_server").address(name))
+    with migrated(address) as client:
+        yield Loading(client, tmp_path_factory.mktemp("segments"), count(1))
