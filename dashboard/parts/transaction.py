@@ -216,7 +216,7 @@ def spans(rows: Iterable[Span], own: Collection[tuple[str, str]]) -> Html:
     """Return the spans around a transaction's steps; the steps stand out."""
     columns = (
         Column("At (UTC)"),
-        Column("System"),
+        Column("System", nowrap=True),
         Column("Span"),
         Column("Kind"),
         Column("Took", "right"),
@@ -406,7 +406,10 @@ def _span(row: Span, own: bool) -> Sequence[Cell]:
     return (
         moment(row.at, seconds=True),
         row.system,
-        two_lines(tag("strong", row.name) if own else row.name, f"{row.trace_id[:8]}… / {row.span_id}"),
+        two_lines(
+            tag("strong", row.name) if own else row.name,
+            tag("span", f"{row.trace_id[:8]}… / {row.span_id}", css="ct-nowrap"),
+        ),
         row.kind.removeprefix("SPAN_KIND_").lower(),
         nanoseconds(row.duration_ns),
         toned(row.status_message or "error", "bad") if failed else muted("ok"),

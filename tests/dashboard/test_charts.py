@@ -19,7 +19,7 @@ PACK = next(flow for flow in load_packs() if flow.flow == FLOW)
 
 def drawn(chart: charts.Chart) -> Any:
     """Return the figure that Plotly makes of a chart; it refuses a field that it does not know."""
-    return go.Figure(chart)
+    return go.Figure(chart)  # type: ignore[attr-defined, no-untyped-call]  # plotly carries no types
 
 
 def test_in_flight_splits_each_stage_into_in_time_and_late() -> None:
