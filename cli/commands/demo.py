@@ -1,11 +1,10 @@
 """``controltower demo``: a simulated hospital network that sends its spans here."""
 
 import signal
-import sys
 import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,19 +13,17 @@ from uuid import uuid4
 
 from controltower.cli.children import end_with_parent
 from controltower.cli.demo.live import HIGHEST_RATE, run_live
-from controltower.cli.demo.model import Plan
 from controltower.cli.demo.network import Network
 from controltower.cli.demo.plan import history
+from controltower.cli.demo.report import next_words, showing, summary
 from controltower.cli.demo.sending import send_all
 from controltower.cli.demo.target import Target, target
-from controltower.cli.demo.truth import Truth, truth_of, write_truth
-from controltower.cli.demo.verdicts import state
+from controltower.cli.demo.truth import truth_of, write_truth
 from controltower.cli.demo.waiting import wait_until_resolved
 from controltower.cli.errors import CommandError
 from controltower.cli.opening import reading
 from controltower.cli.options import Subparsers, add_command, moment, positive
 from controltower.cli.settings import Settings, read_settings
-from controltower.cli.text import table
 from controltower.store.truth_reads import progress
 
 DEFAULT_SEED: Final = 7
@@ -131,7 +128,7 @@ class _Run:
         truth = truth_of(plan, requested=self._transactions, days=arguments.days)
         if arguments.truth:
             write_truth(arguments.truth, truth)
-        with _progress("sent") as say:
+        with showing("sent") as say:
             sent = send_all(
                 network,
                 plan,
@@ -145,11 +142,11 @@ class _Run:
         sent_s = self._elapsed_s()
         if self._chosen.watched:
             self._wait(sent)
-        print(_summary(plan, truth, sent_s, self._elapsed_s() if self._chosen.watched else None))
-        print(_next(truth, arguments.truth), flush=True)
+        print(summary(plan, truth, sent_s, self._elapsed_s() if self._chosen.watched else None))
+        print(next_words(truth, arguments.truth), flush=True)
 
     def _wait(self, sent: int) -> None:
-        with _progress("loaded") as say, reading(self._settings) as client:
+        with showing("loaded") as say, reading(self._settings) as client:
             wait_until_resolved(
                 lambda: progress(client, self._instance),
                 sent,
@@ -164,7 +161,7 @@ class _Run:
             f"Live: {self._arguments.live:g} new orders a minute, each lives about ten minutes; Ctrl-C stops.",
             flush=True,
         )
-        with _progress("live: traces and spans") as say:
+        with showing("live: traces and spans") as say:
             sent = run_live(
                 network,
                 self._arguments.seed,
@@ -178,57 +175,6 @@ class _Run:
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._since
-
-
-def _summary(plan: Plan, truth: Truth, sent_s: float, resolved_s: float | None) -> str:
-    rows = [
-        ["transactions", f"{len(truth.transactions):,}"],
-        [
-            "spans",
-            f"{plan.span_count:,} in {len(plan.traces):,} traces of {len({t.system for t in plan.traces})} systems",
-        ],
-        ["sent and acknowledged", f"after {sent_s:.1f} s"],
-        ["loaded and resolved", f"after {resolved_s:.1f} s" if resolved_s is not None else "not waited for"],
-        ["steps without transaction", f"{len(truth.loose):,}"],
-    ]
-    faults = [[name.replace("_", " "), f"{count:,}"] for name, count in sorted(plan.faults.items())]
-    return f"{table(rows)}\n\nfaults\n{table(faults, right=(1,), indent='  ')}\n"
-
-
-def _next(truth: Truth, file: Path | None) -> str:
-    """Return what to type next: a whole path, and the comparison with the truth when there is one."""
-    end = datetime.fromisoformat(truth.header["end"])
-    values = [each.anchor.value for each in truth.transactions]
-    done = [
-        each
-        for each in truth.transactions
-        if values.count(each.anchor.value) == 1 and state(each.facts, each.matches, end) == "completed"
-    ]
-    longest = max(done or truth.transactions, key=lambda each: len(each.facts.members), default=None)
-    lines = [f"controltower trace {longest.anchor.value}"] if longest else []
-    if file is not None:
-        lines.append(f"controltower score {file}")
-    return "next: " + "\n      ".join(lines) if lines else "Nothing was to be sent."
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how far things are, on a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    shown_at = 0.0
-
-    def say(done: int, total: int) -> None:
-        nonlocal shown_at
-        if time.monotonic() - shown_at > 0.2:
-            shown_at = time.monotonic()
-            print(f"\r{what} {done:,} / {total:,} ", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield say
-    finally:
-        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
 
 
 def _seed(text: str) -> int:

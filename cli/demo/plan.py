@@ -10,8 +10,9 @@ from controltower.cli.demo.dispatching import plan_dispatch
 from controltower.cli.demo.invoicing import plan_invoices
 from controltower.cli.demo.model import Plan
 from controltower.cli.demo.ordering import plan_orders
-from controltower.cli.demo.paying import plan_payables
+from controltower.cli.demo.paying import plan_payments
 from controltower.cli.demo.rates import FaultRates
+from controltower.cli.demo.registering import plan_vouchers
 from controltower.cli.demo.simulation import RANGE_SIZE, SEED_RANGES, Numbers, Simulation
 from controltower.cli.demo.tape import Tape
 from controltower.cli.demo.world import make_world
@@ -50,7 +51,8 @@ def make_plan(
     sent = plan_dispatch(sim, orders, announced)
     shipments = plan_shipments(sim, plan_answers(sim, orders, sent))
     received = plan_receipts(sim, shipments)
-    plan_payables(sim, plan_invoices(sim, shipments, without_order), received)
+    invoices = plan_invoices(sim, shipments, without_order)
+    plan_payments(sim, plan_vouchers(sim, invoices, received))
     return sim.tape.plan(seed)
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -220,3 +221,10 @@ def test_the_same_order_number_in_two_companies_is_two_transactions() -> None:
     twice = [value for value, count in Counter(anchor.value for anchor in anchors).items() if count == 2]
 
     assert len(twice) > 50
+
+
+def test_every_rate_is_documented() -> None:
+    """docs/demo.md names every fault rate."""
+    document = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+
+    assert [name for name in asdict(FaultRates()) if f"`{name}`" not in document] == []
