@@ -29,8 +29,8 @@ LOOK_S: Final = 0.05
 WATCH_S: Final = 0.3
 EXAMPLE_EVERY_S: Final = 3.0
 # History for the demo: enough to fill every page, small enough to be resolved in half a minute.
-DEMO_HISTORY: Final = ("--transactions", "300", "--days", "60")
-DEMO_LIVE: Final = ("--live", "0.2")  # new orders per second
+DEMO_HISTORY: Final = ("--seed", "7", "--transactions", "300", "--days", "60")
+DEMO_LIVE: Final = ("--live", "12")  # new orders per minute
 SEEDS: Final = 1_000_000
 
 
@@ -128,9 +128,9 @@ class Tower:
         """History only for a store that is empty: a second start goes on with what is there."""
         with reading(self._plan.settings) as client:
             filled = search(client, SearchFilters(limit=1)).total > 0
-        seed = str(int(self._started_at) % SEEDS)  # another one at every start, so that no number is used twice
-        history = () if filled else DEMO_HISTORY
-        return ["--seed", seed, *history, *DEMO_LIVE]
+        if filled:  # another seed, so that no number is used twice
+            return ["--seed", str(int(self._started_at) % SEEDS), *DEMO_LIVE]
+        return [*DEMO_HISTORY, *DEMO_LIVE]
 
     def _wait_for_serve(self, serve: Child) -> RuntimeFile | None:
         deadline = time.monotonic() + SERVE_TIMEOUT_S

@@ -61,16 +61,20 @@ class Tower:
     def serve(self, collector_port: int = 0) -> "subprocess.Popen[str]":
         """Start `serve` and wait until it takes spans in and its store can be read."""
         process = self.start("serve", "--collector-port", str(collector_port), "--endpoint-port", "0")
+        self.wait_for(process)
+        return process
+
+    def wait_for(self, process: "subprocess.Popen[str]") -> None:
+        """Wait until a process with a collector has told where it is."""
 
         def ready() -> RuntimeFile | None:
             assert process.poll() is None, self.said("serve")
             found = running(self.data)
             return found if found is not None and found.pid == process.pid else None
 
-        found = until(ready, "serve is ready")
+        found = until(ready, "the process is ready")
         assert found is not None
         self.runtime = found
-        return process
 
     def run(self, *words: str, code: int = 0) -> str:
         """Run a command to its end and return what it printed."""

@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
+from typing import Final
 
 from controltower.cli.opening import reading
 from controltower.cli.options import Subparsers, add_command, add_json, add_range
@@ -11,6 +12,8 @@ from controltower.cli.settings import read_settings
 from controltower.cli.shapes import dumps, kpi_of
 from controltower.cli.text import amount, lasting, money, table
 from controltower.store.kpis import KpiPart, KpiValue, Unit, compute
+
+CENT: Final = Decimal("0.01")  # sums are shown to the cent; JSON has them exactly
 
 
 def register(subparsers: Subparsers) -> None:
@@ -53,7 +56,7 @@ def figure(value: Decimal | None, unit: Unit, currency: str) -> str:
         return f"{value * 100:.1f} %"
     if unit == "seconds":
         return lasting(timedelta(seconds=float(value)))
-    return money(value, currency) if unit == "money" else f"{value:,.0f}"
+    return money(value.quantize(CENT), currency) if unit == "money" else f"{value:,.0f}"
 
 
 def _aside(value: KpiValue) -> str:
@@ -71,4 +74,4 @@ def _part(part: KpiPart, unit: Unit) -> str:
 
 def amount_of(value: Decimal) -> str:
     """Return a count as it is and an amount with two decimals."""
-    return f"{value:,.0f}" if value == value.to_integral_value() else amount(value)
+    return f"{value:,.0f}" if value == value.to_integral_value() else amount(value.quantize(CENT))
