@@ -28,6 +28,7 @@ from controltower.collector.auth import Tokens
 from controltower.collector.drain import Drain
 from controltower.collector.metrics import Metrics
 from controltower.collector.settings import Settings as CollectorSettings
+from controltower.store.endpoint import Credentials, build_endpoint
 from controltower.store.errors import StoreError
 from controltower.store.flows.definition import load_packs
 from controltower.store.runtime import INSTANCE_HEADER, RuntimeFile, remove_runtime, write_runtime
@@ -146,8 +147,6 @@ class Service:
         return collecting
 
     def _start_endpoint(self) -> RuntimeFile:
-        from controltower.store.endpoint import Credentials, build_endpoint
-
         listener = listen("127.0.0.1", self.plan.endpoint_port, "--endpoint-port")
         runtime = self._describe("127.0.0.1", port_of(listener))
         credentials = Credentials(

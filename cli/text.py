@@ -65,7 +65,7 @@ def lasting(span: timedelta) -> str:
     """Return a duration with its two largest units: 3 d 4 h, 12 min, 0 s."""
     seconds = abs(int(span.total_seconds()))
     units = (("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", 1))
-    parts = []
+    parts: list[tuple[int, str]] = []
     for name, size in units:
         count, seconds = divmod(seconds, size)
         if count or (parts and len(parts) < 2):

@@ -9,8 +9,9 @@ import httpx
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import Tracer
 
 from tests.clickhouse_server import ClickHouseServer, free_port
 from tests.collector.requests import request_of, span
@@ -85,14 +86,20 @@ class StockSender(threading.Thread):
         """Export batches until asked to stop."""
         source = self._provider.get_tracer("kill")
         while not self._stop_asked.is_set():
-            batch = [source.start_span("work") for _ in range(SPANS_PER_REQUEST)]
-            for one in batch:
-                one.end()
-            ids = {f"{one.get_span_context().span_id:016x}" for one in batch}
+            batch = [made(source) for _ in range(SPANS_PER_REQUEST)]
+            ids = {f"{one.context.span_id:016x}" for one in batch}
             self.issued |= ids
             if self._exporter.export(batch) is SpanExportResult.SUCCESS:
                 self.acknowledged |= ids
         self._exporter.shutdown()
+
+
+def made(source: Tracer) -> ReadableSpan:
+    """Return a span that has ended."""
+    span = source.start_span("work")
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    return span
 
 
 @pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.server)])

@@ -62,11 +62,13 @@ def test_a_failing_loop_says_so() -> None:
     """While a loop fails, its status says why."""
     failed = threading.Event()
 
-    @contextmanager
-    def opening() -> Iterator[Work]:
+    def refuse() -> bool:
         failed.set()
         raise ConnectionError("refused")
-        yield lambda: False
+
+    @contextmanager
+    def opening() -> Iterator[Work]:
+        yield refuse
 
     loop = Loop("drain", opening, interval_s=60)
     loop.start()
