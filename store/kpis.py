@@ -267,7 +267,7 @@ KPIS: tuple[Kpi, ...] = (
         "ratio",
         "Of the transactions completed in the time range whose steps say who acted, the share without a person.",
         "N(completed, no step by a person) / N(completed, actor known)",
-        "kpi_transactions",
+        "kpi_touchless",
         "No completed transaction says who acted: set `actor` on its steps.",
         lower_is_better=False,
     ),
