@@ -46,8 +46,7 @@ def test_a_taken_port_is_a_sentence(here: Tower) -> None:
         said = here.run("serve", "--quiet", "--collector-port", str(port), "--endpoint-port", "0", code=1)
 
     assert said == (
-        f"Port {port} of 127.0.0.1 is taken; stop what listens there, or choose another with "
-        "--collector-port.\n"
+        f"Port {port} of 127.0.0.1 is taken; stop what listens there, or choose another with --collector-port.\n"
     )
 
 
