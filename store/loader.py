@@ -45,7 +45,7 @@ MEMORY_LIMIT_EXCEEDED: Final = 241
 PASSES: Final = frozenset({74, 159, 209, 210, 243, 394})
 REASON_LENGTH: Final = 300
 # What is said twice, and where in the engine it happened.
-NOISE: Final = re.compile(r"^(Code: \d+\. DB::Exception: )+|: \(in file/uri .*$|: While executing .*$")
+NOISE: Final = re.compile(r"^(.{0,80}?DB::Exception: )+|: \(in file/uri .*$|: While executing .*$")
 MESSAGES: Final = files("controltower.store").joinpath("sql", "otlp_traces.proto")
 
 

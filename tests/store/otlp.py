@@ -24,11 +24,9 @@ Value = AnyValue | str | bool | int | float | bytes | None
 def value(of: Value) -> AnyValue:
     """Return the attribute value of a Python value; None is a value that is not set."""
     match of:
-        case AnyValue():
-            return of
         case None:
             return AnyValue()
-        case bool():
+        case bool():  # before int: it is one
             return AnyValue(bool_value=of)
         case str():
             return AnyValue(string_value=of)
@@ -38,6 +36,8 @@ def value(of: Value) -> AnyValue:
             return AnyValue(double_value=of)
         case bytes():
             return AnyValue(bytes_value=of)
+        case _:
+            return of
 
 
 def array(*values: Value) -> AnyValue:

@@ -3,9 +3,9 @@
 import os
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
-from google.protobuf.descriptor import Descriptor
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from controltower.store import otlp
@@ -97,11 +97,11 @@ def _fields(message: str) -> dict[str, tuple[int, bool, str]]:
     return found
 
 
-def _messages(root: Descriptor) -> dict[str, Descriptor]:
+def _messages(root: Any) -> dict[str, Any]:
     """Return every message below *root* by its short name."""
-    found: dict[str, Descriptor] = {}
+    found: dict[str, Any] = {}
 
-    def visit(message: Descriptor) -> None:
+    def visit(message: Any) -> None:
         name = message.full_name.rpartition(".v1.")[2]
         if name not in found:
             found[name] = message
