@@ -13,6 +13,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+__all__ = ["OFFERED", "Decoder", "Encoder", "choose", "decoder", "encoder", "zstd"]
+
 OFFERED: Final = ("lz4", "gzip", "deflate", "zstd")  # the order in which ClickHouse looks for them
 GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 ANY_WINDOW: Final = zlib.MAX_WBITS | 32  # zlib or gzip, as the data says

@@ -15,6 +15,7 @@ from controltower.store.address import StoreAddress
 from controltower.store.client import connect
 from controltower.store.endpoint_errors import BAD_ARGUMENTS, EndpointError, from_engine
 from controltower.store.endpoint_gate import READS, TABLE_FUNCTIONS, Tree
+from controltower.store.endpoint_schemas import Schemas
 from controltower.store.endpoint_text import as_select, escape_parameter, into, quote, single, with_output
 
 BASE_SETTINGS: Final = {
@@ -88,6 +89,7 @@ class Engine:
         self._path: Path = address.path
         self._anchor: Any = None  # an open handle: without one the engine would stop after each request
         self._statements: OrderedDict[str, Statement] = OrderedDict()
+        self.schemas = Schemas()
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -106,6 +108,7 @@ class Engine:
             if self._anchor is not None:
                 self._anchor.close()
                 self._anchor = None
+        self.schemas.close()
 
     def handle(self) -> "Handle":
         """Open a handle that nobody else uses."""

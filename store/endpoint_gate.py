@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controltower.store.endpoint_errors import ACCESS_DENIED, INTO_OUTFILE_NOT_ALLOWED, READONLY, EndpointError
-from controltower.store.endpoint_settings import Role, check_default, check_setting
+from controltower.store.endpoint_settings import Role, check_change, check_default
 
 Tree = dict[str, Any]
 
@@ -212,7 +212,7 @@ def _check_settings(node: Tree, rights: Rights) -> None:
     for change in node.get("changes", ()):
         name, value = str(change.get("name", "")), change.get("value", {})
         if not name.startswith("param_"):
-            check_setting(name, value.get("value") if isinstance(value, dict) else value, rights.caps)
+            check_change(name, value.get("value") if isinstance(value, dict) else value, rights.caps)
     for name in node.get("default_settings", ()):
         check_default(str(name), rights.caps)
 

@@ -28,8 +28,10 @@ _DENIED: Final = re.compile(
     re.VERBOSE,
 )
 NAME: Final = re.compile(r"[A-Za-z_]\w*")
-SCHEMA_SOURCE: Final = "format_schema_source"  # a schema comes in the request, never from a file
-SEARCH_PATH: Final = "string"
+# A schema of messages comes as text in the request's address, never from a file: see endpoint_schemas.
+SCHEMA: Final = "format_schema"
+SCHEMA_SOURCE: Final = "format_schema_source"
+SCHEMA_IS_TEXT: Final = "string"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,7 @@ def check_setting(name: str, value: Any, caps: Mapping[str, float]) -> None:
     """Raise EndpointError unless a request may set *name* to *value*; *caps* are those of its role."""
     if not NAME.fullmatch(name):
         raise EndpointError(115, f"Unknown setting '{name}'", "UNKNOWN_SETTING")
-    if name == SCHEMA_SOURCE and value == SEARCH_PATH:
-        return
-    if name == SCHEMA_SOURCE or _DENIED.fullmatch(name):
+    if _DENIED.fullmatch(name) or (name == SCHEMA_SOURCE and value != SCHEMA_IS_TEXT):
         raise EndpointError(ACCESS_DENIED, f"Not enough privileges. The setting {name} cannot be changed here")
     if name == "readonly":
         raise EndpointError(READONLY, "Cannot modify 'readonly' setting in readonly mode")
@@ -66,9 +66,16 @@ def check_setting(name: str, value: Any, caps: Mapping[str, float]) -> None:
         raise EndpointError(SETTING_CONSTRAINT_VIOLATION, f"Setting {name} shouldn't be greater than {caps[name]:g}")
 
 
+def check_change(name: str, value: Any, caps: Mapping[str, float]) -> None:
+    """Raise EndpointError unless a statement may set *name*: what a request may, but for what its address must hold."""
+    if name in (SCHEMA, SCHEMA_SOURCE):
+        raise EndpointError(ACCESS_DENIED, f"Not enough privileges. Give {name} as a parameter of the request")
+    check_setting(name, value, caps)
+
+
 def check_default(name: str, caps: Mapping[str, float]) -> None:
     """Raise EndpointError unless a request may put *name* back to the engine's default."""
-    check_setting(name, 0, caps)
+    check_change(name, 0, caps)
 
 
 _UNITS: Final = {

@@ -98,15 +98,14 @@ class Work:
 
     def _prepared(self) -> Handle:
         asked = self._asked
+        settings = self._engine.schemas.as_files(asked.settings)
         if asked.session is None:
             self._handle = handle = self._engine.handle()
-            handle.prepare(asked.database, {**self._of_the_user(), **asked.settings})
+            handle.prepare(asked.database, {**self._of_the_user(), **settings})
         else:
             self._handle = handle = self._sessions.take(self._sender.user, asked.session, self._opened)
-            self._before = handle.state(asked.settings)
-            handle.prepare(
-                asked.database if asked.database != self._engine.database else self._before[0], asked.settings
-            )
+            self._before = handle.state(settings)
+            handle.prepare(asked.database if asked.database != self._engine.database else self._before[0], settings)
         for table in self._tables:
             handle.add_table(table.name, table.structure, table.format, table.data)
         if asked.session is None and self._sender.rights.read_only:

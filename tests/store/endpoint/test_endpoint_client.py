@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pandas as pd
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]  # published without types
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.exceptions import Error as EngineError
@@ -81,7 +81,7 @@ def test_rows_come_back_as_they_went_in(client: Client, table: str) -> None:
     summary = client.insert(table, [ROW], column_names=["id", "name", "at", "amount", "keys", "context"])
 
     assert summary.written_rows == 1
-    assert list(client.query(f"SELECT * FROM {table}").first_row[3:]) == ROW[3:]
+    assert list(client.query(f"SELECT * FROM {table}").result_rows[0][3:]) == ROW[3:]
     assert client.query(f"SELECT at = {{at:DateTime64(6, 'UTC')}} FROM {table}", parameters={"at": AT}).first_row == (
         1,
     )
@@ -116,7 +116,7 @@ def test_raw_inserts(client: Client, table: str, compression: str | None) -> Non
     """Bytes in a format of the engine's go in, compressed or not."""
     import gzip
 
-    import lz4.frame
+    import lz4.frame  # type: ignore[import-untyped]  # published without types
 
     from controltower.store.endpoint_codecs import zstd
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]  # published without types
 import pytest
 
 from controltower.store.address import StoreAddress
@@ -497,4 +497,37 @@ def test_the_store_client_works_through_the_endpoint(endpoint: Served) -> None:
             client.insert("t", [[1, 0]], column_names=["x", "at"], settings={"insert_deduplication_token": token})
 
         assert client.command("SELECT count() FROM t") == 2
-        assert client.query("SELECT at FROM t LIMIT 1").first_row[0].utcoffset() is not None
+        assert client.query("SELECT at FROM t LIMIT 1").result_rows[0][0].utcoffset() is not None
+
+
+SCHEMA = 'syntax = "proto3"; message M { uint32 x = 1; string name = 2; }'
+
+
+def test_messages_with_their_schema(endpoint: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protobuf goes in with the schema in the address, and no file is left where the process works."""
+    monkeypatch.chdir(tmp_path)
+    assert post(endpoint, "CREATE TABLE t (x UInt32, name String) ENGINE = Memory").status_code == 200
+    schema = {"format_schema_source": "string", "format_schema": SCHEMA, "format_schema_message_name": "M"}
+    messages = b"\x05\x08\x07\x12\x01a" * 2
+    assert post(endpoint, messages, params={"query": "INSERT INTO t FORMAT Protobuf", **schema}).text == ""
+
+    assert post(endpoint, "SELECT x, name FROM t").text == "7\ta\n7\ta\n"
+    assert post(endpoint, "SELECT x, name FROM t FORMAT Protobuf", params=schema).content == messages
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "/etc/hostname",
+        "x:M",
+        SCHEMA + ' import "/etc/hostname";',
+        '@0x1; struct M { a @0 :Text = embed "/etc/hostname"; }',
+    ],
+)
+def test_schemas_that_look_elsewhere_are_refused(endpoint: Served, schema: str) -> None:
+    """A schema is a text, and it names no file."""
+    answer = post(endpoint, "SELECT 1 AS x FORMAT Protobuf", params={"format_schema": schema})
+
+    assert answer.status_code in (400, 403)
+    assert post(endpoint, f"SELECT 1 FORMAT Protobuf SETTINGS format_schema = '{schema}'").status_code in (400, 403)
