@@ -62,7 +62,7 @@ def _parts(sim: Simulation, going: Going) -> Iterator[tuple[datetime, Part]]:
     """Yield what leaves when: everything at once, or the back-ordered rest later, or never."""
     order = going.order
     chance = sim.chance(f"parts {order.anchor}")
-    leaves = opening(going.ready_at + chance.hours(4, 30))
+    leaves = opening(going.ready_at + chance.hours(4, 30)) + chance.minutes(0, 300)
     first = {line.number: line.quantity for line in order.lines}
     rest: Quantities = {}
     for number in going.backordered:
@@ -74,7 +74,7 @@ def _parts(sim: Simulation, going: Going) -> Iterator[tuple[datetime, Part]]:
         if chance.happens(sim.rates.backorder_never_shipped):
             sim.tape.fault("backorder_never_shipped", leaves)
             return
-        yield opening(leaves + chance.days(2, 8)), Part(order, rest)
+        yield opening(leaves + chance.days(2, 8)) + chance.minutes(0, 300), Part(order, rest)
 
 
 def _loads(sim: Simulation, together: list[tuple[datetime, Part]]) -> Iterator[tuple[datetime, tuple[Part, ...]]]:

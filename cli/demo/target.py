@@ -13,6 +13,7 @@ from controltower.cli.children import Child, start
 from controltower.cli.data import DataFolder
 from controltower.cli.errors import CommandError
 from controltower.cli.settings import Settings
+from controltower.store.address import parse_address
 from controltower.store.runtime import RuntimeFile, running
 
 SERVE_TIMEOUT_S: Final = 60.0  # a large journal is read once at the start
@@ -38,7 +39,9 @@ def target(settings: Settings, endpoint: str | None, token: str | None) -> Itera
         ours = found is not None and found.collector == endpoint
         yield _checked(Target(endpoint, token or (found.token if found and ours else ""), ours or bool(settings.store)))
     elif found is not None and found.collector:
-        yield _checked(Target(found.collector, token or found.token, watched=True))
+        # A serve on a server's store does not tell the password: without --store its store cannot be looked into.
+        watched = bool(settings.store) or parse_address(found.store).embedded
+        yield _checked(Target(found.collector, token or found.token, watched))
     else:
         with _own_serve(settings) as runtime:
             yield _checked(Target(runtime.collector, runtime.token, watched=True))
