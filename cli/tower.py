@@ -16,8 +16,9 @@ from controltower.cli.opening import reading
 from controltower.cli.ports import listen, port_of
 from controltower.cli.settings import Settings
 from controltower.cli.text import table
+from controltower.store.client import Client
 from controltower.store.errors import StoreError
-from controltower.store.read import SearchFilters, search
+from controltower.store.read import SearchFilters, find_anchors, search
 from controltower.store.rows import TransactionState
 from controltower.store.runtime import RuntimeFile, running
 
@@ -31,6 +32,7 @@ EXAMPLE_EVERY_S: Final = 3.0
 # History for the demo: enough to fill every page, small enough to be resolved in half a minute.
 DEMO_HISTORY: Final = ("--seed", "7", "--transactions", "300", "--days", "60")
 DEMO_LIVE: Final = ("--live", "12")  # new orders per minute
+EXAMPLES: Final = 10  # looked at, until one is not ambiguous: companies use the same numbers
 SEEDS: Final = 1_000_000
 
 
@@ -185,24 +187,31 @@ class Tower:
 
     def _offer_example(self) -> None:
         """Name one purchase order that can be followed from requisition to payment, as soon as there is one."""
-        filters = SearchFilters(states=(TransactionState.COMPLETED,), type="purchase_order", limit=1)
         try:
             with reading(self._plan.settings) as client:
-                rows = search(client, filters).rows
+                value = completed_order(client)
         except (StoreError, CommandError):
             return  # still being set up, or busy; asked again
-        if rows:
+        if value:
             self._example_wanted = False
             took = time.time() - self._started_at
-            self._say(
-                f"after {took:.0f} s, follow one from requisition to payment: controltower trace {rows[0].anchor.value}"
-            )
+            self._say(f"after {took:.0f} s, follow one from requisition to payment: controltower trace {value}")
 
     # Stopping
 
     def _stop_children(self) -> None:
         for child in reversed(self._children):
             child.stop()
+
+
+def completed_order(client: Client) -> str:
+    """Return the number of an order that is completed and leads to no other one; nothing while there is none."""
+    completed = SearchFilters(states=(TransactionState.COMPLETED,), limit=EXAMPLES)
+    for row in search(client, completed).rows:
+        anchor = row.anchor
+        if anchor.type == "purchase_order" and len(find_anchors(client, anchor.value, limit=2)) == 1:
+            return anchor.value
+    return ""
 
 
 def answers(url: str) -> bool:
