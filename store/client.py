@@ -24,7 +24,6 @@ SETTINGS: Final[dict[str, Any]] = {
     "wait_for_async_insert": 1,
     "insert_deduplicate": 1,  # a token loads once ...
     "deduplicate_blocks_in_dependent_materialized_views": 1,  # ... also behind views
-    "implicit_select": 0,
 }
 # A reader cannot write, and one query cannot take the engine away from the others. 2, not 1: settings stay possible.
 READER_SETTINGS: Final[dict[str, Any]] = {

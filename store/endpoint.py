@@ -51,7 +51,7 @@ class Endpoint:
             await self._http(scope, receive, send)
 
     def close(self) -> None:
-        """Close the engine's handles and the threads; blocks for running queries. Can be called twice."""
+        """Close the engine's handles and the threads. Can be called twice."""
         self.service.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -66,6 +66,9 @@ class Endpoint:
                     return
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                left = await self.service.drained()
+                if left:
+                    logger.warning("The store's endpoint stops with %s requests that do not end", left)
                 await asyncio.to_thread(self.close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -50,6 +50,8 @@ class Call:
             await self._refuse(error)
         except (Disconnected, TimeoutError):
             logger.debug("A client went away, or did not go on, in the middle of its request")
+        except asyncio.CancelledError:  # the server stops; the connection breaks, which is all that can be said
+            logger.debug("A request was cut off because the server stops")
         except Exception as error:
             logger.exception("A request to the store's endpoint failed")
             await self._refuse(EndpointError(UNKNOWN_EXCEPTION, f"{type(error).__name__}: {error}"))

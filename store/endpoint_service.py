@@ -16,6 +16,7 @@ from controltower.store.endpoint_settings import ReaderLimits
 
 Result = TypeVar("Result")
 
+STOP_S: Final = 15  # for queries to stop and inserts to end when the server does
 STOPPING_THREADS: Final = 8  # beyond the running queries, to stop queries with
 
 
@@ -41,6 +42,9 @@ class Service:
         self.instance = instance
         self.limits = limits
         self.sessions = Sessions(time.monotonic)
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._places = asyncio.Semaphore(limits.queries)
         self._reader_places = asyncio.Semaphore(limits.reader_queries)
         self._pool = ThreadPoolExecutor(limits.queries + STOPPING_THREADS, thread_name_prefix="endpoint")
@@ -62,10 +66,27 @@ class Service:
                 most = self.limits.reader_queries if reads else self.limits.queries
                 text = f"Too many simultaneous queries. Maximum: {most}"
                 raise EndpointError(TOO_MANY_SIMULTANEOUS_QUERIES, text) from None
-            yield
+            self._active += 1
+            self._idle.clear()
+            try:
+                yield
+            finally:
+                self._active -= 1
+                if not self._active:
+                    self._idle.set()
+
+    async def drained(self) -> int:
+        """Wait until no request uses the engine, or for too long; return how many still do.
+
+        The server has cancelled what runs; each request stops its query and gives its handle back before it ends.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self._idle.wait()
+        return self._active
 
     def close(self) -> None:
-        """Close the engine's handles and the threads; blocks for running queries. Can be called twice."""
-        self._pool.shutdown(wait=True)
+        """Close the engine's handles and the threads. Can be called twice; ``drained`` comes first."""
+        self._pool.shutdown(wait=not self._active, cancel_futures=True)
         self.sessions.close()
         self.engine.close()

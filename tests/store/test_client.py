@@ -59,7 +59,7 @@ def test_tuples_maps_and_decimals_come_back_as_values(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("async_insert", 0), ("insert_deduplicate", 1), ("session_timezone", "UTC"), ("implicit_select", 0)],
+    [("async_insert", 0), ("insert_deduplicate", 1), ("session_timezone", "UTC")],
 )
 def test_settings_do_not_depend_on_the_engines_defaults(client: Client, name: str, value: object) -> None:
     """Inserts are synchronous and deduplicated, whatever the engine would do."""

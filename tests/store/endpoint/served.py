@@ -45,7 +45,9 @@ class Served:
 @contextmanager
 def serving(endpoint: Endpoint) -> Iterator[int]:
     """Run a server for the endpoint on a free port of loopback; gives the port."""
-    config = uvicorn.Config(endpoint, host="127.0.0.1", port=0, log_level="critical", lifespan="on")
+    config = uvicorn.Config(
+        endpoint, host="127.0.0.1", port=0, log_level="critical", lifespan="on", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn")
     thread.start()

@@ -1,6 +1,7 @@
 """The wire: what any HTTP client sees, on ours and on a real server."""
 
 import base64
+import gc
 import gzip
 import json
 import socket
@@ -457,6 +458,30 @@ def test_a_client_that_does_not_read_is_given_up(narrow: Served) -> None:
 
     assert eventually(lambda: engine.running() == 0)
     raw.close()
+
+
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning"
+)  # the server ends its loop before the broken connections are closed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_server_that_stops_does_not_wait_for_queries(embedded: Callable[[str], StoreAddress]) -> None:
+    """Queries without an end are stopped when the server is, and their handles are given back."""
+    with served_endpoint(embedded("endpoint_stopping")) as served:
+        assert served.endpoint is not None
+        engine = served.endpoint.service.engine
+        clients = [
+            _open_socket(served, "SELECT count() FROM numbers(1000000000000)"),
+            _open_socket(served, "SELECT number FROM numbers(1000000000000)"),
+        ]
+        assert eventually(lambda: engine.running() == 2)
+        stopped = time.monotonic()
+    took_s = time.monotonic() - stopped
+    for client in clients:
+        client.close()
+    gc.collect()
+
+    assert took_s < 10
+    assert engine.running() == 0
 
 
 def test_the_runtime_file_leads_to_the_endpoint(endpoint: Served, store_address: StoreAddress, tmp_path: Path) -> None:
