@@ -87,6 +87,55 @@ def three_way(
     ]
 
 
+def healed(
+    flow: Flow,
+    rule: ReconciliationRule,
+    ordered: Sequence[SideLine],
+    received: Sequence[SideLine],
+    invoiced: Sequence[SideLine],
+    now: datetime,
+) -> list[tuple[Match, datetime]]:
+    """Return the exceptions that later documents healed, with the time of the document that did.
+
+    A line's verdict can change when a document is dated and when a window ends; between the two nothing happens. So what
+    was an exception once is known from the documents alone, in whichever order they became known.
+    """
+    sides = (ordered, received, invoiced)
+    numbers = sorted({entry.line.line for side in sides for entry in side})
+    found = []
+    for number in numbers:
+        own = tuple(_of(number, side) for side in sides)
+        found.extend(_healed_line(flow, rule, number, own, now))
+    return found
+
+
+def _healed_line(
+    flow: Flow, rule: ReconciliationRule, number: str, sides: tuple[list[SideLine], ...], now: datetime
+) -> Iterable[tuple[Match, datetime]]:
+    documents = sorted({entry.at for side in sides for entry in side if entry.at <= now})
+    opened: Match | None = None
+    for at in _instants(flow, rule, sides, documents):
+        seen = [[entry for entry in side if entry.at <= at] for side in sides]
+        match = _match(flow, rule, number, seen[0], seen[1], seen[2], at)
+        if match.status is not MatchStatus.EXCEPTION:
+            if opened is not None:
+                yield opened, at
+            opened = None
+        elif opened is None:
+            opened = match
+
+
+def _instants(
+    flow: Flow, rule: ReconciliationRule, sides: tuple[list[SideLine], ...], documents: Sequence[datetime]
+) -> list[datetime]:
+    """Return when the verdict could have changed, up to the last document: after it, only the verdict of now counts."""
+    windows = (rule.windows.invoice_after_receipt, sides[1]), (rule.windows.receipt_after_invoice, sides[2])
+    ends = {
+        due_at(entry.at, window.within, flow.calendar(window.calendar)) for window, side in windows for entry in side
+    }
+    return sorted({*documents, *(end for end in ends if documents and end <= documents[-1])})
+
+
 def _of(number: str, side: Iterable[SideLine]) -> list[SideLine]:
     return [entry for entry in side if entry.line.line == number]
 

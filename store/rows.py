@@ -193,6 +193,8 @@ class Transaction:
     next_due_at: datetime | None
     open_exceptions: int
     evaluate_at: datetime | None  # when time alone may change the verdict
+    attributed_steps: int = 0  # steps that say who did them
+    human_steps: int = 0  # of these, the ones a person did
     is_deleted: bool = False
     version: int = 0
 

@@ -233,25 +233,18 @@ class Engine:
         insert(self._client, changes(verdicts, known, now, version))  # first: it is the difference to what is stored
         insert(self._client, [*deadlines, *gone_deadlines])
         insert(self._client, [*matches, *gone_matches])
-        insert(self._client, [*exceptions, *_settled(known.exceptions, exceptions, alive, now, version)])
+        insert(self._client, [*exceptions, *_retracted(known.exceptions, exceptions, version)])
         insert(self._client, [*(verdict.transaction for verdict in verdicts), *gone_transactions])
 
 
-def _settled(
-    before: Iterable[ExceptionRow], after: Iterable[ExceptionRow], alive: set[Key], now: datetime, version: int
-) -> list[ExceptionRow]:
-    """Return what became of exceptions that no longer hold.
-
-    Resolved at *now* when later documents healed them; deleted (a retraction) when their transaction is no more.
-    """
+def _retracted(before: Iterable[ExceptionRow], after: Iterable[ExceptionRow], version: int) -> list[ExceptionRow]:
+    """Return exceptions that never were, as we know now: what truly happened and was healed is still in *after*."""
     current = {(row.anchor, row.kind, row.rule, row.subject) for row in after}
-    settled = []
-    for row in before:
-        if row.anchor not in alive:
-            settled.append(replace(row, is_deleted=True, version=version))
-        elif row.resolved_at is None and (row.anchor, row.kind, row.rule, row.subject) not in current:
-            settled.append(replace(row, resolved_at=now, version=version))
-    return settled
+    return [
+        replace(row, is_deleted=True, version=version)
+        for row in before
+        if (row.anchor, row.kind, row.rule, row.subject) not in current
+    ]
 
 
 def _memberships(step: Step, resolution: Resolution, version: int) -> Iterable[TransactionStep]:

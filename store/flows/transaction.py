@@ -8,7 +8,7 @@ from decimal import Decimal
 from controltower.store.flows.deadlines import Due, Member, cancelled_at, deadlines, reaches
 from controltower.store.flows.definition import Flow, ReconciliationRule, Stage
 from controltower.store.flows.definition import Side as SideRule
-from controltower.store.reconcile import Match, SideLine, extended, three_way
+from controltower.store.reconcile import Match, SideLine, extended, healed, three_way
 from controltower.store.rows import (
     Deadline,
     DeadlineState,
@@ -99,10 +99,11 @@ class _Case:
             yield from self.flow.reconciliations
 
     def _matched(self, rule: ReconciliationRule) -> list[Match]:
+        return three_way(self.flow, rule, *self._sides(rule), self.now)
+
+    def _sides(self, rule: ReconciliationRule) -> tuple[list[SideLine], list[SideLine], list[SideLine]]:
         sides = rule.sides
-        return three_way(
-            self.flow, rule, self._side(sides.ordered), self._side(sides.received), self._side(sides.invoiced), self.now
-        )
+        return self._side(sides.ordered), self._side(sides.received), self._side(sides.invoiced)
 
     def _side(self, side: SideRule) -> list[SideLine]:
         """Return the side's lines that concern this transaction; a document that came twice counts once."""
@@ -219,20 +220,30 @@ class _Case:
             )
 
     def _unmatched(self) -> Iterable[ExceptionRow]:
+        """Yield one row per line: the exception that is open, else the last one that a later document healed."""
+        rows: dict[tuple[str, str], ExceptionRow] = {}
+        for rule in self._rules():
+            for match, resolved_at in healed(self.flow, rule, *self._sides(rule), self.now):
+                rows[rule.name, match.line] = self._mismatch(rule, match, resolved_at)
         for rule, match in self.matches:
-            if match.status is MatchStatus.EXCEPTION and match.decided_at is not None:
-                words = match.reason.replace("_", " ")
-                yield self._exception(
-                    kind="match",
-                    rule=rule.name,
-                    subject=match.line,
-                    reason=match.reason,
-                    severity=rule.severity,
-                    opened_at=match.decided_at,
-                    resolved_at=None,
-                    amount=abs(match.difference),
-                    detail=f"Line {match.line}: {words} of {abs(match.difference):.2f} {self.currency}".rstrip() + ".",
-                )
+            if match.status is MatchStatus.EXCEPTION:
+                rows[rule.name, match.line] = self._mismatch(rule, match, None)
+        return rows.values()
+
+    def _mismatch(self, rule: ReconciliationRule, match: Match, resolved_at: datetime | None) -> ExceptionRow:
+        assert match.decided_at is not None
+        words = match.reason.replace("_", " ")
+        return self._exception(
+            kind="match",
+            rule=rule.name,
+            subject=match.line,
+            reason=match.reason,
+            severity=rule.severity,
+            opened_at=match.decided_at,
+            resolved_at=resolved_at,
+            amount=abs(match.difference),
+            detail=f"Line {match.line}: {words} of {abs(match.difference):.2f} {self.currency}".rstrip() + ".",
+        )
 
     def _refused(self) -> Iterable[ExceptionRow]:
         """A document that a partner refused stays open until it is accepted after all, or the order is cancelled."""
@@ -352,6 +363,8 @@ class _Case:
             next_due_at=min(running, default=None),
             open_exceptions=len(open_other) + len(breached),
             evaluate_at=self._evaluate_at(running),
+            attributed_steps=sum(bool(member.step.actor) for member in self.members),
+            human_steps=sum(member.step.actor == "human" for member in self.members),
             version=self.version,
         )
 

@@ -141,6 +141,8 @@ CREATE TABLE transactions (
     next_due_at Nullable(DateTime64(6, 'UTC')),
     open_exceptions UInt32,
     evaluate_at Nullable(DateTime64(6, 'UTC')),
+    attributed_steps UInt32,
+    human_steps UInt32,
     is_deleted UInt8,
     version UInt64,
     INDEX evaluate_at_minmax evaluate_at TYPE minmax GRANULARITY 1

@@ -69,7 +69,7 @@ def outcome(client: Client) -> dict[str, list[tuple[Any, ...]]]:
         ),
         "exceptions": rows(
             client,
-            "SELECT * EXCEPT (version, is_deleted) FROM exceptions FINAL WHERE NOT is_deleted AND resolved_at IS NULL " + order,
+            "SELECT * EXCEPT (version, is_deleted) FROM exceptions FINAL WHERE NOT is_deleted " + order,
         ),
         "parked_steps": rows(client, f"SELECT * EXCEPT (version, is_deleted) FROM parked_steps FINAL {order}"),
     }  # fmt: skip
@@ -130,6 +130,22 @@ def test_a_price_out_of_tolerance_is_money_at_stake(store_client: Client, clock:
     assert rows(store_client, "SELECT kind, reason, toString(amount) FROM exceptions FINAL") == [
         ("match", "price_variance", "5")
     ]
+
+
+def test_what_became_known_late_is_retracted(store_client: Client, clock: ManualClock) -> None:
+    """A breach that only the order of arrival made is taken back: the acknowledgement had come in time."""
+    clock.set(at(days=30))
+    spans = whole_order()
+    store(store_client, spans[:4])
+    running = engine(store_client, clock)
+    running.catch_up()
+    assert rows(store_client, "SELECT count() > 0 FROM exceptions FINAL WHERE NOT is_deleted") == [(True,)]
+
+    clock.advance(timedelta(seconds=1))
+    store(store_client, spans[4:])
+    running.catch_up()
+    assert rows(store_client, "SELECT rule FROM exceptions FINAL WHERE NOT is_deleted") == []
+    assert rows(store_client, "SELECT count() > 0 FROM exceptions FINAL WHERE is_deleted") == [(True,)]
 
 
 def test_parked_steps_join_when_their_link_arrives(store_client: Client, clock: ManualClock) -> None:
@@ -260,7 +276,7 @@ def resolved(
         clock.advance(timedelta(milliseconds=1))
         running.catch_up()
     found = outcome(client)
-    return {name: found[name] for name in ("transaction_steps", "parked_steps", "transactions")}
+    return {name: found[name] for name in ("transaction_steps", "parked_steps", "transactions", "exceptions")}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

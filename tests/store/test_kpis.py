@@ -201,7 +201,12 @@ def test_people_duplicates_replays_and_failures(any_store: Client) -> None:
     done = TransactionState.COMPLETED
     insert(any_store, [human, silent, machine, failed])
     insert(
-        any_store, [transaction(state=done), *(transaction(state=done, anchor=anchor) for anchor in (second, third))]
+        any_store,
+        [
+            transaction(state=done, attributed_steps=2, human_steps=1),
+            transaction(state=done, anchor=second, attributed_steps=1),
+            transaction(state=done, anchor=third),
+        ],
     )
     insert(any_store, [membership(human), membership(machine), membership(machine, second), membership(silent, third)])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controltower.store.flows.calendar import due_at
-from controltower.store.reconcile import Match, SideLine, three_way
+from controltower.store.reconcile import Match, SideLine, healed, three_way
 from controltower.store.rows import DocumentLine, MatchStatus
 from tests.store.flow_steps import P2P
 
@@ -102,6 +102,16 @@ def test_an_uninvoiced_receipt_is_looked_at_after_thirty_days() -> None:
     found = match(side("10"), side("10", None), [], AFTER_RECEIPT)
 
     assert (found.status, found.reason, found.difference) == (MatchStatus.EXCEPTION, "missing_right", Decimal(-100))
+
+
+def test_an_exception_that_a_later_document_healed_stays_on_record() -> None:
+    """Goods booked a week after the invoice: an exception from the window's end until the receipt."""
+    late = START + timedelta(days=7)
+    received = [SideLine(entry.line, late) for entry in side("10", None)]
+    ((found, resolved_at),) = healed(P2P, RULE, side("10"), received, side("10"), late + timedelta(days=1))
+
+    assert (found.reason, found.decided_at, resolved_at) == ("missing_left", AFTER_INVOICE, late)
+    assert healed(P2P, RULE, side("10"), side("10", None), side("10"), late) == []
 
 
 def test_lines_are_matched_apart() -> None:
