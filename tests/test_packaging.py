@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("alerts", "cli", "collector", "dashboard", "store", "tracer")
-SHIPPED = {".py", ".sql", ".proto", ".yaml", ".toml", ".css", ".typed"}  # .typed is py.typed
+SHIPPED = {".py", ".sql", ".proto", ".yaml", ".toml", ".css", ".svg", ".typed"}  # .typed is py.typed
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
