@@ -10,6 +10,7 @@ from controltower.store.errors import AddressError
 Scheme = Literal["chdb", "clickhouse", "clickhouses"]
 
 DEFAULT_DATABASE: Final = "controltower"
+FILES_DATABASE: Final = "default"  # of the embedded engine: a table that does not exist there is a file
 HTTP_PORT: Final = 8123
 HTTPS_PORT: Final = 8443
 FORMS: Final = "chdb:///absolute/folder, clickhouse://user:password@host:8123/database or clickhouses://… for TLS"
@@ -68,7 +69,10 @@ def parse_address(text: str) -> StoreAddress:
 def _embedded(parts: SplitResult, text: str) -> StoreAddress:
     if parts.netloc or not parts.path.strip("/"):
         raise AddressError(f"The store's address {_shown(text)} names no absolute folder; use chdb:///absolute/folder.")
-    return embedded_address(Path(unquote(parts.path)), _options(parts, text).get("database") or DEFAULT_DATABASE)
+    database = _options(parts, text).get("database") or DEFAULT_DATABASE
+    if database == FILES_DATABASE:
+        raise AddressError(f"The embedded engine's database {database!r} is no place for tables; name another one.")
+    return embedded_address(Path(unquote(parts.path)), database)
 
 
 def _server(parts: SplitResult, port: int | None, text: str) -> StoreAddress:

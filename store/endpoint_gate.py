@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from controltower.store.address import FILES_DATABASE
 from controltower.store.endpoint_errors import ACCESS_DENIED, INTO_OUTFILE_NOT_ALLOWED, READONLY, EndpointError
 from controltower.store.endpoint_settings import Role, check_change, check_default
 
@@ -62,7 +63,6 @@ TABLE_FUNCTIONS: Final = frozenset(
         "generate_series",
         "generateseries",
         "input",
-        "merge",
         "null",
         "numbers",
         "numbers_mt",
@@ -74,11 +74,11 @@ TABLE_FUNCTIONS: Final = frozenset(
         "zeros_mt",
     }
 )
+# None that reads or writes elsewhere, and none that takes another table's name as a text (Buffer, Merge).
 ENGINES: Final = frozenset(
     {
         "aggregatingmergetree",
         "atomic",
-        "buffer",
         "coalescingmergetree",
         "collapsingmergetree",
         "generaterandom",
@@ -87,7 +87,6 @@ ENGINES: Final = frozenset(
         "log",
         "materializedview",
         "memory",
-        "merge",
         "mergetree",
         "null",
         "replacingmergetree",
@@ -115,7 +114,6 @@ FUNCTIONS_REFUSED: Final = frozenset(
         "aitranslate",
     }
 )
-FILES_DATABASE: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
+from controltower.store.address import FILES_DATABASE
 from controltower.store.endpoint_errors import (
     AUTHENTICATION_FAILED,
     BAD_ARGUMENTS,
@@ -16,7 +17,6 @@ from controltower.store.endpoint_errors import (
     SESSION_ID_EMPTY,
     EndpointError,
 )
-from controltower.store.endpoint_gate import FILES_DATABASE
 from controltower.store.endpoint_settings import Role, check_setting
 
 LONGEST_SESSION_S: Final = 3600

@@ -84,6 +84,12 @@ def test_the_password_never_shows() -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_the_engines_files_are_no_database() -> None:
+    """The embedded engine takes names in its database default for files, so nothing is kept there."""
+    with pytest.raises(AddressError, match="name another one"):
+        parse_address("chdb:///data/store?database=default")
+
+
 @given(st.text())
 def test_every_text_is_an_address_or_a_refusal(text: str) -> None:
     """Parsing raises nothing but AddressError."""
