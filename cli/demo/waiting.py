@@ -7,7 +7,7 @@ from controltower.cli.errors import CommandError
 from controltower.store.truth_reads import Progress
 
 LOOK_S: Final = 0.5
-PATIENCE_S: Final = 60.0  # without any progress
+PATIENCE_S: Final = 180.0  # without any progress; one cycle of the engine on a busy machine takes a part of it
 
 
 def wait_until_resolved(

@@ -15,6 +15,8 @@ from controltower.cli.demo import facts
 from controltower.cli.demo.model import ORDER, Anchor, Plan
 from controltower.cli.demo.plan import history
 from controltower.cli.demo.rates import FaultRates, no_faults
+from controltower.cli.demo.truth import truth_of
+from controltower.cli.demo.verdicts import deadline_state, state
 from controltower.cli.demo.world import SYSTEMS
 
 END = datetime(2026, 11, 20, 16, tzinfo=UTC)
@@ -155,16 +157,18 @@ def test_a_run_adds_up(seed: int) -> None:
             assert trace.run.expected_total == sum((step.amount or Decimal(0) for step in records), Decimal(0))
 
 
-def test_without_faults_everything_is_on_time_and_matches() -> None:
-    """With all rates at zero no deadline is missed and no line is an exception; orders still share shipments or not."""
+def test_without_faults_everything_comes_and_matches() -> None:
+    """With all rates at zero every answer comes and no line is an exception; only a stuck batch makes invoices late."""
     plan = history(3, 80, 60, END, rates=no_faults())
-
-    assert not plan.faults.keys() - {
-        "same_order_number_in_two_companies",
-        "same_invoice_number_from_two_vendors",
-        "stuck_batch",
-        "invoices_behind_stuck_batch",
+    truth = truth_of(plan)
+    verdicts = {
+        (fact.rule, deadline_state(fact, None, END)) for each in truth.transactions for fact in each.facts.deadlines
     }
+
+    assert {rule for rule, verdict in verdicts if verdict == "breached"} == set()
+    assert {rule for rule, verdict in verdicts if verdict == "met late"} <= {"invoice registered"}
+    assert "exception" not in {fact.at(END)[0] for each in truth.transactions for fact in each.matches}
+    assert {state(each.facts, each.matches, END) for each in truth.transactions} == {"completed", "in progress"}
 
 
 def test_every_fault_shows() -> None:
