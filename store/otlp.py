@@ -1,20 +1,15 @@
-"""Build the parts of the load schema that repeat themselves: the messages, the inbox and the view behind it.
+"""The messages of the load and the inbox that mirrors them.
 
 ClickHouse's ``Protobuf`` reader knows no recursive message, and an OTLP ``AnyValue`` is one: it may be an array or a
-key-value list of further values. So it is unrolled to ``DEPTH`` levels of containers; what lies deeper is read as bytes
-and printed in base64 (``{"otlp.array_value":"CgIYAQ=="}``), so that nothing comes out empty.
+key-value list of further values. So it is unrolled to ``DEPTH`` levels of containers; what lies deeper is read as bytes.
 
-Values are printed as the Collector's ClickHouse exporter prints them (``pcommon.Value.AsString``), so that a span is the
-same whichever way it came in. What differs, on purpose: inside of containers a NaN or an infinity is a text (the
-exporter loses the whole attribute) and of equal keys all stay (the exporter keeps the last).
-
-The engine analyses the view anew for each insert, about 0.05 ms per function, so the shape matters: one column per
-member instead of one tuple, names of one letter inside, and each level named once by the level above it.
+The engine analyses the view behind the inbox anew for each insert, about 0.05 ms per function, so the shape matters:
+one column per member instead of one tuple, names of one letter inside, and each level named once by the level above it.
 
 The texts are committed: ``otlp_traces.proto`` whole, and the end of ``0001_otel_traces.sql``. A test builds them again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 DEPTH: Final = 3
@@ -25,19 +20,6 @@ RECEIVED_FIELD: Final = 20001
 
 TENANT_FIELD: Final = 20002
 """Envelope of the journal: the tenant of the sender's token; the last one in a message counts."""
-
-_DAY_NS: Final = 86_400 * 10**9
-PLAUSIBLE_PAST_NS: Final = 3653 * _DAY_NS
-"""A span dated ten years before it was received was dated by a broken clock; this bounds the partitions, too."""
-
-PLAUSIBLE_FUTURE_NS: Final = _DAY_NS
-"""A span dated a day after it was received was dated by a broken clock."""
-
-AHEAD_NS: Final = 300 * 10**9
-"""What is dated later than this after its receipt is believed, and marked."""
-
-_YEAR_2000_NS: Final = 946_684_800 * 10**9
-_YEAR_2200_NS: Final = 7_258_118_400 * 10**9
 
 _KIND: Final = "Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7)"
 _SCALARS: Final = {"o": _KIND, "s": "String", "b": "Bool", "i": "Int64", "d": "Float64", "y": "String"}
@@ -50,9 +32,6 @@ class Column(NamedTuple):
     path: str
     type: str
     level: int
-
-
-# -- the message ----------------------------------------------------------------------------------------------------
 
 
 def proto(depth: int = DEPTH) -> str:
@@ -122,16 +101,13 @@ message TracesData {{
 """
 
 
-# -- the inbox ------------------------------------------------------------------------------------------------------
-
-
 def value_type(level: int) -> str:
     """Return the type of a value inside of a container, with *level* further levels of containers."""
-    return f"Tuple({', '.join(f'`{path}` {type_}' for _, path, type_ in _members(level))})"
+    return f"Tuple({', '.join(f'`{path}` {type_}' for _, path, type_ in members(level))})"
 
 
-def _members(level: int) -> list[tuple[str, str, str]]:
-    """Return name, path and type of a value's members."""
+def members(level: int) -> list[tuple[str, str, str]]:
+    """Return name, path and type of a value's members, with *level* levels of containers."""
     if level:
         inner = value_type(level - 1)
         containers = [
@@ -183,10 +159,8 @@ _LINK: Final = (
 
 
 def _attributes(prefix: str, path: str, arrays: int, level: int, depth: int) -> list[Column]:
-    members = [("key", "key", "String"), *((name, f"value.{below}", type_) for name, below, type_ in _members(depth))]
-    return [
-        Column(f"{prefix}_{name}", f"{path}.{below}", _array(type_, arrays), level) for name, below, type_ in members
-    ]
+    parts = [("key", "key", "String"), *((name, f"value.{below}", type_) for name, below, type_ in members(depth))]
+    return [Column(f"{prefix}_{name}", f"{path}.{below}", _array(type_, arrays), level) for name, below, type_ in parts]
 
 
 def _array(type_: str, times: int) -> str:
@@ -195,213 +169,11 @@ def _array(type_: str, times: int) -> str:
 
 def inbox(depth: int = DEPTH) -> str:
     """Return the table that a segment is inserted into: a column per member of the message, and it keeps nothing."""
-    lines = ["received_unix_nano UInt64", "tenant Array(String)"]
-    lines += [f"`{column.path}` {_array(column.type, column.level)}" for column in columns(depth)]
-    return "CREATE TABLE otlp_traces_inbox (\n" + _lines(lines, 4) + "\n) ENGINE = Null"
+    shown = ["received_unix_nano UInt64", "tenant Array(String)"]
+    shown += [f"`{column.path}` {_array(column.type, column.level)}" for column in columns(depth)]
+    return "CREATE TABLE otlp_traces_inbox (\n" + lines(shown, 4) + "\n) ENGINE = Null"
 
 
-# -- the view -------------------------------------------------------------------------------------------------------
-
-
-def text(depth: int = DEPTH) -> str:
-    """Return the expression that prints a value, whose members are the names of a lambda, as an attribute's text."""
-    containers = _container("o", "av", "kk", "kv", depth) if depth else _undecoded("o", "av", "kv")
-    return (
-        "multiIf("
-        "o = 's', s, "
-        "o = 'i', toString(i), "
-        f"o = 'd', if(isFinite(d), {_go('toString(d)')}, {_NOT_FINITE}), "
-        "o = 'b', toString(b), "
-        "o = 'y', base64Encode(y), "
-        "o = 'n', '', "
-        f"{containers})"
-    )
-
-
-# The exporter's own words for what is no number in JSON.
-_NOT_FINITE: Final = "concat('json: unsupported value: ', transform(toString(d), ['nan', '-nan', 'inf', '-inf'], ['NaN', 'NaN', '+Inf', '-Inf']))"
-
-
-def _json(value: str, level: int) -> str:
-    """Return the expression that prints *value*, an element of a container, as JSON."""
-    if level:
-        containers = _container(f"{value}.o", f"{value}.`a.v`", f"{value}.`k.v.key`", f"{value}.`k.v.value`", level)
-    else:
-        containers = _undecoded(f"{value}.o", f"{value}.a", f"{value}.k")
-    return (
-        "multiIf("
-        f"{value}.o = 's', toJSONString(toValidUTF8({value}.s)), "
-        f"{value}.o = 'i', toString({value}.i), "
-        f"{value}.o = 'd', {_go(f'toJSONString({value}.d)')}, "
-        f"{value}.o = 'b', toString({value}.b), "
-        f"{value}.o = 'y', toJSONString(base64Encode({value}.y)), "
-        f"{value}.o = 'n', 'null', "
-        f"{containers})"
-    )
-
-
-def _go(number: str) -> str:
-    """Write the exponent as Go does: 1e+21 for 1e21; all else is the same shortest form."""
-    return f"replaceOne(replaceOne({number}, 'e', 'e+'), 'e+-', 'e-')"
-
-
-def _container(kind: str, array: str, keys: str, values: str, level: int) -> str:
-    """Print an array, or a key-value list sorted by key: of the two, one is empty."""
-    key, value, at = f"k{level}", f"v{level}", f"i{level}"
-    prefixes = f"arrayMap({key} -> concat(toJSONString(toValidUTF8({key})), ':'), arraySort({keys}))"
-    by_key = f"arraySort(({value}, {key}, {at}) -> ({key}, {at}), {values}, {keys}, arrayEnumerate({keys}))"
-    elements = (
-        f"arrayMap(({key}, {value}) -> concat({key}, {_json(value, level - 1)}), "
-        f"arrayResize({prefixes}, length({array}) + length({values})), arrayConcat({array}, {by_key}))"
-    )
-    return f"concat(if({kind} = 'a', '[', '{{'), arrayStringConcat({elements}, ','), if({kind} = 'a', ']', '}}'))"
-
-
-def _undecoded(kind: str, array: str, values: str) -> str:
-    """Print a container below the last level: its name in OTLP and its bytes."""
-    name = f"if({kind} = 'a', 'array', 'kvlist')"
-    return f"concat('{{\"otlp.', {name}, '_value\":\"', base64Encode(concat({array}, {values})), '\"}}')"
-
-
-def _map(prefix: str, depth: int) -> str:
-    """Return the map of the attributes in the columns of *prefix*, sorted by key; of equal keys the first is found."""
-    names = [name for name, _, _ in _members(depth)]
-    return _attribute_map(f"{prefix}_key", [f"{prefix}_{name}" for name in names], names, depth)
-
-
-def _maps(prefix: str, depth: int) -> str:
-    """Return the maps of a list of attributes, those of events and of links."""
-    names = [name for name, _, _ in _members(depth)]
-    each = [f"{name}s" for name in names]
-    inner = _attribute_map("keys", each, names, depth)
-    return f"arrayMap(({', '.join(['keys', *each])}) -> {inner}, {', '.join(f'{prefix}_{n}' for n in ['key', *names])})"
-
-
-def _attribute_map(keys: str, arrays: Sequence[str], names: Sequence[str], depth: int) -> str:
-    pairs = f"arrayMap((key, {', '.join(names)}) -> (key, {text(depth)}), {keys}, {', '.join(arrays)})"
-    # Not mapSort: it changes the order of equal keys.
-    by_key = f"arraySort((pair, at) -> (pair.1, at), {pairs}, arrayEnumerate({keys}))"
-    return f"CAST({by_key}, 'Map(LowCardinality(String), String)')"
-
-
-def view(depth: int = DEPTH) -> str:
-    """Return the view that makes spans of what comes into the inbox.
-
-    One subquery per level of the message: all its columns are joined at once, and what belongs to the level (a
-    resource's attributes) is printed once and not per span.
-    """
-    every = columns(depth)
-    scopes = [column for column in every if column.level >= 2]
-    spans = [column for column in every if column.level >= 3]
-    return _VIEW.format(
-        past=PLAUSIBLE_PAST_NS,
-        future=PLAUSIBLE_FUTURE_NS,
-        ahead=AHEAD_NS,
-        year_2000=_YEAR_2000_NS,
-        year_2200=_YEAR_2200_NS,
-        span_attributes=_map("sa", depth),
-        event_attributes=_maps("ea", depth),
-        link_attributes=_maps("la", depth),
-        resource_attributes=_map("ra", depth),
-        span_columns=_lines(_names(spans), 8),
-        scope_columns=_lines(_names(scopes), 12),
-        inbox_columns=_lines(_names(scopes), 16),
-        join_spans=_lines(_joined(spans), 8),
-        join_scopes=_lines(_joined(scopes), 12),
-        join_resources=_lines((f"`{column.path}` AS {column.name}" for column in every), 16),
-    )
-
-
-def _names(of: Iterable[Column]) -> list[str]:
-    return [column.name for column in of]
-
-
-def _joined(of: Iterable[Column]) -> list[str]:
-    return [f"{column.name} AS {column.name}" for column in of]
-
-
-def _lines(items: Iterable[str], indent: int) -> str:
+def lines(items: Iterable[str], indent: int) -> str:
+    """Return *items* as a list of SQL, one per line."""
     return ",\n".join(" " * indent + item for item in items)
-
-
-_VIEW: Final = """\
-CREATE MATERIALIZED VIEW otlp_traces_inbox_to_otel_traces TO otel_traces AS
-SELECT
-    fromUnixTimestamp64Nano(toInt64(if(TimeQuality IN ('start_missing', 'start_implausible'), received, start)), 'UTC')
-        AS Timestamp,
-    lower(hex(trace_id)) AS TraceId,
-    lower(hex(span_id)) AS SpanId,
-    lower(hex(parent_span_id)) AS ParentSpanId,
-    trace_state AS TraceState,
-    span_name AS SpanName,
-    transform(
-        kind,
-        [0, 1, 2, 3, 4, 5],
-        ['Unspecified', 'Internal', 'Server', 'Client', 'Producer', 'Consumer'],
-        toString(kind)) AS SpanKind,
-    resource_attributes['service.name'] AS ServiceName,
-    resource_attributes AS ResourceAttributes,
-    scope_name AS ScopeName,
-    scope_version AS ScopeVersion,
-    {span_attributes} AS SpanAttributes,
-    if(TimeQuality IN ('', 'ahead'), end - start, 0) AS Duration,
-    transform(status_code, [0, 1, 2], ['Unset', 'Ok', 'Error'], toString(status_code)) AS StatusCode,
-    status_message AS StatusMessage,
-    arrayMap(t -> fromUnixTimestamp64Nano(toInt64(least(t, 9223372036854775807)), 'UTC'), event_time)
-        AS `Events.Timestamp`,
-    event_name AS `Events.Name`,
-    {event_attributes} AS `Events.Attributes`,
-    arrayMap(t -> lower(hex(t)), link_trace_id) AS `Links.TraceId`,
-    arrayMap(t -> lower(hex(t)), link_span_id) AS `Links.SpanId`,
-    link_trace_state AS `Links.TraceState`,
-    {link_attributes} AS `Links.Attributes`,
-    tenant AS TenantId,
-    fromUnixTimestamp64Nano(toInt64(received), 'UTC') AS IngestedAt,
-    getSetting('insert_deduplication_token') AS SegmentId,
-    multiIf(
-        start = 0, 'start_missing',
-        start < received - {past} OR start > received + {future}, 'start_implausible',
-        end = 0, 'end_missing',
-        end < start, 'end_before_start',
-        end > received + {future}, 'end_implausible',
-        start > received + {ahead}, 'ahead',
-        '') AS TimeQuality,
-    if(TimeQuality = '', 0, start) AS SentStartUnixNano,
-    if(TimeQuality = '', 0, end) AS SentEndUnixNano
-FROM (
-    SELECT
-        tenant,
-        received,
-        resource_attributes,
-        scope_name,
-        scope_version,
-{span_columns}
-    FROM (
-        SELECT
-            tenant,
-            received,
-            resource_attributes,
-{scope_columns}
-        FROM (
-            SELECT
-                tenant[-1] AS tenant,
-                if(received_unix_nano BETWEEN {year_2000} AND {year_2200},
-                    received_unix_nano,
-                    toUInt64(toUnixTimestamp64Nano(now64(9)))) AS received,
-                {resource_attributes} AS resource_attributes,
-{inbox_columns}
-            FROM otlp_traces_inbox
-            ARRAY JOIN
-{join_resources}
-        )
-        ARRAY JOIN
-{join_scopes}
-    )
-    ARRAY JOIN
-{join_spans}
-)"""
-
-
-def statements(depth: int = DEPTH) -> str:
-    """Return the end of ``0001_otel_traces.sql``: the inbox, and the view that makes spans of what comes into it."""
-    return f"{inbox(depth)};\n\n{view(depth)};\n"

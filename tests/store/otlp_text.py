@@ -1,6 +1,6 @@
 """What the text of an attribute must be: the Collector's ``pcommon.Value.AsString``, written down once more in Python.
 
-Where the store differs from it on purpose, so does this: see ``store/otlp.py``.
+Where the store differs from it on purpose, so does this: see ``store/otlp_text.py``.
 """
 
 import json

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from controltower.store import otlp
+from controltower.store import otlp, otlp_view
 from controltower.tracer import journal_records
 
 SQL = Path(str(files("controltower.store").joinpath("sql")))
-MADE_FROM_HERE = "-- From here on made by store/otlp.py"
+MADE_FROM_HERE = "-- From here on made by store/otlp_view.py"
 REGENERATE = bool(os.environ.get("REGENERATE"))  # write what is built, to be read in review
 
 
@@ -30,7 +30,7 @@ def test_the_statements_are_committed_as_built() -> None:
     file = SQL / "0001_otel_traces.sql"
     by_hand, mark, rest = file.read_text(encoding="utf-8").partition(MADE_FROM_HERE)
     comment, _, _ = rest.partition("CREATE TABLE")
-    expected = by_hand + mark + comment + otlp.statements()
+    expected = by_hand + mark + comment + otlp_view.statements()
     if REGENERATE:
         file.write_text(expected, encoding="utf-8")
 
