@@ -8,6 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from controltower.dashboard.format import duration, moment, money, plural, reason, relative, rule, words
+from controltower.store.flows.deadlines import reaches
 from controltower.store.flows.definition import Flow
 from controltower.store.read import Member, TransactionView
 from controltower.store.rows import Deadline, DeadlineState, ExceptionRow, TransactionState
@@ -75,7 +76,7 @@ def step_title(flow: Flow | None, step: str, stage: str) -> str:
 
 def stage_rows(flow: Flow | None, view: TransactionView) -> tuple[StageRow, ...]:
     """Return the stages in the flow's order. A stage that only cancels is listed when it was reached."""
-    reached = _reached(view)
+    reached = _reached(flow, view)
     due = _by_target(view.deadlines)
     order = _order(flow, reached)
     furthest = max((position for position, name in enumerate(order) if name in reached), default=-1)
@@ -130,11 +131,12 @@ def standing(flow: Flow | None, view: TransactionView, now: datetime) -> str:
     return " ".join(parts)
 
 
-def _reached(view: TransactionView) -> defaultdict[str, list[Member]]:
+def _reached(flow: Flow | None, view: TransactionView) -> defaultdict[str, list[Member]]:
+    """Return stage -> the steps that reached it, by the engine's own rule; without the flow, every step of the stage."""
     counted = set(view.transaction.stages)
     found: defaultdict[str, list[Member]] = defaultdict(list)
     for member in view.members:
-        if member.step.stage in counted and not member.step.failed and member.step.outcome != "duplicate":
+        if member.step.stage in counted and (flow is None or reaches(flow, member.step)):
             found[member.step.stage].append(member)
     return found
 

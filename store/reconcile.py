@@ -102,7 +102,7 @@ def healed(
     """
     sides = (ordered, received, invoiced)
     numbers = sorted({entry.line.line for side in sides for entry in side})
-    found = []
+    found: list[tuple[Match, datetime]] = []
     for number in numbers:
         own = tuple(_of(number, side) for side in sides)
         found.extend(_healed_line(flow, rule, number, own, now))

@@ -252,7 +252,7 @@ def test_overview_counts_what_is_open_now_and_what_ended_in_the_range(any_store:
         [exception(), exception(kind="match", resolved_at=now), exception(subject="gone", is_deleted=True)],
     )
 
-    found = read.overview(any_store, now, **week)
+    found = read.overview(any_store, now, since=week["since"], until=week["until"])
 
     assert (found.in_flight, found.late, found.due_soon) == (2, 1, 1)
     assert found.at_stake == (Money(Decimal("10.50"), "USD"), Money(Decimal(7), "EUR"))
