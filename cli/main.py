@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KNOWN_ERRORS as exc:
         return _refuse(str(exc), "--debug" in words)
+    except ModuleNotFoundError as exc:
+        return _refuse(_missing(exc), "--debug" in words)
     except Exception as exc:  # noqa: BLE001 - the last resort: nobody is shown a traceback
         return _refuse(_surprise(exc, words), "--debug" in words)
 
@@ -84,6 +86,7 @@ def _parser(chosen: str) -> tuple[ArgumentParser, Command | None]:
         description="Follow every business transaction end to end.",
         epilog="controltower COMMAND --help",
     )
+    parser.add_argument("--debug", action="store_true", help="show the details of an unexpected error")
     parser.add_argument("--version", action="version", version=f"controltower {version('controltower')}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     command: Command | None = None
@@ -103,6 +106,13 @@ def _refuse(sentence: str, debug: bool) -> int:
     return FAILED
 
 
+def _missing(error: ModuleNotFoundError) -> str:
+    return (
+        f"This command needs the package {error.name}, which is not installed; "
+        "install everything with: pip install 'controltower[all]'."
+    )
+
+
 def _surprise(error: Exception, words: Sequence[str]) -> str:
     """Return the sentence for an error nobody expected, after writing its details down."""
     engine = _engine_sentence(error)
@@ -110,7 +120,7 @@ def _surprise(error: Exception, words: Sequence[str]) -> str:
         return engine
     try:
         log = _write_details(words)
-    except OSError:
+    except (OSError, CommandError):  # the data folder itself is what is wrong
         return f"Unexpected {type(error).__name__}: {_one_line(error)} Run it again with --debug for the details."
     return f"Unexpected {type(error).__name__}: {_one_line(error)} The details are in {log}."
 

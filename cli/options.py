@@ -1,7 +1,7 @@
 """Options that commands share, and the types of their values."""
 
 import re
-from argparse import ArgumentParser, ArgumentTypeError, _SubParsersAction
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, _SubParsersAction
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
@@ -25,7 +25,9 @@ def add_command(subparsers: Subparsers, name: str, summary: str, description: st
         metavar="ADDRESS",
         help="chdb:///folder or clickhouse://user:password@host:8123/database (CONTROLTOWER_STORE)",
     )
-    shared.add_argument("--debug", action="store_true", help="show the details of an unexpected error")
+    shared.add_argument(
+        "--debug", action="store_true", default=SUPPRESS, help="show the details of an unexpected error"
+    )
     return parser
 
 

@@ -40,7 +40,7 @@ EVERY_S: Final = 1.0
 STOP_S: Final = 10.0  # from SIGTERM to the end, whatever hangs
 COLLECTOR_STOP_S: Final = 2.0  # for requests under way: they wait for one fsync
 DRAIN_STOP_S: Final = 4.0  # what is not loaded by then is loaded at the next start
-LOOP_STOP_S: Final = 2.0
+LOOP_STOP_S: Final = 1.0
 LOG_BYTES: Final = 10 * 1024 * 1024
 LOG_FILES: Final = 3
 
@@ -172,6 +172,7 @@ class Service:
             reader_password=uuid4().hex,
             collector=self._collecting.url if self._collecting else "",
             token=self._collecting.token if self._collecting else "",
+            dashboard=self.plan.alerts.dashboard_url if self.plan.alerts else "",
         )
 
     def _start_loops(self) -> None:

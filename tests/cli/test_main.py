@@ -121,3 +121,31 @@ def test_the_help_does_not_load_the_engine() -> None:
     ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
 
     assert ran.stderr.strip() == "[]"
+
+
+def test_a_missing_extra_is_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only the SDK is installed, the command says what to install."""
+    flows = import_module("controltower.cli.commands.flows")
+
+    def without() -> None:
+        raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
+
+    monkeypatch.setattr(flows, "load_packs", without)
+    ran = run("flows", "list")
+
+    assert ran.code == 1
+    assert ran.err == (
+        "This command needs the package yaml, which is not installed; "
+        "install everything with: pip install 'controltower[all]'.\n"
+    )
+
+
+def test_a_data_folder_that_is_wrong_hides_no_error(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is told even where its details cannot be written down."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    flows = import_module("controltower.cli.commands.flows")
+    monkeypatch.setattr(flows, "load_packs", lambda: 1 / 0)
+    ran = run("flows", "--data", str(tmp_path / "file"), "list")
+
+    assert ran.code == 1
+    assert ran.err == "Unexpected ZeroDivisionError: division by zero. Run it again with --debug for the details.\n"
