@@ -21,6 +21,8 @@ SELECT
     next_due_at,
     open_exceptions,
     evaluate_at,
+    attributed_steps,
+    human_steps,
     is_deleted,
     version
 FROM transactions FINAL
