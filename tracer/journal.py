@@ -223,7 +223,7 @@ class Journal:
             if batch:
                 self._commit(batch)
             last = closing and not batch
-            if rotations or last or self._segments.is_due():
+            if rotations or last or self._is_due():
                 self._segments.close_active()
             for rotation in rotations:
                 rotation.set_result(None)
@@ -232,13 +232,21 @@ class Journal:
 
     def _next_work(self) -> tuple[list[_Waiting], list[Future[None]], bool]:
         with self._lock:
-            while not (self._queue or self._rotations or self._closing or self._segments.is_due()):
-                self._work.wait(self._segments.time_left())
+            while not (self._queue or self._rotations or self._closing or self._is_due()):
+                self._work.wait(None if self._closed else self._segments.time_left())
             batch = self._take()
             rotations: list[Future[None]] = []
             if not self._queue:  # what was appended before a rotation was asked for is written before it
                 rotations, self._rotations = self._rotations, rotations
             return batch, rotations, self._closing
+
+    def _is_due(self) -> bool:
+        """Whether the open segment is to be closed.
+
+        While closed segments wait to be loaded, age alone closes none: a loader that is behind, or a store that was away
+        for an hour, would find thousands of small ones, each as dear to load as a large one.
+        """
+        return self._segments.is_full() or (not self._closed and self._segments.is_old())
 
     def _take(self) -> list[_Waiting]:
         """Take what fits into the open segment, at least one."""
@@ -377,6 +385,7 @@ class Journal:
         with self._lock:
             gone = self._closed.pop(segment.id, None)
             self._closed_bytes -= gone.bytes if gone else 0
+            self._work.notify()  # the open segment may be due by its age now
 
     def _measure_quarantine(self) -> None:
         files, size = _measure(self._quarantine)

@@ -184,9 +184,13 @@ class SegmentWriter:
             return None
         return max(0.0, self.active.opened_at + self._segment_age_s - self._monotonic())
 
-    def is_due(self) -> bool:
-        """Whether the open segment is large or old enough to be closed."""
-        return self.active is not None and (self.room() <= 0 or self.time_left() == 0.0)
+    def is_full(self) -> bool:
+        """Whether the open segment is large enough to be closed."""
+        return self.active is not None and self.room() <= 0
+
+    def is_old(self) -> bool:
+        """Whether the open segment is old enough to be closed."""
+        return self.time_left() == 0.0
 
     def next_id(self) -> str:
         """Return a name that sorts by time and that no other segment has, here or elsewhere: it is an insert token."""

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from controltower.tracer.journal import Journal, JournalClosedError, JournalError, JournalFull, JournalLockedError
-from tests.tracer.journals import NOW, PATIENCE_S, PATIENT, BrokenDisk, append, body, open_journal, store, stored
+from tests.tracer.journals import (
+    NOW,
+    PATIENCE_S,
+    PATIENT,
+    BrokenDisk,
+    append,
+    bodies,
+    body,
+    name_of,
+    open_journal,
+    store,
+    stored,
+)
 
 
 @pytest.fixture
@@ -182,6 +194,25 @@ def test_segments_are_closed_by_age(tmp_path: Path) -> None:
 
     assert segment is not None
     assert segment.records == 1
+
+
+def test_age_closes_no_second_segment_while_one_waits_to_be_loaded(tmp_path: Path) -> None:
+    """A backlog is loaded in few large segments: until the closed one is removed, the open one goes on growing."""
+    journal = open_journal(tmp_path, replace(PATIENT, segment_age_s=0.01))
+    store(journal, body("one"))
+    first = journal.wait_closed(PATIENCE_S)
+    assert first is not None
+    store(journal, body("two"))
+    store(journal, body("three"))
+    while_waiting = len(journal.closed_segments())
+    journal.remove(first)
+    second = journal.wait_closed(PATIENCE_S)
+    assert second is not None
+    held = [name_of(content) for content in bodies(second.path)]
+    journal.close()
+
+    assert while_waiting == 1
+    assert held == ["two", "three"]
 
 
 def test_ids_sort_by_time_over_restarts_and_clocks_that_jump_back(tmp_path: Path) -> None:
