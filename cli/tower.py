@@ -32,7 +32,8 @@ EXAMPLE_EVERY_S: Final = 3.0
 # History for the demo: enough to fill every page, small enough to be resolved in half a minute.
 DEMO_HISTORY: Final = ("--seed", "7", "--transactions", "300", "--days", "60")
 DEMO_LIVE: Final = ("--live", "12")  # new orders per minute
-EXAMPLES: Final = 10  # looked at, until one is not ambiguous: companies use the same numbers
+EXAMPLES: Final = 50  # looked at, until one is whole and not ambiguous: companies use the same numbers
+WHOLE: Final = {"requested", "created", "paid"}
 SEEDS: Final = 1_000_000
 
 
@@ -58,6 +59,7 @@ class Tower:
         self._stop = threading.Event()
         self._children: list[Child] = []
         self._example_wanted = plan.demo
+        self._arrived = -1  # transactions at the last look
         self._started_at = float(os.environ.pop(STARTED_AT, "") or time.time())
 
     def run(self) -> int:
@@ -190,12 +192,15 @@ class Tower:
         try:
             with reading(self._plan.settings) as client:
                 value = completed_order(client)
+                arrived = search(client, SearchFilters(limit=1)).total
         except (StoreError, CommandError):
             return  # still being set up, or busy; asked again
-        if value:
+        # While history still comes in, another company's order may turn up under the same number.
+        if value and arrived == self._arrived:
             self._example_wanted = False
             took = time.time() - self._started_at
             self._say(f"after {took:.0f} s, follow one from requisition to payment: controltower trace {value}")
+        self._arrived = arrived
 
     # Stopping
 
@@ -205,11 +210,11 @@ class Tower:
 
 
 def completed_order(client: Client) -> str:
-    """Return the number of an order that is completed and leads to no other one; nothing while there is none."""
+    """Return the number of a completed order whose whole path is there, and which leads to no other one; or nothing."""
     completed = SearchFilters(states=(TransactionState.COMPLETED,), limit=EXAMPLES)
     for row in search(client, completed).rows:
         anchor = row.anchor
-        if anchor.type == "purchase_order" and len(find_anchors(client, anchor.value, limit=2)) == 1:
+        if set(row.stages) >= WHOLE and len(find_anchors(client, anchor.value, limit=2)) == 1:
             return anchor.value
     return ""
 
