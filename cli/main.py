@@ -18,7 +18,7 @@ from controltower.cli.options import Subparsers
 from controltower.collector.errors import CollectorError
 from controltower.store.errors import StoreError
 from controltower.tracer.errors import TracerError
-from controltower.tracer.journal_errors import JournalError
+from controltower.tracer.journal.errors import JournalError
 
 # Only the module of the command that was asked for is imported: `--help` must not wait for the engine.
 COMMANDS: Final = {

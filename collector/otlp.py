@@ -26,7 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from controltower.collector.status import Refusal, bad_request, too_large
 from controltower.collector.wire import Message, Shape, TooManyError, WireError, count, shape_of
 from controltower.tracer.journal import RESERVED_FIELDS
-from controltower.tracer.journal_records import fields
+from controltower.tracer.journal.records import fields
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8

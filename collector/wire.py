@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-from controltower.tracer.journal_records import read_varint
+from controltower.tracer.journal.records import read_varint
 
 # The embedded messages of a message: tag on the wire -> their own, and whether they are the items of the signal.
 Shape: TypeAlias = dict[int, tuple["Shape", bool]]

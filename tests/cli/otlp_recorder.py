@@ -10,7 +10,7 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from controltower.tracer.journal_records import envelope, varint
+from controltower.tracer.journal.records import envelope, varint
 
 
 class Recorder:

@@ -25,8 +25,8 @@ from controltower.collector.auth import Tokens, create_token
 from controltower.collector.metrics import Metrics
 from controltower.collector.settings import Settings
 from controltower.tracer.journal import Journal, JournalLimits
-from controltower.tracer.journal_disk import Disk
-from controltower.tracer.journal_records import RESERVED_FIELDS, Record, fields, read_varint, scan
+from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.records import RESERVED_FIELDS, Record, fields, read_varint, scan
 
 PATIENCE_S = 30.0
 PROTOBUF = "application/x-protobuf"

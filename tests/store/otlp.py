@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from controltower.store.client import Client
 from controltower.store.loader import Segment, load_segment
-from controltower.tracer.journal_records import encode, envelope
+from controltower.tracer.journal.records import encode, envelope
 
 NOON_NS = 1_767_268_800_000_000_000  # 2026-01-01 12:00 UTC
 SECOND_NS = 10**9

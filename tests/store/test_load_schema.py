@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from controltower.store import otlp, otlp_view
-from controltower.tracer import journal_records
+from controltower.tracer.journal import RECEIVED_FIELD, TENANT_FIELD
 
 SQL = Path(str(files("controltower.store").joinpath("sql")))
 MADE_FROM_HERE = "-- From here on made by store/otlp_view.py"
@@ -39,7 +39,7 @@ def test_the_statements_are_committed_as_built() -> None:
 
 def test_the_envelope_is_the_journals() -> None:
     """Loader and journal agree on the numbers of the envelope's fields."""
-    assert (otlp.RECEIVED_FIELD, otlp.TENANT_FIELD) == (journal_records.RECEIVED_FIELD, journal_records.TENANT_FIELD)
+    assert (otlp.RECEIVED_FIELD, otlp.TENANT_FIELD) == (RECEIVED_FIELD, TENANT_FIELD)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from controltower.store.loader import load_segment
-from controltower.tracer.journal_records import envelope
+from controltower.tracer.journal.records import envelope
 from tests.store.otlp import DAY_NS, NOON_NS, SECOND_NS, Loading, record, request, span
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -5,8 +5,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from controltower.tracer.journal import Journal, JournalLimits, Receipt, digest_of, envelope
-from controltower.tracer.journal_disk import Disk
-from controltower.tracer.journal_records import Record, fields, read_varint, scan, varint
+from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.records import Record, fields, read_varint, scan, varint
 
 PATIENCE_S = 20.0
 # Segments are closed by size or by hand only, so that no test depends on time.

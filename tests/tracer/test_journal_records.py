@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controltower.tracer.journal_records import Damage, Record, digest_of, encode, envelope, scan, varint
+from controltower.tracer.journal.records import Damage, Record, digest_of, encode, envelope, scan, varint
 
 TENANTS = st.text(max_size=20)
 TIMES = st.integers(0, 2**64 - 1)

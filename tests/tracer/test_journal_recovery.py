@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controltower.tracer.journal import JournalError, JournalFull
-from controltower.tracer.journal_disk import Disk
-from controltower.tracer.journal_recovery import recover
+from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.recovery import recover
 from tests.tracer.journals import (
     NOW,
     PATIENCE_S,

@@ -8,10 +8,10 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controltower.tracer.journal_disk import Disk
-from controltower.tracer.journal_records import Record
-from controltower.tracer.journal_seen import Seen, dedup_key
-from controltower.tracer.journal_segment import (
+from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.records import Record
+from controltower.tracer.journal.seen import Seen, dedup_key
+from controltower.tracer.journal.segment import (
     INDEX_SUFFIX,
     SEGMENT_SUFFIX,
     Mended,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from controltower.tracer.journal_disk import Disk
-from controltower.tracer.journal_records import Damage, Record, scan
+from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.records import Damage, Record, scan
 
 SEGMENT_SUFFIX: Final = ".otlp"
 INDEX_SUFFIX: Final = ".index"

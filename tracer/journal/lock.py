@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from controltower.tracer.journal_errors import JournalLockedError
+from controltower.tracer.journal.errors import JournalLockedError
 
 
 class FolderLock:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from controltower.tracer.journal_disk import Disk
+from controltower.tracer.journal.disk import Disk
 
 KEY_BYTES: Final = 16  # of a SHA-256: no two bodies share it by accident
 _ENTRY: Final = struct.Struct(f"<Q{KEY_BYTES}s")

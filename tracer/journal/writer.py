@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from controltower.tracer.journal_disk import Disk
-from controltower.tracer.journal_records import Record, encode
-from controltower.tracer.journal_segment import SEGMENT_SUFFIX, SegmentFile, discard, index_entry, index_path
+from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.records import Record, encode
+from controltower.tracer.journal.segment import SEGMENT_SUFFIX, SegmentFile, discard, index_entry, index_path
 
 logger = logging.getLogger(__name__)
 

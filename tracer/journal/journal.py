@@ -1,6 +1,6 @@
 """The journal on disk: what was appended is there after a crash, in the form in which the store loads it.
 
-A journal is a folder of segments. A segment is a stream of length-delimited protobuf messages (``journal_records``),
+A journal is a folder of segments. A segment is a stream of length-delimited protobuf messages (``records``),
 so that a closed segment *is* the input of ClickHouse's ``Protobuf`` format and nobody has to decode it. Appends that
 wait at the same time share one fsync, made by one thread. A body that is sent again within the window is recognised
 by its SHA-256 and not stored twice, also after a restart and after its segment was loaded and removed.
@@ -23,41 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from controltower.tracer.journal_disk import NO_ROOM, Disk, private_folder
-from controltower.tracer.journal_errors import JournalClosedError, JournalError, JournalFull, JournalLockedError
-from controltower.tracer.journal_lock import FolderLock
-from controltower.tracer.journal_records import (
-    CHECKSUM_FIELD,
-    RECEIVED_FIELD,
-    RESERVED_FIELDS,
-    TENANT_FIELD,
-    Damage,
-    digest_of,
-    envelope,
-    scan,
-)
-from controltower.tracer.journal_recovery import mend_logged, recover, seen_of
-from controltower.tracer.journal_seen import Seen, SeenFiles, SeenWindow, dedup_key
-from controltower.tracer.journal_segment import SegmentFile, describe, discard, halve, note, records_of
-from controltower.tracer.journal_writer import Entry, SegmentWriter
-
-__all__ = [
-    "CHECKSUM_FIELD",
-    "RECEIVED_FIELD",
-    "RESERVED_FIELDS",
-    "TENANT_FIELD",
-    "Journal",
-    "JournalClosedError",
-    "JournalError",
-    "JournalFull",
-    "JournalLimits",
-    "JournalLockedError",
-    "JournalStats",
-    "Receipt",
-    "SegmentFile",
-    "digest_of",
-    "envelope",
-]
+from controltower.tracer.journal.disk import NO_ROOM, Disk, private_folder
+from controltower.tracer.journal.errors import JournalClosedError, JournalError, JournalFull
+from controltower.tracer.journal.lock import FolderLock
+from controltower.tracer.journal.records import Damage, scan
+from controltower.tracer.journal.recovery import mend_logged, recover, seen_of
+from controltower.tracer.journal.seen import Seen, SeenFiles, SeenWindow, dedup_key
+from controltower.tracer.journal.segment import SegmentFile, describe, discard, halve, note, records_of
+from controltower.tracer.journal.writer import Entry, SegmentWriter
 
 logger = logging.getLogger(__name__)
 
