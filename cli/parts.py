@@ -84,7 +84,7 @@ class Loading:
         if self._client is None:
             self._client = self._connections.open()
         try:
-            rows = load_segment(self._client, Segment(segment.id, "traces", segment.path))
+            rows = load_segment(self._client, Segment(segment.id, "traces", segment.path, segment.open))
         except Exception:
             self._client.close()
             self._client = None

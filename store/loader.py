@@ -1,12 +1,13 @@
 """Load a segment of the collector's journal: the engine parses it, no span is decoded in Python."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 from clickhouse_connect.driver.exceptions import Error as EngineError
 
@@ -56,6 +57,11 @@ class Segment:
     id: str
     signal: Literal["traces"]
     path: Path
+    opener: Callable[[], BinaryIO] | None = None  # when the file itself is not the messages: it is encrypted at rest
+
+    def open(self) -> BinaryIO:
+        """Open its messages for reading, from the beginning."""
+        return self.opener() if self.opener else self.path.open("rb")
 
 
 def load_segment(client: Client, segment: Segment) -> int:
@@ -83,7 +89,7 @@ def load_segment(client: Client, segment: Segment) -> int:
 
 
 def _insert(client: Client, segment: Segment) -> None:
-    with segment.path.open("rb") as messages, as_file(MESSAGES) as schema:
+    with segment.open() as messages, as_file(MESSAGES) as schema:
         settings = SETTINGS | _schema(client, schema) | {"insert_deduplication_token": segment.id}
         client.raw_insert(INBOX, insert_block=messages, fmt="Protobuf", settings=settings)
 

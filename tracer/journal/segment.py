@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from controltower.tracer.journal.disk import Disk
 from controltower.tracer.journal.records import Damage, Record, scan
@@ -28,6 +28,10 @@ class SegmentFile:
     records: int  # 0 when nobody counted them: an old segment of an earlier run
     oldest_received_ns: int
     newest_received_ns: int
+
+    def open(self) -> BinaryIO:
+        """Open its messages for reading: length and message, back to back. Raises OSError."""
+        return self.path.open("rb")
 
 
 def index_path(segment: Path) -> Path:
