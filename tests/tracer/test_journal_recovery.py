@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from controltower.tracer.journal import JournalError, JournalFull
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.quarantine import Quarantine
 from controltower.tracer.journal.recovery import recover
 from tests.tracer.journals import (
     NOW,
@@ -48,7 +49,7 @@ def segment_of(folder: Path) -> Path:
 
 
 def recovered(folder: Path) -> list[bytes]:
-    found = recover(folder, folder / "quarantine", Disk(), NOW, HOUR_NS, 100_000)
+    found = recover(folder, Quarantine(folder), Disk(), NOW, HOUR_NS, 100_000)
     return [content for segment in reversed(found.segments) for content in bodies(segment.path)]
 
 
@@ -186,7 +187,7 @@ def test_a_disk_too_full_to_mend_leaves_the_segment(crashed: Path) -> None:
 
     data = segment_of(crashed).read_bytes()
     segment_of(crashed).write_bytes(data[:-3])
-    found = recover(crashed, crashed / "quarantine", Full(), NOW, HOUR_NS, 100_000)
+    found = recover(crashed, Quarantine(crashed), Full(), NOW, HOUR_NS, 100_000)
 
     assert found.segments == []
     assert segment_of(crashed).read_bytes() == data[:-3]

@@ -27,3 +27,9 @@ class JournalLockedError(JournalError):
         self.holder = holder
         by = f"process {holder}" if holder else "another process"
         super().__init__(f"The journal {folder} is in use by {by}: stop it, or choose another data folder.")
+
+
+class QuarantineError(JournalError):
+    """What was asked of the quarantine cannot be done."""
+
+    permanent = True

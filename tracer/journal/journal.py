@@ -26,15 +26,25 @@ from typing import Final
 from controltower.tracer.journal.disk import NO_ROOM, Disk, private_folder
 from controltower.tracer.journal.errors import JournalClosedError, JournalError, JournalFull
 from controltower.tracer.journal.lock import FolderLock
+from controltower.tracer.journal.quarantine import Quarantine
 from controltower.tracer.journal.records import Damage, scan
 from controltower.tracer.journal.recovery import mend_logged, recover, seen_of
 from controltower.tracer.journal.seen import Seen, SeenFiles, SeenWindow, dedup_key
-from controltower.tracer.journal.segment import SegmentFile, describe, discard, halve, note, records_of
+from controltower.tracer.journal.segment import (
+    SEGMENT_SUFFIX,
+    SegmentFile,
+    as_it_is,
+    describe,
+    discard,
+    halve,
+    records_of,
+)
 from controltower.tracer.journal.writer import Entry, SegmentWriter
 
 logger = logging.getLogger(__name__)
 
 _MIB: Final = 1024 * 1024
+_LOOK_EVERY_S: Final = 2.0  # how soon is noticed what somebody asked of the quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +105,11 @@ class Journal:
         """
         self.folder = folder
         self.limits = limits or JournalLimits()
-        self._quarantine = folder / "quarantine"
         self._clock = clock
+        self._monotonic = monotonic
         self._disk = disk or Disk()
+        self._quarantine = Quarantine(folder, self._disk)
+        self._looked_at = monotonic()
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # something to write, to rotate, or to stop for
         self._loadable = threading.Condition(self._lock)  # a closed segment, or the end
@@ -110,7 +122,7 @@ class Journal:
         self._closed_bytes = 0
         self._last_error: str | None = None
         private_folder(folder)
-        private_folder(self._quarantine)
+        private_folder(self._quarantine.folder)
         self._folder_lock = FolderLock(folder)
         try:
             last_id_ns = self._recover()
@@ -140,7 +152,7 @@ class Journal:
             self._offer(segment)
         for seen in sorted([*self._seen_files.load(), *(Seen(time_ns, key) for key, time_ns in found.seen.items())]):
             self._seen.add(seen, now_ns)
-        self._quarantined_files, self._quarantined_bytes = _measure(self._quarantine)
+        self._quarantined_files, self._quarantined_bytes = self._quarantine.measure()
         return found.last_id_ns
 
     # Appending: any thread.
@@ -294,6 +306,7 @@ class Journal:
 
     def wait_closed(self, timeout_s: float | None = None) -> SegmentFile | None:
         """Return the oldest segment that can be loaded; wait for one, or return None after *timeout_s* or when closed."""
+        self._look_at_quarantine()
         with self._lock:
             self._loadable.wait_for(lambda: self._closed or self._closing, timeout_s)
             return self._closed[min(self._closed)] if self._closed else None
@@ -328,9 +341,7 @@ class Journal:
     def quarantine(self, segment: SegmentFile, reason: str) -> Path:
         """Move *segment*, which the store refuses for good, out of the way with its *reason*; returns where it is."""
         self._keep_digests(segment)
-        target = self._quarantine / f"{segment.id}.refused"
-        note(target, reason, segment.bytes, self._disk, self._clock())
-        self._disk.move(segment.path, target)
+        target = self._quarantine.take(segment.path, reason, segment.bytes, self._clock())
         discard(segment.path, self._disk)
         self._forget(segment)
         self._measure_quarantine()
@@ -360,8 +371,22 @@ class Journal:
             self._closed_bytes -= gone.bytes if gone else 0
             self._work.notify()  # the open segment may be due by its age now
 
+    def _look_at_quarantine(self) -> None:
+        """Offer again what somebody asked for, and notice what was dropped; at most every two seconds."""
+        now = self._monotonic()
+        if now - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        try:
+            for path in self._quarantine.asked_for():
+                segment = self._quarantine.give_back(path, SEGMENT_SUFFIX)
+                self._offer(as_it_is(segment))
+            self._measure_quarantine()
+        except OSError as error:  # it stays where it is
+            logger.warning("the quarantine of %s could not be looked at: %s", self.folder, error)
+
     def _measure_quarantine(self) -> None:
-        files, size = _measure(self._quarantine)
+        files, size = self._quarantine.measure()
         with self._lock:
             self._quarantined_files, self._quarantined_bytes = files, size
 
@@ -400,9 +425,3 @@ def _share(first: Future[Receipt], second: Future[Receipt]) -> None:
         second.set_exception(error)
     else:
         second.set_result(Receipt(duplicate=True))
-
-
-def _measure(folder: Path) -> tuple[int, int]:
-    """Return how many quarantined files *folder* holds, without their reasons, and how many bytes in all."""
-    files = [path for path in folder.iterdir() if path.is_file()]
-    return sum(path.suffix != ".json" for path in files), sum(path.stat().st_size for path in files)

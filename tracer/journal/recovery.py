@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.quarantine import Quarantine
 from controltower.tracer.journal.records import Record
 from controltower.tracer.journal.seen import Seen, dedup_key
 from controltower.tracer.journal.segment import (
@@ -16,6 +17,7 @@ from controltower.tracer.journal.segment import (
     SEGMENT_SUFFIX,
     Mended,
     SegmentFile,
+    as_it_is,
     describe,
     discard,
     listed,
@@ -35,13 +37,17 @@ class Recovered:
     last_id_ns: int = 0
 
 
-def recover(folder: Path, quarantine: Path, disk: Disk, now_ns: int, window_ns: int, window_entries: int) -> Recovered:
+def recover(
+    folder: Path, quarantine: Quarantine, disk: Disk, now_ns: int, window_ns: int, window_entries: int
+) -> Recovered:
     """Read what *folder* holds, the newest first.
 
     A segment whose index covers it is taken as it is; any other in the window is read and mended.
     """
-    for draft in (*folder.glob("*.tmp"), *quarantine.glob("*.tmp")):
+    for draft in (*folder.glob("*.tmp"), *quarantine.folder.glob("*.tmp")):
         disk.unlink(draft)
+    for path in quarantine.asked_for():
+        quarantine.give_back(path, SEGMENT_SUFFIX)
     found = Recovered()
     paths = sorted(folder.glob(f"*{SEGMENT_SUFFIX}"), reverse=True)
     for path in paths:
@@ -55,7 +61,7 @@ def recover(folder: Path, quarantine: Path, disk: Disk, now_ns: int, window_ns: 
     return found
 
 
-def _look_into(path: Path, found: Recovered, quarantine: Path, disk: Disk, now_ns: int) -> None:
+def _look_into(path: Path, found: Recovered, quarantine: Quarantine, disk: Disk, now_ns: int) -> None:
     records = listed(path) or mend_logged(path, quarantine, disk, now_ns, found.seen)
     if records:
         found.segments.append(describe(path, records))
@@ -63,15 +69,15 @@ def _look_into(path: Path, found: Recovered, quarantine: Path, disk: Disk, now_n
 
 
 def _take_as_it_is(path: Path, found: Recovered, disk: Disk) -> None:
-    size = path.stat().st_size
-    if size:
-        found.segments.append(SegmentFile(path.stem, path, size, 0, time_in(path), time_in(path)))
+    segment = as_it_is(path)
+    if segment.bytes:
+        found.segments.append(segment)
     else:
         discard(path, disk)
 
 
 def mend_logged(
-    path: Path, quarantine: Path, disk: Disk, now_ns: int, stored_later: dict[bytes, int] | None = None
+    path: Path, quarantine: Quarantine, disk: Disk, now_ns: int, stored_later: dict[bytes, int] | None = None
 ) -> list[Record]:
     """Mend the segment at *path*, say what was taken out, and return the records that are left.
 

@@ -1,6 +1,5 @@
 """One segment of a journal on disk: its file, its sidecar index, and how both are read and mended."""
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.quarantine import Quarantine
 from controltower.tracer.journal.records import Damage, Record, scan
 
 SEGMENT_SUFFIX: Final = ".otlp"
@@ -49,6 +49,11 @@ def describe(path: Path, records: Sequence[Record]) -> SegmentFile:
     """Return the closed segment at *path* that holds *records* (at least one)."""
     times = [record.received_ns for record in records]
     return SegmentFile(path.stem, path, records[-1].end, len(records), min(times), max(times))
+
+
+def as_it_is(path: Path) -> SegmentFile:
+    """Return the segment at *path* without looking into it."""
+    return SegmentFile(path.stem, path, path.stat().st_size, 0, time_in(path), time_in(path))
 
 
 def index_entry(record: Record) -> bytes:
@@ -99,7 +104,11 @@ class Mended:
 
 
 def mend(
-    segment: Path, quarantine: Path, disk: Disk, now_ns: int, superfluous: Callable[[Record], bool] = lambda _: False
+    segment: Path,
+    quarantine: Quarantine,
+    disk: Disk,
+    now_ns: int,
+    superfluous: Callable[[Record], bool] = lambda _: False,
 ) -> Mended:
     """Read *segment*, move bytes that hold no verified record to *quarantine*, and write the index anew.
 
@@ -111,7 +120,8 @@ def mend(
     damages = [part for part in found if isinstance(part, Damage)]
     records = [part for part in found if isinstance(part, Record) and not superfluous(part)]
     for damage in damages:
-        _set_aside(segment, data, damage, quarantine, disk, now_ns)
+        name = f"{segment.stem}-{damage.offset}.{'torn' if damage.torn else 'damaged'}"
+        quarantine.put(name, data[damage.offset : damage.end], damage.reason, now_ns)
     if len(records) < len(found) and records:
         disk.replace(segment, b"".join(data[record.offset : record.end] for record in records))
         records = _closed_up(records)
@@ -162,19 +172,6 @@ def _closed_up(records: Iterable[Record]) -> list[Record]:
         moved.append(replace(record, offset=end))
         end += record.length
     return moved
-
-
-def _set_aside(segment: Path, data: bytes, damage: Damage, quarantine: Path, disk: Disk, now_ns: int) -> None:
-    suffix = ".torn" if damage.torn else ".damaged"
-    target = quarantine / f"{segment.stem}-{damage.offset}{suffix}"
-    disk.replace(target, data[damage.offset : damage.end])
-    note(target, damage.reason, damage.length, disk, now_ns)
-
-
-def note(target: Path, reason: str, length: int, disk: Disk, now_ns: int) -> None:
-    """Write beside the quarantined *target* why it is there."""
-    text = json.dumps({"file": target.name, "bytes": length, "reason": reason, "quarantined_unix_nano": now_ns})
-    disk.replace(target.with_name(target.name + ".reason.json"), text.encode() + b"\n")
 
 
 def discard(segment: Path, disk: Disk) -> None:
