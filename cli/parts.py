@@ -20,6 +20,7 @@ from controltower.store.flows.engine import Engine
 from controltower.store.lease import LeaseKeeper
 from controltower.store.loader import Segment, load_segment
 from controltower.store.schema import migrate, pending
+from controltower.store.times import TimeBounds
 from controltower.tracer.journal import SegmentFile
 
 ENGINE_LEASE: Final = "engine"
@@ -73,9 +74,15 @@ class Connections:
 class Loading:
     """Loads segments with a client that is kept while it works; belongs to the thread that loads."""
 
-    def __init__(self, connections: Connections, loaded: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        loaded: Callable[[], None] = lambda: None,
+        bounds: TimeBounds | None = None,
+    ) -> None:
         """Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round."""
         self._connections = connections
+        self._bounds = bounds
         self._loaded = loaded
         self._client: Client | None = None
 
@@ -84,7 +91,7 @@ class Loading:
         if self._client is None:
             self._client = self._connections.open()
         try:
-            rows = load_segment(self._client, Segment(segment.id, "traces", segment.path, segment.open))
+            rows = load_segment(self._client, Segment(segment.id, "traces", segment.path, segment.open), self._bounds)
         except Exception:
             self._client.close()
             self._client = None

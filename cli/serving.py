@@ -139,7 +139,9 @@ class Service:
         )
         app.add_route("/ping", self._ping, methods=["GET"])
         server = WebServer("collector", build_server(app, settings), listener)
-        drain = Drain(journal, Loading(self._connections, loaded=self._wake_loops), metrics=metrics)
+        drain = Drain(
+            journal, Loading(self._connections, loaded=self._wake_loops, bounds=settings.time_bounds()), metrics=metrics
+        )
         scheme = "https" if settings.tls_certificate else "http"
         collecting = Collecting(journal, drain, server, f"{scheme}://{settings.host}:{port_of(listener)}", token)
         self._collecting = collecting

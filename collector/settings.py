@@ -3,11 +3,15 @@
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from controltower.collector.errors import SettingsError
+from controltower.store.times import LONGEST_AHEAD, TimeBounds
 
 PREFIX: Final = "CONTROLTOWER_COLLECTOR_"
+FIRST_YEAR: Final = 1971
+LAST_YEAR: Final = 2100
 
 _MIB: Final = 1024 * 1024
 
@@ -58,6 +62,12 @@ class Settings:
     ready_lag_s: float = 60.0
     """Readiness ends when the oldest body that is not loaded is older than this."""
 
+    earliest_year: int = 2000
+    """What is dated before this year was dated by a broken clock: it goes to quarantine."""
+
+    ahead_s: float = 86_400.0
+    """What is dated later than this after its receipt was dated by a broken clock: it goes to quarantine."""
+
     stop_s: float = 10.0
     """How long stopping may take for requests under way, and then for loading what is left."""
 
@@ -67,6 +77,14 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 _check_number(field.name, value)
+        if not FIRST_YEAR <= self.earliest_year <= LAST_YEAR:
+            raise SettingsError(
+                _variable("earliest_year"),
+                str(self.earliest_year),
+                f"a year from {FIRST_YEAR} to {LAST_YEAR} is expected",
+            )
+        if timedelta(seconds=self.ahead_s) > LONGEST_AHEAD:
+            raise SettingsError(_variable("ahead_s"), str(self.ahead_s), f"{LONGEST_AHEAD.days} days are the most")
         if bool(self.tls_certificate) != bool(self.tls_key):
             missing = "tls_key" if self.tls_certificate else "tls_certificate"
             raise SettingsError(_variable(missing), "", "a certificate and its key are needed together")
@@ -77,6 +95,10 @@ class Settings:
                 f"tokens would cross the network in clear text: set {_variable('tls_certificate')} and "
                 f"{_variable('tls_key')}, or {_variable('insecure')}=yes behind a proxy that ends TLS",
             )
+
+    def time_bounds(self) -> TimeBounds:
+        """Return which times the load believes."""
+        return TimeBounds(datetime(self.earliest_year, 1, 1, tzinfo=UTC), timedelta(seconds=self.ahead_s))
 
 
 def read_settings(environment: Mapping[str, str], **arguments: Any) -> Settings:

@@ -1,4 +1,4 @@
-"""Load a segment of the collector's journal: the engine parses it, no span is decoded in Python."""
+"""Load a segment of the collector's journal: the engine parses it, no record is decoded in Python."""
 
 import re
 from collections.abc import Callable
@@ -13,11 +13,14 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client
 from controltower.store.errors import LoadError
+from controltower.store.otlp_rows import TRACES, Rows
+from controltower.store.times import TimeBounds
 
-INBOX: Final = "otlp_traces_inbox"
+Signal = Literal["traces"]
+
 CLOCK: Final = "SELECT now64(6)"
 COUNT: Final = (
-    "SELECT count() FROM otel_traces WHERE SegmentId = {id:String} AND LoadedAt >= {since:DateTime64(6, 'UTC')}"
+    "SELECT count() AS rows FROM {} WHERE SegmentId = {{id:String}} AND LoadedAt >= {{since:DateTime64(6, 'UTC')}}"
 )
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -25,14 +28,13 @@ SETTINGS: Final[dict[str, Any]] = {
     "async_insert": 0,
     "insert_deduplicate": 1,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
-    # The message; oneof_presence tells 0, false and "" from a value that is not set.
-    "format_schema_message_name": "TracesData",
+    # It tells 0, false and "" from a value that is not set.
     "input_format_protobuf_oneof_presence": 1,
     # JSON as the Collector's exporter writes it.
     "output_format_json_escape_forward_slashes": 0,
     "output_format_json_quote_denormals": 1,
-    # Days in one segment: the view believes ten years, and what is older was dated by a broken clock.
-    "max_partitions_per_insert_block": 4000,
+    # As many days as the view believes: some 3,700, ten years back and what the setting allows ahead.
+    "max_partitions_per_insert_block": 0,
     # 64 MiB of ordinary spans need some 600 MiB; more is a bomb, or bytes that only look like spans.
     "max_memory_usage": 2 * 1024**3,
     "max_execution_time": 120,
@@ -47,7 +49,33 @@ PASSES: Final = frozenset({74, 159, 209, 210, 243, 394})
 REASON_LENGTH: Final = 300
 # What is said twice, and where in the engine it happened.
 NOISE: Final = re.compile(r"^(.{0,80}?DB::Exception: )+|: \(in file/uri .*$|: While executing .*$")
-MESSAGES: Final = files("controltower.store").joinpath("sql", "otlp_traces.proto")
+SQL: Final = files("controltower.store").joinpath("sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where the messages of a signal go in, and what they are; where they come out is what ``rows`` says."""
+
+    message: str
+    rows: Rows
+
+    @property
+    def inbox(self) -> str:
+        """Return the table that takes the messages."""
+        return f"otlp_{self.rows.signal}_inbox"
+
+    @property
+    def schema(self) -> str:
+        """Return the name of the file with the definition of the message."""
+        return f"otlp_{self.rows.signal}.proto"
+
+    def count(self) -> str:
+        """Return the statement that counts what one load of a segment stored, in all of the signal's tables."""
+        tables = [self.rows.quarantine, *(table for table, _ in self.rows.tables)]
+        return f"SELECT sum(rows) FROM ({' UNION ALL '.join(COUNT.format(table) for table in tables)})"  # noqa: S608 - our own names
+
+
+WAYS: Final[dict[Signal, Way]] = {"traces": Way("TracesData", TRACES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +83,7 @@ class Segment:
     """A closed file of the journal: messages back to back, each after its length. ``id`` is its insert token."""
 
     id: str
-    signal: Literal["traces"]
+    signal: Signal
     path: Path
     opener: Callable[[], BinaryIO] | None = None  # when the file itself is not the messages: it is encrypted at rest
 
@@ -64,11 +92,11 @@ class Segment:
         return self.opener() if self.opener else self.path.open("rb")
 
 
-def load_segment(client: Client, segment: Segment) -> int:
+def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = None) -> int:
     """Load *segment* and return the rows that this call stored: 0 when it was stored before.
 
-    It may be called as often as needed, also after an answer was lost: every row is stored once, in ``otel_traces`` and
-    in the tables behind it. Raises LoadError: ``permanent`` when the engine refuses the bytes for good, and then
+    Rows with times outside of *bounds* count, too: they are in the signal's quarantine. It may be called as often as
+    needed, also after an answer was lost: every row is stored once, in its table and in the tables behind it. Raises LoadError: ``permanent`` when the engine refuses the bytes for good, and then
     nothing of the segment is stored; else trying again may help.
     """
     try:
@@ -76,7 +104,7 @@ def load_segment(client: Client, segment: Segment) -> int:
             return 0
         started: datetime = client.query(CLOCK).result_rows[0][0]
         try:
-            _insert(client, segment)
+            _insert(client, segment, bounds or TimeBounds())
         except EngineError as exc:
             # A part of it may be stored when it failed late; then only the same token completes it.
             final = _is_final(exc) and not _rows(client, segment, started)
@@ -88,10 +116,17 @@ def load_segment(client: Client, segment: Segment) -> int:
         raise LoadError(f"Segment {segment.id} cannot be read: {exc}.", permanent=False) from exc
 
 
-def _insert(client: Client, segment: Segment) -> None:
-    with segment.open() as messages, as_file(MESSAGES) as schema:
-        settings = SETTINGS | _schema(client, schema) | {"insert_deduplication_token": segment.id}
-        client.raw_insert(INBOX, insert_block=messages, fmt="Protobuf", settings=settings)
+def _insert(client: Client, segment: Segment, bounds: TimeBounds) -> None:
+    way = WAYS[segment.signal]
+    with segment.open() as messages, as_file(SQL.joinpath(way.schema)) as schema:
+        settings = {
+            **SETTINGS,
+            **bounds.settings(),
+            **_schema(client, schema),
+            "format_schema_message_name": way.message,
+            "insert_deduplication_token": segment.id,
+        }
+        client.raw_insert(way.inbox, insert_block=messages, fmt="Protobuf", settings=settings)
 
 
 def _schema(client: Client, file: Path) -> dict[str, str]:
@@ -110,7 +145,8 @@ def _text(file: Path) -> str:
 
 
 def _rows(client: Client, segment: Segment, since: datetime) -> int:
-    return int(client.query(COUNT, parameters={"id": segment.id, "since": since}).result_rows[0][0])
+    counted = client.query(WAYS[segment.signal].count(), parameters={"id": segment.id, "since": since})
+    return int(counted.result_rows[0][0])
 
 
 def _is_final(error: EngineError) -> bool:

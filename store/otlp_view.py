@@ -1,24 +1,16 @@
-"""The view behind the inbox: what makes spans of an OTLP request.
+"""The view behind the inbox: what makes rows of an OTLP request.
 
-Times that cannot be are not believed: the span then stands at the time of its receipt, ``TimeQuality`` says why, and
-what was sent is kept beside it. So a broken clock makes no partition, and no duration wraps.
+Times that cannot be are not believed (``times``): the span then stands at the time of its receipt, ``TimeQuality`` says
+why, and what was sent is kept beside it. So a broken clock makes no partition, and no duration wraps.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from controltower.store.otlp import DEPTH, Column, columns, inbox, lines, members
+from controltower.store.otlp_rows import TRACES, steps
 from controltower.store.otlp_text import text
-
-_DAY_NS: Final = 86_400 * 10**9
-PLAUSIBLE_PAST_NS: Final = 3653 * _DAY_NS
-"""A span dated ten years before it was received was dated by a broken clock; this bounds the partitions, too."""
-
-PLAUSIBLE_FUTURE_NS: Final = _DAY_NS
-"""A span dated a day after it was received was dated by a broken clock."""
-
-AHEAD_NS: Final = 300 * 10**9
-"""What is dated later than this after its receipt is believed, and marked."""
+from controltower.store.times import bounds, span_quality
 
 _YEAR_2000_NS: Final = 946_684_800 * 10**9
 _YEAR_2200_NS: Final = 7_258_118_400 * 10**9
@@ -55,9 +47,8 @@ def view(depth: int = DEPTH) -> str:
     scopes = [column for column in every if column.level >= 2]
     spans = [column for column in every if column.level >= 3]
     return _VIEW.format(
-        past=PLAUSIBLE_PAST_NS,
-        future=PLAUSIBLE_FUTURE_NS,
-        ahead=AHEAD_NS,
+        quality=span_quality("received", "start", "end"),
+        bounds=lines(bounds("received"), 16),
         year_2000=_YEAR_2000_NS,
         year_2200=_YEAR_2200_NS,
         span_attributes=_map("sa", depth),
@@ -82,10 +73,9 @@ def _joined(of: Iterable[Column]) -> list[str]:
 
 
 _VIEW: Final = """\
-CREATE MATERIALIZED VIEW otlp_traces_inbox_to_otel_traces TO otel_traces AS
+CREATE MATERIALIZED VIEW otlp_traces_decode TO otlp_traces_decoded AS
 SELECT
-    fromUnixTimestamp64Nano(toInt64(if(TimeQuality IN ('start_missing', 'start_implausible'), received, start)), 'UTC')
-        AS Timestamp,
+    fromUnixTimestamp64Nano(toInt64(if(startsWith(TimeQuality, 'start_'), received, start)), 'UTC') AS Timestamp,
     lower(hex(trace_id)) AS TraceId,
     lower(hex(span_id)) AS SpanId,
     lower(hex(parent_span_id)) AS ParentSpanId,
@@ -115,20 +105,15 @@ SELECT
     tenant AS TenantId,
     fromUnixTimestamp64Nano(toInt64(received), 'UTC') AS IngestedAt,
     getSetting('insert_deduplication_token') AS SegmentId,
-    multiIf(
-        start = 0, 'start_missing',
-        start < received - {past} OR start > received + {future}, 'start_implausible',
-        end = 0, 'end_missing',
-        end < start, 'end_before_start',
-        end > received + {future}, 'end_implausible',
-        start > received + {ahead}, 'ahead',
-        '') AS TimeQuality,
+    {quality} AS TimeQuality,
     if(TimeQuality = '', 0, start) AS SentStartUnixNano,
     if(TimeQuality = '', 0, end) AS SentEndUnixNano
 FROM (
     SELECT
         tenant,
         received,
+        earliest,
+        latest,
         resource_attributes,
         scope_name,
         scope_version,
@@ -137,6 +122,8 @@ FROM (
         SELECT
             tenant,
             received,
+            earliest,
+            latest,
             resource_attributes,
 {scope_columns}
         FROM (
@@ -145,6 +132,7 @@ FROM (
                 if(received_unix_nano BETWEEN {year_2000} AND {year_2200},
                     received_unix_nano,
                     toUInt64(toUnixTimestamp64Nano(now64(9)))) AS received,
+{bounds},
                 {resource_attributes} AS resource_attributes,
 {inbox_columns}
             FROM otlp_traces_inbox
@@ -160,5 +148,5 @@ FROM (
 
 
 def statements(depth: int = DEPTH) -> str:
-    """Return the end of ``0001_otel_traces.sql``: the inbox, and the view that makes spans of what comes into it."""
-    return f"{inbox(depth)};\n\n{view(depth)};\n"
+    """Return the end of ``0001_otel_traces.sql``: the inbox, what makes spans of it, and their way into the tables."""
+    return ";\n\n".join([inbox(depth), *steps(TRACES), view(depth)]) + ";\n"

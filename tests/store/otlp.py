@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from controltower.store.client import Client
 from controltower.store.loader import Segment, load_segment
+from controltower.store.times import TimeBounds
 from controltower.tracer.journal.records import encode, envelope
 
 NOON_NS = 1_767_268_800_000_000_000  # 2026-01-01 12:00 UTC
@@ -96,18 +97,27 @@ class Loading:
         path.write_bytes(content)
         return Segment(name, "traces", path)
 
-    def load(self, *requests: ExportTraceServiceRequest, received_ns: int = NOON_NS) -> str:
+    def load(
+        self, *requests: ExportTraceServiceRequest, received_ns: int = NOON_NS, bounds: TimeBounds | None = None
+    ) -> str:
         """Load requests as one segment and return its token."""
         content = b"".join(record(each.SerializeToString(), received_ns) for each in requests)
         segment = self.segment(content)
-        load_segment(self.client, segment)
+        load_segment(self.client, segment, bounds)
         return segment.id
 
     def rows(self, token: str, *columns: str) -> Sequence[Sequence[Any]]:
         """Return columns of the spans that a segment became, in the order of their ids."""
+        return self._rows("otel_traces", token, columns)
+
+    def quarantined(self, token: str, *columns: str) -> Sequence[Sequence[Any]]:
+        """Return columns of the spans of a segment that are in quarantine, in the order of their ids."""
+        return self._rows("otel_traces_quarantine", token, columns)
+
+    def _rows(self, table: str, token: str, columns: Sequence[str]) -> Sequence[Sequence[Any]]:
         names = ", ".join(columns)
         where = "WHERE SegmentId = {token:String} ORDER BY TraceId, SpanId"
-        return self.client.query(f"SELECT {names} FROM otel_traces {where}", parameters={"token": token}).result_rows
+        return self.client.query(f"SELECT {names} FROM {table} {where}", parameters={"token": token}).result_rows
 
     def texts(self, *spans: Span) -> list[dict[str, str]]:
         """Load spans and return the attributes of each as stored."""

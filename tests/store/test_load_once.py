@@ -14,6 +14,7 @@ from controltower.store.loader import load_segment
 from tests.store.otlp import DAY_NS, NOON_NS, Loading, record, request, span
 
 TABLES = ("otel_traces", "span_keys", "otel_traces_trace_id_ts")
+QUARANTINE = "otel_traces_quarantine"
 BATCH = 40
 
 
@@ -24,7 +25,7 @@ def fresh(any_store: Client, tmp_path: Path) -> Loading:
 
 
 def batch(first: int, days: int = 1) -> bytes:
-    """Return a segment of two messages, whose spans have a key each and lie on so many days."""
+    """Return a segment of two messages, whose spans have a key each and lie on so many days; one has no start."""
     spans = [
         span(
             n,
@@ -34,7 +35,9 @@ def batch(first: int, days: int = 1) -> bytes:
         )
         for n in range(first, first + BATCH)
     ]
-    return b"".join(record(request(*part).SerializeToString()) for part in (spans[:10], spans[10:]))
+    undated = span(first, start_time_unix_nano=0)
+    parts = (spans[:10], [*spans[10:], undated])
+    return b"".join(record(request(*part).SerializeToString()) for part in parts)
 
 
 def watermark(client: Client) -> int:
@@ -48,8 +51,9 @@ def test_loading_again_stores_nothing_again(fresh: Loading) -> None:
 
     loaded = [load_segment(fresh.client, segment) for _ in range(4)]
 
-    assert loaded == [BATCH, 0, 0, 0]
+    assert loaded == [BATCH + 1, 0, 0, 0]
     assert {table: fresh.count(table) for table in TABLES} == dict.fromkeys(TABLES, BATCH)
+    assert fresh.count(QUARANTINE) == 1
     assert watermark(fresh.client) == BATCH
 
 
@@ -59,7 +63,7 @@ def test_the_token_counts_and_not_the_content(fresh: Loading) -> None:
 
     loaded = [load_segment(fresh.client, fresh.segment(content, token)) for token in ("one", "two", "one")]
 
-    assert loaded == [BATCH, BATCH, 0]
+    assert loaded == [BATCH + 1, BATCH + 1, 0]
     assert fresh.count("otel_traces") == 2 * BATCH
     assert watermark(fresh.client) == 2 * BATCH
 
@@ -70,8 +74,9 @@ def test_segments_of_many_days_load_once(fresh: Loading) -> None:
 
     loaded = [load_segment(fresh.client, segment) for _ in range(3)]
 
-    assert loaded == [BATCH, 0, 0]
+    assert loaded == [BATCH + 1, 0, 0]
     assert {table: fresh.count(table) for table in TABLES} == dict.fromkeys(TABLES, BATCH)
+    assert fresh.count(QUARANTINE) == 1
 
 
 def test_another_client_loads_nothing_again(fresh: Loading, any_address: StoreAddress) -> None:
@@ -97,7 +102,9 @@ def test_many_segments_between_two_attempts_change_nothing(fresh: Loading) -> No
     assert watermark(fresh.client) == 12 * BATCH
 
 
-@pytest.mark.parametrize("missing", ["span_keys", "otel_traces_trace_id_ts", "source_watermarks"])
+@pytest.mark.parametrize(
+    "missing", ["otel_traces", "span_keys", "otel_traces_trace_id_ts", "source_watermarks", QUARANTINE]
+)
 def test_a_load_that_failed_in_the_middle_is_completed(fresh: Loading, missing: str) -> None:
     """What one attempt did not reach the next one completes, and what it reached is not stored twice."""
     segment = fresh.segment(batch(1))
@@ -108,6 +115,7 @@ def test_a_load_that_failed_in_the_middle_is_completed(fresh: Loading, missing: 
     load_segment(fresh.client, segment)
 
     assert {table: fresh.count(table) for table in TABLES} == dict.fromkeys(TABLES, BATCH)
+    assert fresh.count(QUARANTINE) == 1
     assert watermark(fresh.client) == BATCH
 
 

@@ -7,12 +7,15 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from controltower.store.loader import load_segment
+from controltower.store.times import TimeBounds
 from controltower.tracer.journal.records import envelope
 from tests.store.otlp import DAY_NS, NOON_NS, SECOND_NS, Loading, record, request, span
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 UINT64_MAX = 2**64 - 1
 LAST_NS = 2**63 - 1
+YEAR_2000_NS = 946_684_800 * SECOND_NS
+HOUR_NS = 3600 * SECOND_NS
 
 
 def test_a_span_has_the_exporters_columns(loading: Loading) -> None:
@@ -123,52 +126,113 @@ def test_empty_parts_make_no_spans_and_no_trouble(loading: Loading) -> None:
     token = loading.load(request(), made, request())
 
     assert loading.rows(token, "SpanName", "ServiceName", "TimeQuality") == [
-        ("", "", "start_missing"),
         ("span 1", "erp", ""),
+    ]
+    assert loading.quarantined(token, "SpanName", "ServiceName", "TimeQuality") == [("", "", "start_missing")]
+
+
+ODD = [
+    (NOON_NS, NOON_NS, "", NOON, 0),
+    (NOON_NS, NOON_NS + 1, "", NOON, 1),
+    (NOON_NS, NOON_NS + 3 * DAY_NS // 4, "", NOON, 3 * DAY_NS // 4),
+    (NOON_NS - 40 * DAY_NS, NOON_NS - 40 * DAY_NS, "", NOON - timedelta(days=40), 0),
+    (NOON_NS - 3650 * DAY_NS, NOON_NS, "", NOON - timedelta(days=3650), 3650 * DAY_NS),
+    (NOON_NS, NOON_NS - SECOND_NS, "end_before_start", NOON, 0),
+    (NOON_NS, 0, "end_missing", NOON, 0),
+    (NOON_NS + HOUR_NS, NOON_NS + HOUR_NS + 1, "ahead", NOON + timedelta(hours=1), 1),
+    (NOON_NS + DAY_NS, NOON_NS + DAY_NS, "ahead", NOON + timedelta(days=1), 0),
+    (NOON_NS - 3654 * DAY_NS, NOON_NS, "start_implausible", NOON, 0),
+    (YEAR_2000_NS, NOON_NS, "start_implausible", NOON, 0),
+]
+IMPOSSIBLE = [
+    (0, 0, "start_missing", NOON),
+    (0, NOON_NS, "start_missing", NOON),
+    (1, NOON_NS, "start_too_early", NOON),
+    (YEAR_2000_NS - 1, NOON_NS, "start_too_early", NOON),
+    (NOON_NS + DAY_NS + 1, NOON_NS + DAY_NS + 1, "start_too_late", NOON),
+    (NOON_NS + 3653 * DAY_NS, 0, "start_too_late", NOON),
+    (LAST_NS, LAST_NS, "start_too_late", NOON),
+    (LAST_NS + 1, LAST_NS + 2, "start_too_late", NOON),
+    (UINT64_MAX, 5, "start_too_late", NOON),
+    (UINT64_MAX, UINT64_MAX, "start_too_late", NOON),
+    (NOON_NS - 7, 1, "end_too_early", NOON - timedelta(microseconds=1)),
+    (NOON_NS - 7, NOON_NS + DAY_NS + 1, "end_too_late", NOON - timedelta(microseconds=1)),
+    (NOON_NS, LAST_NS + 1, "end_too_late", NOON),
+    (NOON_NS, UINT64_MAX, "end_too_late", NOON),
+]
+
+
+def test_odd_times_are_marked(loading: Loading) -> None:
+    """What is only odd is stored, marked, with what was sent beside it; no duration wraps."""
+    spans = [
+        span(n, start_time_unix_nano=start, end_time_unix_nano=end) for n, (start, end, *_) in enumerate(ODD, start=1)
+    ]
+
+    token = loading.load(request(*spans))
+
+    assert loading.quarantined(token, "SpanName") == []
+    assert loading.rows(token, "TimeQuality", "Timestamp", "Duration", "SentStartUnixNano", "SentEndUnixNano") == [
+        (quality, at, duration, start if quality else 0, end if quality else 0)
+        for start, end, quality, at, duration in ODD
+    ]
+
+
+def test_impossible_times_go_to_quarantine(loading: Loading) -> None:
+    """What a broken clock dated is kept with the reason and the times as sent, and the good spans are stored."""
+    spans = [
+        span(n, start_time_unix_nano=start, end_time_unix_nano=end)
+        for n, (start, end, *_) in enumerate(IMPOSSIBLE, start=1)
+    ]
+
+    token = loading.load(request(*spans, span(1000)))
+
+    assert loading.rows(token, "SpanName") == [("span 1000",)]
+    assert loading.quarantined(
+        token, "TimeQuality", "Timestamp", "Duration", "SentStartUnixNano", "SentEndUnixNano"
+    ) == [(reason, at, 0, start, end) for start, end, reason, at in IMPOSSIBLE]
+
+
+def test_the_bounds_are_settings(loading: Loading) -> None:
+    """What is impossible is said by each load, and nothing remembers it."""
+    spans = [
+        span(1, start_time_unix_nano=YEAR_2000_NS - 5, end_time_unix_nano=YEAR_2000_NS),
+        span(2, start_time_unix_nano=NOON_NS + 2 * DAY_NS, end_time_unix_nano=NOON_NS + 2 * DAY_NS),
+        span(3, start_time_unix_nano=NOON_NS + HOUR_NS, end_time_unix_nano=NOON_NS + HOUR_NS),
+    ]
+    wide = TimeBounds(datetime(1990, 1, 1, tzinfo=UTC), timedelta(days=3))
+    narrow = TimeBounds(datetime(2026, 1, 1, 13, tzinfo=UTC), timedelta(minutes=30))
+
+    believed = loading.load(request(*spans), bounds=wide)
+    doubted = loading.load(request(*spans), bounds=narrow)
+
+    assert [row[0] for row in loading.rows(believed, "TimeQuality")] == ["start_implausible", "ahead", "ahead"]
+    assert [row[0] for row in loading.quarantined(doubted, "TimeQuality")] == [
+        "start_too_early",
+        "start_too_late",
+        "start_too_late",
     ]
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "quality", "at", "duration"),
+    ("earliest", "ahead"),
     [
-        (NOON_NS, NOON_NS, "", NOON, 0),
-        (NOON_NS, NOON_NS + 1, "", NOON, 1),
-        (NOON_NS, NOON_NS + 3 * DAY_NS // 4, "", NOON, 3 * DAY_NS // 4),
-        (NOON_NS - 3650 * DAY_NS, NOON_NS, "", NOON - timedelta(days=3650), 3650 * DAY_NS),
-        (NOON_NS, NOON_NS - SECOND_NS, "end_before_start", NOON, 0),
-        (NOON_NS, 0, "end_missing", NOON, 0),
-        (NOON_NS, UINT64_MAX, "end_implausible", NOON, 0),
-        (NOON_NS, LAST_NS + 1, "end_implausible", NOON, 0),
-        (NOON_NS + 3600 * SECOND_NS, NOON_NS + 3601 * SECOND_NS, "ahead", NOON + timedelta(hours=1), SECOND_NS),
-        (0, 0, "start_missing", NOON, 0),
-        (0, NOON_NS, "start_missing", NOON, 0),
-        (1, NOON_NS, "start_implausible", NOON, 0),
-        (NOON_NS - 3654 * DAY_NS, NOON_NS, "start_implausible", NOON, 0),
-        (NOON_NS + 2 * DAY_NS, NOON_NS + 2 * DAY_NS, "start_implausible", NOON, 0),
-        (NOON_NS + 3653 * DAY_NS, 0, "start_implausible", NOON, 0),
-        (LAST_NS, LAST_NS, "start_implausible", NOON, 0),
-        (LAST_NS + 1, LAST_NS + 2, "start_implausible", NOON, 0),
-        (UINT64_MAX, 5, "start_implausible", NOON, 0),
-        (UINT64_MAX, UINT64_MAX, "start_implausible", NOON, 0),
+        (datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)),
+        (datetime(2000, 1, 1, tzinfo=UTC), timedelta()),
+        (datetime(2000, 1, 1, tzinfo=UTC), timedelta(days=367)),
     ],
 )
-def test_no_time_wraps_and_each_doubt_is_marked(
-    loading: Loading, start: int, end: int, quality: str, at: datetime, duration: int
-) -> None:
-    """Impossible times stand at the time of receipt, marked, with what was sent beside them; no duration wraps."""
-    token = loading.load(request(span(start_time_unix_nano=start, end_time_unix_nano=end)))
-
-    rows = loading.rows(token, "TimeQuality", "Timestamp", "Duration", "SentStartUnixNano", "SentEndUnixNano")
-
-    assert rows == [(quality, at, duration, start if quality else 0, end if quality else 0)]
+def test_bounds_that_believe_anything_are_refused(earliest: datetime, ahead: timedelta) -> None:
+    """A bound may not let a missing time or a year far ahead pass."""
+    with pytest.raises(ValueError, match="believed"):
+        TimeBounds(earliest, ahead)
 
 
 def test_impossible_times_make_no_partitions(loading: Loading) -> None:
-    """A broken clock's spans all lie in the day of their receipt."""
-    wild = [0, 1, LAST_NS, LAST_NS + 1, UINT64_MAX, NOON_NS + 400 * DAY_NS, NOON_NS - 9000 * DAY_NS]
+    """A broken clock's spans all lie in the month of their receipt."""
+    wild = [0, 1, LAST_NS, LAST_NS + 1, UINT64_MAX, NOON_NS + 400 * DAY_NS, NOON_NS - 9999 * DAY_NS]
     token = loading.load(*(request(span(n, start_time_unix_nano=at)) for n, at in enumerate(wild)))
 
-    assert {row[0] for row in loading.rows(token, "_partition_id")} == {"20260101"}
+    assert {row[0] for row in loading.quarantined(token, "_partition_id")} == {"20260101"}
 
 
 def test_events_with_impossible_times_saturate(loading: Loading) -> None:
@@ -192,7 +256,7 @@ def test_nanoseconds_survive(loading: Loading) -> None:
 
 def test_many_days_load_in_one_segment(loading: Loading) -> None:
     """History of many days comes in one segment: there is no limit of a hundred days per insert."""
-    days = 150
+    days = 400
     spans = [
         span(n, start_time_unix_nano=NOON_NS - n * DAY_NS, end_time_unix_nano=NOON_NS - n * DAY_NS + 1)
         for n in range(days)
@@ -223,7 +287,9 @@ def test_without_an_envelope_the_receipt_is_now(loading: Loading) -> None:
     segment = loading.segment(bytes([len(body)]) + body)
     load_segment(loading.client, segment)
 
-    ((tenant, ingested, at, loaded),) = loading.rows(segment.id, "TenantId", "IngestedAt", "Timestamp", "LoadedAt")
+    ((tenant, ingested, at, loaded),) = loading.quarantined(
+        segment.id, "TenantId", "IngestedAt", "Timestamp", "LoadedAt"
+    )
 
     assert tenant == ""
     assert abs(loaded - ingested) < timedelta(minutes=1)
