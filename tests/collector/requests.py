@@ -25,8 +25,9 @@ from controltower.collector.auth import Tokens, create_token
 from controltower.collector.metrics import Metrics
 from controltower.collector.settings import Settings
 from controltower.tracer.journal import Journal, JournalLimits
+from controltower.tracer.journal.contents import envelope_of
 from controltower.tracer.journal.disk import Disk
-from controltower.tracer.journal.records import RESERVED_FIELDS, Record, fields, read_varint, scan
+from controltower.tracer.journal.records import RESERVED_FIELDS, Record, fields, message_of, read_varint, scan
 
 PATIENCE_S = 30.0
 PROTOBUF = "application/x-protobuf"
@@ -133,7 +134,12 @@ class Tower:
             data = segment.path.read_bytes()
             for record in scan(data):
                 assert isinstance(record, Record)
-                found.append((ExportTraceServiceRequest.FromString(body_of(data, record)), record.tenant))
+                found.append(
+                    (
+                        ExportTraceServiceRequest.FromString(body_of(data, record)),
+                        envelope_of(message_of(data, record)).tenant,
+                    )
+                )
         return found
 
     def stored_spans(self) -> list[str]:

@@ -1,10 +1,12 @@
 """Helpers of the journal's tests: bodies, waiting for a future, reading back what is stored, a disk that fails."""
 
 import errno
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from controltower.tracer.journal import Journal, JournalLimits, Receipt, digest_of, envelope
+from controltower.tracer.journal import Cipher, Journal, JournalLimits, Receipt, digest_of, envelope
 from controltower.tracer.journal.disk import Disk
 from controltower.tracer.journal.records import Record, fields, read_varint, scan, varint
 
@@ -14,9 +16,27 @@ PATIENT = JournalLimits(segment_age_s=3600.0)
 NOW = 1_760_000_000_000_000_000
 
 
-def open_journal(folder: Path, limits: JournalLimits = PATIENT, *, disk: Disk | None = None, now: int = NOW) -> Journal:
+def open_journal(
+    folder: Path,
+    limits: JournalLimits = PATIENT,
+    *,
+    disk: Disk | None = None,
+    now: int = NOW,
+    monotonic: Callable[[], float] = time.monotonic,
+    cipher: Cipher | None = None,
+) -> Journal:
     """Open a journal whose clock stands still."""
-    return Journal(folder, limits, disk=disk, clock=lambda: now)
+    return Journal(folder, limits, disk=disk, clock=lambda: now, monotonic=monotonic, cipher=cipher)
+
+
+class Steps:
+    """A monotonic clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 def body(name: str, size: int = 0) -> bytes:

@@ -15,6 +15,7 @@ from tests.tracer.journals import (
     PATIENCE_S,
     PATIENT,
     BrokenDisk,
+    Steps,
     append,
     bodies,
     body,
@@ -90,15 +91,47 @@ def test_a_body_sent_again_is_recognised_after_removal_and_restart(tmp_path: Pat
 
 def test_digests_are_forgotten_after_the_window(tmp_path: Path) -> None:
     """Memory is bounded by time: after the window the same body counts as new."""
-    now = [NOW]
-    journal = Journal(tmp_path, PATIENT, clock=lambda: now[0])
-    store(journal, body("a"), received_ns=now[0])
-    now[0] += int(PATIENT.window_s * 1e9) + 1
-    store(journal, body("b"), received_ns=now[0])
-    again = append(journal, body("a"), received_ns=now[0]).result(PATIENCE_S)
+    steps = Steps()
+    journal = open_journal(tmp_path, monotonic=steps)
+    store(journal, body("a"))
+    steps.now_s += PATIENT.window_s + 1
+    store(journal, body("b"))
+    again = append(journal, body("a")).result(PATIENCE_S)
     journal.close()
 
     assert not again.duplicate
+
+
+@pytest.mark.parametrize("jump_s", [-3_600, 3_600, 10 * 365 * 86_400])
+def test_a_clock_that_is_set_makes_nobody_forget(tmp_path: Path, jump_s: int) -> None:
+    """The window is measured by the monotonic clock, also when a segment is removed in between."""
+    now = [NOW]
+    journal = Journal(tmp_path, PATIENT, clock=lambda: now[0])
+    store(journal, body("a"), received_ns=now[0])
+    now[0] += jump_s * 10**9
+    store(journal, body("b"), received_ns=now[0])
+    journal.rotate()
+    journal.remove(journal.closed_segments()[0])
+    outcomes = [append(journal, body(name)).result(PATIENCE_S).duplicate for name in ("a", "b", "c")]
+    journal.close()
+
+    assert outcomes == [True, True, False]
+
+
+@pytest.mark.parametrize("jump_s", [-3_600, 3_600])
+def test_a_clock_that_is_set_between_two_runs_makes_nobody_forget(tmp_path: Path, jump_s: int) -> None:
+    """At a start twice the window counts, so that an hour more or less on the wall does not matter."""
+    journal = open_journal(tmp_path)
+    store(journal, body("a"))
+    journal.rotate()
+    journal.remove(journal.closed_segments()[0])
+    store(journal, body("b"))
+    journal.close()
+    later = open_journal(tmp_path, now=NOW + jump_s * 10**9)
+    outcomes = [append(later, body(name)).result(PATIENCE_S).duplicate for name in ("a", "b", "c")]
+    later.close()
+
+    assert outcomes == [True, True, False]
 
 
 def test_digests_are_bounded_in_number(tmp_path: Path) -> None:

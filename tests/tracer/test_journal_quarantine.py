@@ -8,17 +8,7 @@ import pytest
 from controltower.tracer.journal import Journal
 from controltower.tracer.journal.errors import QuarantineError
 from controltower.tracer.journal.quarantine import Quarantine
-from tests.tracer.journals import NOW, PATIENT, body, open_journal, store, stored
-
-
-class Steps:
-    """A monotonic clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.tracer.journals import NOW, PATIENT, Steps, body, open_journal, store, stored
 
 
 def refuse(journal: Journal, reason: str = "cannot read all data") -> str:
@@ -44,7 +34,7 @@ def test_the_listing_says_what_is_there_and_why(tmp_path: Path) -> None:
 def test_an_open_journal_takes_back_what_is_asked_for(tmp_path: Path) -> None:
     """A retry is noticed by the process that has the journal open: the segment is offered under its own name again."""
     steps = Steps()
-    journal = Journal(tmp_path, PATIENT, clock=lambda: NOW, monotonic=steps)
+    journal = open_journal(tmp_path, monotonic=steps)
     store(journal, body("a"))
     name = refuse(journal)
     quarantine = Quarantine(tmp_path)
@@ -83,7 +73,7 @@ def test_a_closed_journal_takes_back_what_was_asked_for_when_it_opens(tmp_path: 
 def test_what_is_refused_again_comes_back_with_its_new_reason(tmp_path: Path) -> None:
     """A retry that fails is in the listing like any other refusal."""
     steps = Steps()
-    journal = Journal(tmp_path, PATIENT, clock=lambda: NOW, monotonic=steps)
+    journal = open_journal(tmp_path, monotonic=steps)
     store(journal, body("a"))
     Quarantine(tmp_path).retry(refuse(journal))
     steps.now_s += 10.0
@@ -98,7 +88,7 @@ def test_what_is_dropped_frees_the_budget(tmp_path: Path) -> None:
     """Quarantine counts in the budget; an open journal notices what was dropped."""
     steps = Steps()
     limits = replace(PATIENT, budget_bytes=1_000)
-    journal = Journal(tmp_path, limits, clock=lambda: NOW, monotonic=steps)
+    journal = open_journal(tmp_path, limits, monotonic=steps)
     store(journal, body("a", 500))
     dropped = Quarantine(tmp_path).drop(refuse(journal))
     steps.now_s += 10.0

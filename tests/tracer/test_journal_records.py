@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controltower.tracer.journal.contents import Line, read_lines
 from controltower.tracer.journal.records import Damage, Record, digest_of, encode, envelope, scan, varint
+from controltower.tracer.journal.sealing import PLAIN
 
 TENANTS = st.text(max_size=20)
 TIMES = st.integers(0, 2**64 - 1)
@@ -24,7 +26,9 @@ def test_a_record_gives_back_what_was_put_in(content: bytes, received_ns: int, t
     pieces, checksum = encode(body(content) + envelope(received_ns, tenant))
     data = b"".join(pieces)
 
-    assert list(scan(data)) == [Record(0, len(data), checksum, received_ns, tenant, digest_of(body(content)))]
+    line = Line(0, len(data), checksum, received_ns, PLAIN.key(tenant, digest_of(body(content))))
+    assert list(scan(data)) == [Record(0, len(data), checksum)]
+    assert list(read_lines(data, "any", PLAIN)) == [line]
 
 
 @given(CONTENTS, st.data())

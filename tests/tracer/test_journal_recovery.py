@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from controltower.tracer.journal import JournalError, JournalFull
 from controltower.tracer.journal.disk import Disk
 from controltower.tracer.journal.quarantine import Quarantine
-from controltower.tracer.journal.recovery import recover
+from controltower.tracer.journal.recovery import Recovery
+from controltower.tracer.journal.sealing import PLAIN
 from tests.tracer.journals import (
     NOW,
     PATIENCE_S,
     PATIENT,
     BrokenDisk,
+    Steps,
     append,
     bodies,
     body,
@@ -49,7 +51,7 @@ def segment_of(folder: Path) -> Path:
 
 
 def recovered(folder: Path) -> list[bytes]:
-    found = recover(folder, Quarantine(folder), Disk(), NOW, HOUR_NS, 100_000)
+    found = Recovery(folder, Quarantine(folder), Disk(), PLAIN).run(NOW, HOUR_NS, 100_000)
     return [content for segment in reversed(found.segments) for content in bodies(segment.path)]
 
 
@@ -178,19 +180,44 @@ def test_an_interrupted_mending_is_done_again(crashed: Path) -> None:
     assert list(crashed.rglob("*.tmp")) == []
 
 
-def test_a_disk_too_full_to_mend_leaves_the_segment(crashed: Path) -> None:
-    """The journal opens all the same; the segment is neither loaded half nor touched."""
+class FullDisk(Disk):
+    """A disk without room for a new file while ``full``."""
 
-    class Full(Disk):
-        def replace(self, path: Path, data: bytes, *, synced: bool = True) -> None:
-            raise OSError(28, "No space left on device")
+    full = True
 
+    def create(self, path: Path) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().create(path)
+
+
+def test_a_disk_too_full_to_mend_holds_up_nothing_else(crashed: Path) -> None:
+    """The damaged segment is neither loaded half nor touched; others are loaded first, and it is mended when there is room."""
     data = segment_of(crashed).read_bytes()
     segment_of(crashed).write_bytes(data[:-3])
-    found = recover(crashed, Quarantine(crashed), Full(), NOW, HOUR_NS, 100_000)
+    intact = crashed / f"{NOW + 1:020d}-0123456789abcdef.otlp"
+    intact.write_bytes(data)
+    steps, disk = Steps(), FullDisk()
+    journal = open_journal(crashed, monotonic=steps, disk=disk)
+    first, second = journal.closed_segments()
+    held = journal.verify(first)
+    waiting = journal.closed_segments()
+    stats = journal.stats()
+    untouched = first.path.read_bytes()
+    assert journal.verify(second) == second
+    journal.remove(second)
+    disk.full = False
+    steps.now_s += 60.0
+    again = journal.wait_closed(0)
+    mended = journal.verify(again) if again else None
+    journal.close()
 
-    assert found.segments == []
-    assert segment_of(crashed).read_bytes() == data[:-3]
+    assert held is None
+    assert [segment.id for segment in waiting] == [second.id]
+    assert (stats.segments, stats.held_segments, stats.bytes) == (2, 1, 2 * len(data) - 3)
+    assert untouched == data[:-3]
+    assert mended is not None
+    assert bodies(mended.path) == CONTENTS[:-1]
 
 
 def test_segments_of_earlier_runs_come_first(crashed: Path) -> None:
@@ -205,19 +232,18 @@ def test_segments_of_earlier_runs_come_first(crashed: Path) -> None:
 
 def test_a_backlog_of_days_is_not_read_at_the_start(tmp_path: Path) -> None:
     """Segments that the window has left behind are offered by name; a restart is quick, however many there are."""
-    journal = open_journal(tmp_path)
-    for name in ("a", "b", "c"):
-        store(journal, body(name))
-        journal.rotate()
-    journal.close()
+    for day in range(3):
+        journal = open_journal(tmp_path, now=NOW + 24 * HOUR_NS * day)
+        store(journal, body(f"day {day}"))
+        journal.close()
     for index in tmp_path.glob("*.index"):
         index.unlink()
-    later = open_journal(tmp_path, now=NOW + 48 * HOUR_NS)
+    later = open_journal(tmp_path, now=NOW + 72 * HOUR_NS)
     segments = later.closed_segments()
 
     assert [segment.records for segment in segments] == [0, 0, 1]  # the newest may be torn: it is always looked into
-    assert [segment.oldest_received_ns // HOUR_NS for segment in segments] == [NOW // HOUR_NS] * 3
-    assert stored(later) == [body("a"), body("b"), body("c")]
+    assert [(segment.oldest_received_ns - NOW) // HOUR_NS for segment in segments] == [0, 24, 0]
+    assert stored(later) == [body("day 0"), body("day 1"), body("day 2")]
     for segment in segments:
         assert later.verify(segment) == segment
         later.remove(segment)

@@ -1,7 +1,19 @@
 """The journal on disk: what was appended is there after a crash, in the form in which the store loads it."""
 
-from controltower.tracer.journal.errors import JournalClosedError, JournalError, JournalFull, JournalLockedError
-from controltower.tracer.journal.journal import Journal, JournalLimits, JournalStats, Receipt
+from controltower.tracer.journal.errors import (
+    JournalClosedError,
+    JournalError,
+    JournalFormatError,
+    JournalFull,
+    JournalKeyError,
+    JournalLockedError,
+    JournalTooLarge,
+    NotAuthenticError,
+    QuarantineError,
+)
+from controltower.tracer.journal.journal import Journal, Receipt
+from controltower.tracer.journal.limits import JournalLimits
+from controltower.tracer.journal.quarantine import Quarantine, Quarantined
 from controltower.tracer.journal.records import (
     CHECKSUM_FIELD,
     RECEIVED_FIELD,
@@ -10,21 +22,32 @@ from controltower.tracer.journal.records import (
     digest_of,
     envelope,
 )
+from controltower.tracer.journal.sealing import Cipher, Sealing
 from controltower.tracer.journal.segment import SegmentFile
+from controltower.tracer.journal.stats import JournalStats
 
 __all__ = [
     "CHECKSUM_FIELD",
     "RECEIVED_FIELD",
     "RESERVED_FIELDS",
     "TENANT_FIELD",
+    "Cipher",
     "Journal",
     "JournalClosedError",
     "JournalError",
+    "JournalFormatError",
     "JournalFull",
+    "JournalKeyError",
     "JournalLimits",
     "JournalLockedError",
     "JournalStats",
+    "JournalTooLarge",
+    "NotAuthenticError",
+    "Quarantine",
+    "QuarantineError",
+    "Quarantined",
     "Receipt",
+    "Sealing",
     "SegmentFile",
     "digest_of",
     "envelope",

@@ -8,6 +8,7 @@ by its SHA-256 and not stored twice, also after a restart and after its segment 
 ::
 
     <folder>/lock                         held by the one process that has the journal open
+    <folder>/format                       the version of the format
     <folder>/<id>.otlp  <id>.index        a segment, and what it holds; the index can be made again from the segment
     <folder>/<id>.seen                    digests of removed segments, until the window has passed
     <folder>/quarantine/                  damaged bytes and refused segments, each with a ``.reason.json``
@@ -17,46 +18,36 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from controltower.tracer.journal.disk import NO_ROOM, Disk, private_folder
-from controltower.tracer.journal.errors import JournalClosedError, JournalError, JournalFull
+from controltower.tracer.journal.backlog import Backlog
+from controltower.tracer.journal.disk import NO_ROOM, Disk
+from controltower.tracer.journal.errors import JournalClosedError, JournalError, JournalFull, JournalTooLarge
+from controltower.tracer.journal.limits import JournalLimits
 from controltower.tracer.journal.lock import FolderLock
+from controltower.tracer.journal.marker import Marker
 from controltower.tracer.journal.quarantine import Quarantine
-from controltower.tracer.journal.records import Damage, scan
-from controltower.tracer.journal.recovery import mend_logged, recover, seen_of
-from controltower.tracer.journal.seen import Seen, SeenFiles, SeenWindow, dedup_key
-from controltower.tracer.journal.segment import (
-    SEGMENT_SUFFIX,
-    SegmentFile,
-    as_it_is,
-    describe,
-    discard,
-    halve,
-    records_of,
-)
+from controltower.tracer.journal.records import MAX_MESSAGE_BYTES
+from controltower.tracer.journal.recovery import Recovered, Recovery
+from controltower.tracer.journal.room import Room
+from controltower.tracer.journal.sealing import Cipher, Sealing
+from controltower.tracer.journal.seen import Seen, SeenFiles, SeenWindow
+from controltower.tracer.journal.segment import SegmentFile
+from controltower.tracer.journal.stats import JournalStats
 from controltower.tracer.journal.writer import Entry, SegmentWriter
 
 logger = logging.getLogger(__name__)
 
-_MIB: Final = 1024 * 1024
-_LOOK_EVERY_S: Final = 2.0  # how soon is noticed what somebody asked of the quarantine
-
-
-@dataclass(frozen=True, slots=True)
-class JournalLimits:
-    """Bounds of a journal."""
-
-    segment_bytes: int = 8 * _MIB  # one load: large enough for a good part, small enough to load in a moment
-    segment_age_s: float = 0.3  # acknowledged to visible must stay below a second at low rates
-    budget_bytes: int = 10 * 1024 * _MIB  # segments and quarantine together; more is refused
-    waiting_bytes: int = 256 * _MIB  # in memory while the disk is slow
-    window_s: float = 3600.0  # longer than any client tries again
-    window_entries: int = 100_000  # some 20 MB of memory
+_WAITING_OVERHEAD: Final = (
+    1024  # memory of a waiting request beside its bytes: small ones must not slip through the bound
+)
+_RAW_SHARE: Final = (
+    4  # a quarter of the budget for bodies that could not be decoded: a bad sender must not stop the others
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +58,13 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class JournalStats:
-    """Where a journal stands."""
-
-    bytes: int  # of the segments that are not removed yet
-    budget_bytes: int
-    segments: int
-    waiting_bytes: int  # not on the disk and not acknowledged yet
-    oldest_received_ns: int | None  # of what is acknowledged and not removed
-    quarantined_files: int
-    quarantined_bytes: int
-    last_error: str | None  # why the last write failed; None after one that succeeded
-
-
-@dataclass(frozen=True, slots=True)
 class _Waiting:
     entry: Entry
-    key: bytes
     future: Future[Receipt]
+
+    @property
+    def memory(self) -> int:
+        return len(self.entry.message) + _WAITING_OVERHEAD
 
 
 class Journal:
@@ -95,65 +75,84 @@ class Journal:
         folder: Path,
         limits: JournalLimits | None = None,
         *,
+        cipher: Cipher | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         disk: Disk | None = None,
     ) -> None:
         """Open *folder*, creating it when missing, and mend what a crash left behind; blocks while it reads.
 
-        Raises JournalLockedError when another process has it open.
+        With a *cipher* what is written from now on is encrypted. Raises JournalLockedError when another process has the
+        folder open, JournalFormatError when a later version wrote it, JournalKeyError when segments need a key that is
+        not here; nothing is changed then.
         """
         self.folder = folder
         self.limits = limits or JournalLimits()
         self._clock = clock
         self._monotonic = monotonic
         self._disk = disk or Disk()
-        self._quarantine = Quarantine(folder, self._disk)
-        self._looked_at = monotonic()
+        self._sealing = Sealing(cipher)
+        self._quarantine = Quarantine(folder, self._disk, self._sealing)
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # something to write, to rotate, or to stop for
-        self._loadable = threading.Condition(self._lock)  # a closed segment, or the end
         self._queue: deque[_Waiting] = deque()
         self._pending: dict[bytes, Future[Receipt]] = {}
         self._waiting_bytes = 0
         self._rotations: list[Future[None]] = []
         self._closing = False
-        self._closed: dict[str, SegmentFile] = {}
-        self._closed_bytes = 0
         self._last_error: str | None = None
-        private_folder(folder)
-        private_folder(self._quarantine.folder)
-        self._folder_lock = FolderLock(folder)
+        self._disk.private_folder(folder)
+        self._folder_lock = FolderLock(folder, self._disk)
         try:
-            last_id_ns = self._recover()
+            self._open()
         except BaseException:
             self._folder_lock.release()
             raise
-        self._segments = SegmentWriter(
-            folder,
-            self._disk,
-            segment_bytes=self.limits.segment_bytes,
-            segment_age_s=self.limits.segment_age_s,
-            last_id_ns=last_id_ns,
-            clock=clock,
-            monotonic=monotonic,
-            closed=self._offer,
-        )
         self._thread = threading.Thread(target=self._run, name=f"journal-{folder.name}", daemon=True)
         self._thread.start()
 
-    def _recover(self) -> int:
-        now_ns = self._clock()
+    def _open(self) -> None:
+        recovery = Recovery(self.folder, self._quarantine, self._disk, self._sealing)
+        marker = Marker(self.folder, self._disk)
+        is_current = marker.check()
+        recovery.check_keys()
+        if not is_current:
+            marker.write()
+        self._disk.private_folder(self._quarantine.folder)
         window_ns = int(self.limits.window_s * 1e9)
-        self._seen = SeenWindow(window_ns, self.limits.window_entries)
-        self._seen_files = SeenFiles(self.folder, self._disk, window_ns, self.limits.window_entries)
-        found = recover(self.folder, self._quarantine, self._disk, now_ns, window_ns, self.limits.window_entries)
+        found = recovery.run(self._clock(), window_ns, self.limits.window_entries)
+        self._put_together(found, SeenFiles(self.folder, self._disk, window_ns, self.limits.window_entries))
+
+    def _put_together(self, found: Recovered, seen_files: SeenFiles) -> None:
+        limits = self.limits
+        self._seen = SeenWindow(limits.window_s, limits.window_entries)
+        known = [*seen_files.load(self._clock()), *(Seen(time_ns, key) for key, time_ns in found.seen.items())]
+        for seen in sorted(known):
+            self._seen.add(seen, self._monotonic())
+        self._backlog = Backlog(
+            self._quarantine,
+            seen_files,
+            self._disk,
+            self._sealing,
+            clock=self._clock,
+            monotonic=self._monotonic,
+            stored_after=self._stored_after,
+            changed=self._has_less,
+        )
         for segment in found.segments:
-            self._offer(segment)
-        for seen in sorted([*self._seen_files.load(), *(Seen(time_ns, key) for key, time_ns in found.seen.items())]):
-            self._seen.add(seen, now_ns)
-        self._quarantined_files, self._quarantined_bytes = self._quarantine.measure()
-        return found.last_id_ns
+            self._backlog.offer(segment)
+        self._segments = SegmentWriter(
+            self.folder,
+            self._disk,
+            self._sealing,
+            segment_bytes=limits.segment_bytes,
+            segment_age_s=limits.segment_age_s,
+            last_id_ns=found.last_id_ns,
+            clock=self._clock,
+            monotonic=self._monotonic,
+            closed=self._backlog.offer,
+        )
+        self._room = Room(self.folder, self._disk, limits.budget_bytes, limits.reserve_bytes, self._monotonic)
 
     # Appending: any thread.
 
@@ -161,16 +160,17 @@ class Journal:
         """Store *message* (a body and its ``envelope``); the future resolves when it is on the disk. Does not block.
 
         *digest* is the SHA-256 of the body. A body of the same tenant that is waiting for the disk shares that wait,
-        one that was stored in the window is acknowledged at once. The future fails with JournalFull, JournalClosedError
-        or JournalError; nothing was stored then. It cannot be cancelled.
+        one that was stored in the window is acknowledged at once. The future fails with JournalFull, JournalClosedError,
+        JournalTooLarge (which is permanent) or JournalError; nothing was stored then. It cannot be cancelled.
         """
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()
-        waiting = _Waiting(Entry(message, tenant, received_ns, digest), dedup_key(tenant, digest), future)
+        keys = self._sealing.keys(tenant, digest)
+        waiting = _Waiting(Entry(message, received_ns, keys[0]), future)
         with self._lock:
-            first = self._pending.get(waiting.key)
-            stored = first is None and waiting.key in self._seen
-            refusal = None if first or stored else self._refusal(len(message))
+            first = self._pending.get(keys[0])
+            stored = first is None and self._seen.holds(keys)
+            refusal = None if first or stored else self._refusal(waiting)
             if not (first or stored or refusal):
                 self._enqueue(waiting)
         if first:
@@ -181,44 +181,84 @@ class Journal:
             future.set_exception(refusal)
         return future
 
-    def _refusal(self, size: int) -> JournalError | None:
+    def _refusal(self, waiting: _Waiting) -> JournalError | None:
+        size = len(waiting.entry.message)
         if self._closing:
             return JournalClosedError("The journal is closed.")
-        if self._used() + self._waiting_bytes + size > self.limits.budget_bytes:
-            return JournalFull(f"The journal has used its budget of {self.limits.budget_bytes} bytes.")
-        if self._waiting_bytes and self._waiting_bytes + size > self.limits.waiting_bytes:
+        if size > MAX_MESSAGE_BYTES:
+            return JournalTooLarge(size, MAX_MESSAGE_BYTES)
+        if self._waiting_bytes and self._waiting_bytes + waiting.memory > self.limits.waiting_bytes:
             return JournalFull("Too much is waiting for the disk of the journal.")
-        return None
+        full = self._room.refusal(self._used() + self._waiting_bytes, size)
+        return JournalFull(full) if full else None
 
     def _used(self) -> int:
         active = self._segments.active
-        return self._closed_bytes + self._quarantined_bytes + (active.size if active else 0)
+        return self._backlog.disk_bytes + (active.disk_bytes if active else 0)
 
     def _enqueue(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
-        self._pending[waiting.key] = waiting.future
-        self._waiting_bytes += len(waiting.entry.message)
+        self._pending[waiting.entry.key] = waiting.future
+        self._waiting_bytes += waiting.memory
         self._work.notify()
+
+    def set_aside(self, raw: bytes, reason: str, **details: str | int) -> Path:
+        """Keep the body *raw*, which could not be decoded, in quarantine with its *reason*; blocks until it is there.
+
+        The same body again is kept once. *details* are what helps to look into it: signal, encoding, tenant, never a header
+        or a token; they and the reason are not encrypted. Raises JournalFull, also when such bodies take a quarter of the
+        budget already, JournalClosedError, OSError.
+        """
+        with self._lock:
+            kept = self._backlog.stats().quarantined_bytes
+            if self._closing:
+                raise JournalClosedError("The journal is closed.")
+            if kept + len(raw) > self.limits.budget_bytes // _RAW_SHARE:
+                raise JournalFull(
+                    f"The quarantine holds {kept} bytes: look through it, then retry or drop what is there."
+                )
+            full = self._room.refusal(self._used() + self._waiting_bytes, len(raw))
+        if full:
+            raise JournalFull(full)
+        path = self._quarantine.put_raw(raw, reason, self._clock(), **details)
+        self._backlog.measure()
+        return path
 
     # Writing: the journal's own thread.
 
     def _run(self) -> None:
-        while True:
-            batch, rotations, closing = self._next_work()
-            if batch:
-                self._commit(batch)
-            last = closing and not batch
-            if rotations or last or self._is_due():
-                self._segments.close_active()
-            for rotation in rotations:
-                rotation.set_result(None)
-            if last:
-                return
+        try:
+            while self._work_once():
+                pass
+        finally:  # whatever ended it: nobody waits for a thread that is gone
+            self._give_up()
+
+    def _work_once(self) -> bool:
+        batch, rotations, closing = self._next_work()
+        if batch:
+            self._commit(batch)
+        last = closing and not batch
+        if rotations or last or self._is_due():
+            self._segments.close_active()
+        for rotation in rotations:
+            rotation.set_result(None)
+        return not last
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._closing = True
+            rotations, self._rotations = self._rotations, []
+            left = list(self._queue)
+            self._queue.clear()
+        self._refuse(left, JournalClosedError("The journal is closed."))
+        for rotation in rotations:
+            rotation.set_result(None)
+        self._backlog.end()
 
     def _next_work(self) -> tuple[list[_Waiting], list[Future[None]], bool]:
         with self._lock:
             while not (self._queue or self._rotations or self._closing or self._is_due()):
-                self._work.wait(None if self._closed else self._segments.time_left())
+                self._work.wait(None if self._backlog else self._segments.time_left())
             batch = self._take()
             rotations: list[Future[None]] = []
             if not self._queue:  # what was appended before a rotation was asked for is written before it
@@ -231,7 +271,7 @@ class Journal:
         While closed segments wait to be loaded, age alone closes none: a loader that is behind, or a store that was away
         for an hour, would find thousands of small ones, each as dear to load as a large one.
         """
-        return self._segments.is_full() or (not self._closed and self._segments.is_old())
+        return self._segments.is_full() or (not self._backlog and self._segments.is_old())
 
     def _take(self) -> list[_Waiting]:
         """Take what fits into the open segment, at least one."""
@@ -247,40 +287,36 @@ class Journal:
             self._segments.write([item.entry for item in batch])
         except Exception as error:  # whatever it is: nothing of the batch is acknowledged, and the thread lives on
             logger.exception("journal %s: %s records were not stored", self.folder, len(batch))
-            self._refuse(batch, error)
+            self._refuse(batch, _refusal_of(error))
+        except BaseException:
+            self._refuse(batch, JournalClosedError("The journal was stopped."))
+            raise
         else:
             self._acknowledge(batch)
 
     def _acknowledge(self, batch: list[_Waiting]) -> None:
-        now_ns = self._clock()
+        now_s = self._monotonic()
         with self._lock:
             self._last_error = None
             for item in batch:
                 self._settle(item)
-                self._seen.add(Seen(item.entry.received_ns, item.key), now_ns)
+                self._seen.add(Seen(item.entry.received_ns, item.entry.key), now_s)
+            self._room.watch(self._used())
         for item in batch:
             item.future.set_result(Receipt(duplicate=False))
 
-    def _refuse(self, batch: list[_Waiting], error: Exception) -> None:
+    def _refuse(self, batch: Sequence[_Waiting], refusal: JournalError) -> None:
         with self._lock:
-            self._last_error = str(error)
+            if batch:
+                self._last_error = str(refusal.__cause__ or refusal)
             for item in batch:
                 self._settle(item)
-        full = isinstance(error, OSError) and error.errno in NO_ROOM
         for item in batch:
-            refusal = JournalFull("The disk of the journal is full.") if full else JournalError("The disk failed.")
-            refusal.__cause__ = error
             item.future.set_exception(refusal)
 
     def _settle(self, item: _Waiting) -> None:
-        del self._pending[item.key]
-        self._waiting_bytes -= len(item.entry.message)
-
-    def _offer(self, segment: SegmentFile) -> None:
-        with self._lock:
-            self._closed[segment.id] = segment
-            self._closed_bytes += segment.bytes
-            self._loadable.notify_all()
+        del self._pending[item.entry.key]
+        self._waiting_bytes -= item.memory
 
     # Loading: the one that moves segments on.
 
@@ -296,8 +332,7 @@ class Journal:
 
     def closed_segments(self) -> list[SegmentFile]:
         """Return the segments that can be loaded, oldest first."""
-        with self._lock:
-            return sorted(self._closed.values(), key=lambda segment: segment.id)
+        return self._backlog.segments()
 
     @property
     def is_closed(self) -> bool:
@@ -306,106 +341,63 @@ class Journal:
 
     def wait_closed(self, timeout_s: float | None = None) -> SegmentFile | None:
         """Return the oldest segment that can be loaded; wait for one, or return None after *timeout_s* or when closed."""
-        self._look_at_quarantine()
-        with self._lock:
-            self._loadable.wait_for(lambda: self._closed or self._closing, timeout_s)
-            return self._closed[min(self._closed)] if self._closed else None
+        return self._backlog.wait(timeout_s)
 
     def verify(self, segment: SegmentFile) -> SegmentFile | None:
         """Read *segment* against its checksums before it is loaded, and move damaged bytes to quarantine.
 
-        Returns the segment as it is now, None when nothing of it is left. Raises OSError when it cannot be read.
+        Returns the segment as it is now, None when nothing of it is left, or when there is no room to mend it: then it is
+        offered again later, so that others are loaded first. Raises OSError when it cannot be read.
         """
-        try:
-            intact = not any(isinstance(part, Damage) for part in scan(segment.path.read_bytes()))
-        except FileNotFoundError:
-            logger.error("segment %s is gone although it was not loaded: somebody removed it", segment.path.name)
-            self._forget(segment)
-            return None
-        if intact:
-            return segment
-        records = mend_logged(segment.path, self._quarantine, self._disk, self._clock())
-        mended = describe(segment.path, records) if records else None
-        self._forget(segment)
-        if mended:
-            self._offer(mended)
-        self._measure_quarantine()
-        return mended
+        return self._backlog.verify(segment)
 
     def remove(self, segment: SegmentFile) -> None:
         """Remove *segment*, which is loaded; its bodies are still recognised until the window has passed."""
-        self._keep_digests(segment)
-        discard(segment.path, self._disk)
-        self._forget(segment)
+        self._backlog.remove(segment)
 
     def quarantine(self, segment: SegmentFile, reason: str) -> Path:
         """Move *segment*, which the store refuses for good, out of the way with its *reason*; returns where it is."""
-        self._keep_digests(segment)
-        target = self._quarantine.take(segment.path, reason, segment.bytes, self._clock())
-        discard(segment.path, self._disk)
-        self._forget(segment)
-        self._measure_quarantine()
-        return target
+        return self._backlog.refuse(segment, reason)
 
     def split(self, segment: SegmentFile) -> list[SegmentFile]:
         """Offer the two halves of *segment* instead of it, to find the record that is refused.
 
-        Returns nothing, with nothing done, when it holds a single record.
+        Returns nothing, with nothing done, when it holds a single record. Raises JournalFull when there is no room for the
+        halves: then it is offered again later.
         """
-        halves = halve(segment, self._disk)
-        if halves:
-            self._forget(segment)
-        for half in halves:
-            self._offer(half)
-        return halves
+        return self._backlog.split(segment)
 
-    def _keep_digests(self, segment: SegmentFile) -> None:
-        try:
-            self._seen_files.add(seen_of(records_of(segment.path)), segment.id, self._clock())
-        except OSError as error:  # a full disk: removing makes room, and this process still knows the digests
-            logger.warning("digests of segment %s are not kept over a restart: %s", segment.id, error)
-
-    def _forget(self, segment: SegmentFile) -> None:
+    def _stored_after(self, key: bytes, received_ns: int) -> bool:
         with self._lock:
-            gone = self._closed.pop(segment.id, None)
-            self._closed_bytes -= gone.bytes if gone else 0
+            return self._seen.stored_after(key, received_ns)
+
+    def _has_less(self) -> None:
+        with self._lock:
+            self._room.watch(self._used())
             self._work.notify()  # the open segment may be due by its age now
-
-    def _look_at_quarantine(self) -> None:
-        """Offer again what somebody asked for, and notice what was dropped; at most every two seconds."""
-        now = self._monotonic()
-        if now - self._looked_at < _LOOK_EVERY_S:
-            return
-        self._looked_at = now
-        try:
-            for path in self._quarantine.asked_for():
-                segment = self._quarantine.give_back(path, SEGMENT_SUFFIX)
-                self._offer(as_it_is(segment))
-            self._measure_quarantine()
-        except OSError as error:  # it stays where it is
-            logger.warning("the quarantine of %s could not be looked at: %s", self.folder, error)
-
-    def _measure_quarantine(self) -> None:
-        files, size = self._quarantine.measure()
-        with self._lock:
-            self._quarantined_files, self._quarantined_bytes = files, size
 
     def stats(self) -> JournalStats:
         """Return where the journal stands."""
         with self._lock:
             active = self._segments.active
-            times = [segment.oldest_received_ns for segment in self._closed.values()]
-            if active is not None and active.records:
-                times.append(active.oldest_ns)
+            backlog = self._backlog.stats()
+            times = [backlog.oldest_received_ns, active.oldest_ns if active is not None and active.records else None]
+            room = self._room.read(self._used())
             return JournalStats(
-                bytes=self._closed_bytes + (active.size if active else 0),
+                bytes=backlog.bytes + (active.size if active else 0),
                 budget_bytes=self.limits.budget_bytes,
-                segments=len(self._closed) + (active is not None),
+                segments=backlog.segments + (active is not None),
                 waiting_bytes=self._waiting_bytes,
-                oldest_received_ns=min(times, default=None),
-                quarantined_files=self._quarantined_files,
-                quarantined_bytes=self._quarantined_bytes,
+                oldest_received_ns=min((time_ns for time_ns in times if time_ns is not None), default=None),
+                quarantined_files=backlog.quarantined_files,
+                quarantined_bytes=backlog.quarantined_bytes,
                 last_error=self._last_error,
+                used_bytes=room.used_bytes,
+                left_bytes=room.left_bytes,
+                free_bytes=room.free_bytes,
+                fullness=round(room.fullness, 4),
+                held_segments=backlog.held,
+                key_id=self._sealing.cipher.key_ids[0] if self._sealing.cipher else None,
             )
 
     def close(self) -> None:
@@ -413,7 +405,7 @@ class Journal:
         with self._lock:
             self._closing = True
             self._work.notify()
-            self._loadable.notify_all()
+        self._backlog.end()
         self._thread.join()
         self._folder_lock.release()
 
@@ -425,3 +417,16 @@ def _share(first: Future[Receipt], second: Future[Receipt]) -> None:
         second.set_exception(error)
     else:
         second.set_result(Receipt(duplicate=True))
+
+
+def _refusal_of(error: Exception) -> JournalError:
+    """Return what a sender is told when writing failed by *error*."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    full = isinstance(error, OSError) and error.errno in NO_ROOM
+    refusal = (
+        JournalFull("The disk of the journal is full.")
+        if full
+        else JournalError(f"The journal cannot be written: {reason}.")
+    )
+    refusal.__cause__ = error
+    return refusal

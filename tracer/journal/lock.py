@@ -1,25 +1,31 @@
 """One process per journal: a lock that ends with the process that holds it (POSIX)."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
+from controltower.tracer.journal.disk import Disk
 from controltower.tracer.journal.errors import JournalLockedError
 
 
 class FolderLock:
     """The lock file of a folder, held from construction to ``release``; JournalLockedError when another has it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self._descriptor = disk.append_to(folder / "lock")
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(self._descriptor, 20).decode(errors="replace").strip()
+        except BlockingIOError:
+            holder = os.pread(self._descriptor, 20, 0).decode(errors="replace").strip()
             self.release()
             raise JournalLockedError(folder, holder) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            self.release()
+            raise
+        with contextlib.suppress(OSError):  # who holds it is a courtesy that a full disk may refuse
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let another process have the folder; a second call does nothing."""

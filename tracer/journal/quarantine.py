@@ -6,28 +6,36 @@
     <id>.retry              the same, asked to be loaded again: the journal takes it at its next look, or at the next start
     <id>-<offset>.damaged   bytes of a segment that hold no verified record
     <id>-<offset>.torn      the same at the end of a segment: a write that was cut short and never acknowledged
-    <id>.raw                the body of a request that could not be decoded, as it came
+    <digest>.raw            the body of a request that could not be decoded, as it came
+    <digest>.sealed         the same, encrypted: one record with that body as its message
     <any>.reason.json       why the file of that name is here
 
 Everything here works by single renames and removals, so the folder can be looked through and worked on by another
 process while a journal is open on it.
 """
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from controltower.tracer.journal.contents import plain_messages, plain_segment
 from controltower.tracer.journal.disk import Disk
 from controltower.tracer.journal.errors import QuarantineError
+from controltower.tracer.journal.records import encode
+from controltower.tracer.journal.sealing import PLAIN, Sealing
+
+logger = logging.getLogger(__name__)
 
 FOLDER: Final = "quarantine"
 
 Kind = Literal["refused", "damaged", "torn", "raw"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-
+_KINDS: Final[Mapping[str, Kind]] = {**{f".{kind}": kind for kind in get_args(Kind)}, ".sealed": "raw"}
 _RETRY: Final = ".retry"
+_SEALED: Final = ".sealed"
 _REASON: Final = ".reason.json"
 _REASON_LOST: Final = "The reason was not recorded; the log of that time has it."
 
@@ -53,11 +61,15 @@ class Quarantined:
 class Quarantine:
     """The quarantine of a journal; safe to use from several threads and processes."""
 
-    def __init__(self, journal: Path, disk: Disk | None = None) -> None:
-        """Work on the quarantine of the journal in the folder *journal*, which need not be there yet."""
+    def __init__(self, journal: Path, disk: Disk | None = None, sealing: Sealing = PLAIN) -> None:
+        """Work on the quarantine of the journal in the folder *journal*, which need not be there yet.
+
+        *sealing* is needed to ``read`` what is encrypted, and for nothing else.
+        """
         self.folder = journal / FOLDER
         self._journal = journal
         self._disk = disk or Disk()
+        self._sealing = sealing
 
     # For people: works whether the journal is open or not.
 
@@ -74,8 +86,18 @@ class Quarantine:
         raise QuarantineError(f"There is no {name!r} in {self.folder}: list what is there.")
 
     def read(self, name: str) -> bytes:
-        """Return the bytes kept under *name*. Raises QuarantineError, OSError."""
-        return self._path(self.find(name)).read_bytes()
+        """Return the bytes kept under *name*, decrypted where they are intact.
+
+        Raises QuarantineError, JournalKeyError when the key is not here, SegmentDamagedError, OSError.
+        """
+        item = self.find(name)
+        data = self._path(item).read_bytes()
+        stem = Path(name).stem
+        if item.kind == "refused":
+            return plain_segment(data, stem, self._sealing)
+        if name.endswith(_SEALED):
+            return b"".join(plain for _, plain in plain_messages(data, stem, self._sealing))
+        return data
 
     def retry(self, name: str) -> None:
         """Ask for *name* to be loaded again, by the process that has the journal open, or at the next start.
@@ -103,6 +125,14 @@ class Quarantine:
         self._disk.replace(path, data)
         self._note(name, reason, len(data), now_ns, details)
         return path
+
+    def put_raw(self, data: bytes, reason: str, now_ns: int, **details: str | int) -> Path:
+        """Keep a body that could not be decoded; the same body again replaces itself. Raises OSError."""
+        name = self._sealing.key("", hashlib.sha256(data).digest()).hex()
+        if self._sealing.cipher is None:
+            return self.put(f"{name}.raw", data, reason, now_ns, **details)
+        record = b"".join(encode(self._sealing.seal(data, name, 0))[0])
+        return self.put(f"{name}{_SEALED}", record, reason, now_ns, **details)
 
     def take(self, segment: Path, reason: str, size: int, now_ns: int) -> Path:
         """Move the file *segment* here. Raises OSError."""
@@ -132,7 +162,7 @@ class Quarantine:
         return [path for path in self.folder.iterdir() if path.is_file()] if self.folder.is_dir() else []
 
     def _files(self) -> list[Path]:
-        return [path for path in self._entries() if path.suffix == _RETRY or path.suffix[1:] in KINDS]
+        return [path for path in self._entries() if path.suffix == _RETRY or path.suffix in _KINDS]
 
     def _path(self, item: Quarantined) -> Path:
         path = self.folder / item.name
@@ -144,7 +174,7 @@ class Quarantine:
     def _describe(self, path: Path) -> Quarantined | None:
         retrying = path.suffix == _RETRY
         name = path.with_suffix(".refused").name if retrying else path.name
-        kind: Kind = next(kind for kind in KINDS if name.endswith(f".{kind}"))
+        kind = _KINDS[Path(name).suffix]
         try:
             size = path.stat().st_size
         except FileNotFoundError:  # dropped or taken back meanwhile
@@ -158,7 +188,10 @@ class Quarantine:
         text = json.dumps(
             {"file": name, "bytes": size, "reason": reason, "quarantined_unix_nano": now_ns} | dict(details)
         )
-        self._disk.replace(self._reason_path(name), text.encode() + b"\n")
+        try:
+            self._disk.replace(self._reason_path(name), text.encode() + b"\n")
+        except OSError as error:  # on a full disk: moving a file away needs no room, and must go on
+            logger.error("why %s is in quarantine could not be written (%s); it is: %s", name, error.strerror, reason)
 
 
 def _read_reason(path: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ appended; the numbers are far above those of OTLP, and readers that do not know 
     message = body | received_unix_nano (20001, fixed64) | tenant (20002, string) | checksum (20003, fixed32)
 
 The checksum is the CRC-32 of everything before it. It makes a segment self-verifying, and since every record ends
-with the same tag, reading finds its way back after damaged bytes without any other file.
+with the same tag, reading finds its way back after damaged bytes without any other file. Encrypted records
+(``sealing``) have the same form, so all of this works on them without a key.
 """
 
 import hashlib
@@ -20,12 +21,19 @@ from typing import Final
 RECEIVED_FIELD: Final = 20_001  # fixed64, nanoseconds since 1970: when the body arrived
 TENANT_FIELD: Final = 20_002  # string: whose body it is
 CHECKSUM_FIELD: Final = 20_003  # fixed32: CRC-32 of the message before this field
-RESERVED_FIELDS: Final = range(RECEIVED_FIELD, CHECKSUM_FIELD + 1)  # a body must not carry these itself
+POSITION_FIELD: Final = 20_004  # fixed64: where an encrypted record was written in its segment
+SEALED_FIELD: Final = 20_005  # bytes: the encrypted message
+RESERVED_FIELDS: Final = range(RECEIVED_FIELD, SEALED_FIELD + 1)  # a body must not carry these itself
 
 # Larger than any admitted body (64 MiB after decompression); a length above it is damage, not a record.
-MAX_MESSAGE_BYTES: Final = 100 * 1024 * 1024
+MAX_RECORD_BYTES: Final = 100 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = MAX_RECORD_BYTES - 1024  # what can be appended: encryption and the checksum come on top
 
-_FIXED64, _LENGTH, _FIXED32 = 1, 2, 5
+# How much is read in search of records behind damage: bytes that were made to look like their ends must not hold up a
+# start for hours. What is not found then is in quarantine. An honest segment is read twice.
+SEARCH_BYTES: Final = 2 * 1024 * 1024 * 1024
+
+FIXED64, LENGTH, FIXED32 = 1, 2, 5  # protobuf's wire types
 
 
 def varint(number: int) -> bytes:
@@ -38,22 +46,19 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-_RECEIVED_TAG: Final = varint(RECEIVED_FIELD << 3 | _FIXED64)
-_TENANT_TAG: Final = varint(TENANT_FIELD << 3 | _LENGTH)
-CHECKSUM_TAG: Final = varint(CHECKSUM_FIELD << 3 | _FIXED32)
+_RECEIVED_TAG: Final = varint(RECEIVED_FIELD << 3 | FIXED64)
+_TENANT_TAG: Final = varint(TENANT_FIELD << 3 | LENGTH)
+CHECKSUM_TAG: Final = varint(CHECKSUM_FIELD << 3 | FIXED32)
 CHECKSUM_BYTES: Final = len(CHECKSUM_TAG) + 4
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A whole and verified record; offsets are those of the segment."""
+    """A record whose checksum is right; offsets are those of the segment."""
 
     offset: int
     length: int  # of the record with its length prefix
     checksum: int
-    received_ns: int
-    tenant: str
-    digest: bytes  # SHA-256 of the body
 
     @property
     def end(self) -> int:
@@ -94,16 +99,23 @@ def encode(message: bytes) -> tuple[tuple[bytes, bytes, bytes], int]:
     return (varint(len(message) + CHECKSUM_BYTES), message, trailer), checksum
 
 
+def message_of(segment: bytes, record: Record) -> bytes:
+    """Return the message of *record* without its checksum."""
+    _, start = read_varint(segment, record.offset)
+    return segment[start : record.end - CHECKSUM_BYTES]
+
+
 def scan(segment: bytes) -> Iterator[Record | Damage]:
     """Yield the records of *segment* in order, and the stretches between them that hold none.
 
     What is yielded covers every byte of the segment once.
     """
     offset = 0
+    search = _Search(segment)
     while offset < len(segment):
         found = _record_at(segment, offset)
         if isinstance(found, str):
-            end = _next_record(segment, offset)
+            end = search.next_record(offset)
             torn = end == len(segment) and found == _CUT_SHORT
             yield Damage(offset, end - offset, found, torn)
             offset = end
@@ -113,6 +125,7 @@ def scan(segment: bytes) -> Iterator[Record | Damage]:
 
 
 _CUT_SHORT: Final = "the segment ends inside this record"
+_WRONG_CHECKSUM: Final = "the checksum does not match"
 
 
 def _record_at(segment: bytes, offset: int) -> Record | str:
@@ -126,10 +139,8 @@ def _record_at(segment: bytes, offset: int) -> Record | str:
         return "the record does not end with its checksum"
     (checksum,) = struct.unpack_from("<I", segment, end - 4)
     if zlib.crc32(memoryview(segment)[start:tail]) != checksum:
-        return "the checksum does not match"
-    body_end, received_ns, tenant = _read_envelope(segment, start, tail)
-    digest = hashlib.sha256(memoryview(segment)[start:body_end]).digest()
-    return Record(offset, end - offset, checksum, received_ns, tenant, digest)
+        return _WRONG_CHECKSUM
+    return Record(offset, end - offset, checksum)
 
 
 def _bounds(segment: bytes, offset: int) -> tuple[int, int] | str:
@@ -140,32 +151,54 @@ def _bounds(segment: bytes, offset: int) -> tuple[int, int] | str:
         return _CUT_SHORT
     except ValueError:
         return "the length is not a number"
-    if not CHECKSUM_BYTES <= length <= MAX_MESSAGE_BYTES:
+    if not CHECKSUM_BYTES <= length <= MAX_RECORD_BYTES:
         return f"a length of {length} bytes is not possible"
     return (start, start + length) if start + length <= len(segment) else _CUT_SHORT
 
 
-def _next_record(segment: bytes, offset: int) -> int:
-    """Return where the next verified record starts behind the damaged one at *offset*, or the end of the segment.
+class _Search:
+    """Looks for the next record behind a damaged one.
 
-    Every record ends with the checksum's tag and value, so the bytes behind such a tag are candidates, and so are
-    those where the damaged record says that it ends.
+    Every record ends with the checksum's tag and value, so the bytes behind such a tag are candidates. A sender can put
+    whole records with right checksums into its body; they are not believed while the damaged record's length leads to
+    something intact and they do not.
     """
-    bounds = _bounds(segment, offset)
-    declared = len(segment) if isinstance(bounds, str) else bounds[1]
-    tag = segment.find(CHECKSUM_TAG, offset + 1)
-    while tag >= 0:
-        candidate = tag + CHECKSUM_BYTES
-        if declared < candidate and _starts_intact(segment, declared):
-            return declared
-        if _starts_intact(segment, candidate):
-            return candidate
-        tag = segment.find(CHECKSUM_TAG, tag + 1)
-    return len(segment)
 
+    def __init__(self, segment: bytes) -> None:
+        self._segment = segment
+        self._left = SEARCH_BYTES
 
-def _starts_intact(segment: bytes, offset: int) -> bool:
-    return offset < len(segment) and isinstance(_record_at(segment, offset), Record)
+    def next_record(self, offset: int) -> int:
+        """Return where records start again behind the damaged one at *offset*, or the end of the segment."""
+        bounds = _bounds(self._segment, offset)
+        declared = None if isinstance(bounds, str) or not self._is_boundary(bounds[1]) else bounds[1]
+        tag = self._segment.find(CHECKSUM_TAG, offset + 1)
+        while tag >= 0 and self._left > 0:
+            candidate = tag + CHECKSUM_BYTES
+            if declared is not None and candidate >= declared:
+                return declared
+            if self._runs_on(candidate, declared):
+                return candidate
+            tag = self._segment.find(CHECKSUM_TAG, tag + 1)
+        return len(self._segment) if declared is None else declared
+
+    def _is_boundary(self, offset: int) -> bool:
+        return offset == len(self._segment) or self._record(offset) is not None
+
+    def _runs_on(self, offset: int, until: int | None) -> bool:
+        """Whether a record starts at *offset*, and if *until* is given, one after the other up to there."""
+        record = self._record(offset)
+        while record is not None and until is not None and record.end < until:
+            record = self._record(record.end)
+        return record is not None and (until is None or record.end == until)
+
+    def _record(self, offset: int) -> Record | None:
+        found = _record_at(self._segment, offset) if offset < len(self._segment) else ""
+        if isinstance(found, str):
+            self._left -= 1 if found != _WRONG_CHECKSUM else len(self._segment) - offset
+            return None
+        self._left -= found.length
+        return found
 
 
 def read_varint(data: bytes, offset: int) -> tuple[int, int]:
@@ -199,25 +232,11 @@ def fields(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int, 
 
 def _skip(data: bytes, wire_type: int, offset: int) -> tuple[int, int]:
     """Return where the value of a field starts, and where it ends."""
-    if wire_type == _LENGTH:
+    if wire_type == LENGTH:
         length, offset = read_varint(data, offset)
         return offset, offset + length
     if wire_type == 0:
         return offset, read_varint(data, offset)[1]
-    if wire_type in (_FIXED64, _FIXED32):
-        return offset, offset + (8 if wire_type == _FIXED64 else 4)
+    if wire_type in (FIXED64, FIXED32):
+        return offset, offset + (8 if wire_type == FIXED64 else 4)
     raise ValueError(f"wire type {wire_type} is not used by OTLP")
-
-
-def _read_envelope(segment: bytes, start: int, end: int) -> tuple[int, int, str]:
-    """Return where the body ends, and the receive time and tenant behind it."""
-    body_end, received_ns, tenant = end, 0, ""
-    try:
-        for number, at, value, stop in fields(segment, start, end):
-            if number == RECEIVED_FIELD:
-                body_end, received_ns = min(body_end, at), int.from_bytes(segment[value:stop], "little")
-            elif number == TENANT_FIELD:
-                body_end, tenant = min(body_end, at), segment[value:stop].decode(errors="replace")
-    except (IndexError, ValueError):
-        return end, 0, ""  # intact, but not a message of ours: the load decides
-    return body_end, received_ns, tenant

@@ -1,31 +1,42 @@
 """What a journal's folder holds when it is opened, with what a crash left behind mended.
 
-Opening must be quick with a backlog of days: only the segments of the window in which bodies are recognised are looked
-into. Older ones are offered as they are; each is read against its checksums before it is loaded anyway.
+Opening must be quick with a backlog of days. Of the segments of the window in which bodies are recognised the index is
+read, and the segment itself where there is none, as long as that is not too much. Older ones are offered as they are;
+each is read against its checksums before it is loaded anyway.
 """
 
 import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from controltower.tracer.journal import index
+from controltower.tracer.journal.contents import Line
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.errors import JournalKeyError
+from controltower.tracer.journal.index import listed
 from controltower.tracer.journal.quarantine import Quarantine
-from controltower.tracer.journal.records import Record
-from controltower.tracer.journal.seen import Seen, dedup_key
+from controltower.tracer.journal.sealing import Sealing
+from controltower.tracer.journal.seen import Seen
 from controltower.tracer.journal.segment import (
-    INDEX_SUFFIX,
     SEGMENT_SUFFIX,
     Mended,
     SegmentFile,
     as_it_is,
     describe,
     discard,
-    listed,
+    key_of_file,
     mend,
+    order_of,
     time_in,
 )
 
 logger = logging.getLogger(__name__)
+
+# Read at most this much of segments that lost their index: two seconds. Bodies in the others are not recognised.
+READ_BYTES: Final = 1024 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -35,63 +46,98 @@ class Recovered:
     segments: list[SegmentFile] = field(default_factory=list)
     seen: dict[bytes, int] = field(default_factory=dict)  # key -> received
     last_id_ns: int = 0
+    read_bytes: int = 0
 
 
-def recover(
-    folder: Path, quarantine: Quarantine, disk: Disk, now_ns: int, window_ns: int, window_entries: int
-) -> Recovered:
-    """Read what *folder* holds, the newest first.
+class Recovery:
+    """Opens the folder of a journal."""
 
-    A segment whose index covers it is taken as it is; any other in the window is read and mended.
-    """
-    for draft in (*folder.glob("*.tmp"), *quarantine.folder.glob("*.tmp")):
-        disk.unlink(draft)
-    for path in quarantine.asked_for():
-        quarantine.give_back(path, SEGMENT_SUFFIX)
-    found = Recovered()
-    paths = sorted(folder.glob(f"*{SEGMENT_SUFFIX}"), reverse=True)
-    for path in paths:
-        in_window = time_in(path) >= now_ns - window_ns and len(found.seen) < window_entries
-        if in_window or path == paths[0]:
-            _look_into(path, found, quarantine, disk, now_ns)
+    def __init__(self, folder: Path, quarantine: Quarantine, disk: Disk, sealing: Sealing) -> None:
+        self._folder = folder
+        self._quarantine = quarantine
+        self._disk = disk
+        self._sealing = sealing
+
+    def check_keys(self) -> None:
+        """Raise JournalKeyError when segments are encrypted with keys that are not here; nothing is changed."""
+        needed = Counter(map(key_of_file, [*self._segments(), *self._quarantine.asked_for()]))
+        missing = {key: count for key, count in needed.items() if key is not None and not self._sealing.knows(key)}
+        if missing:
+            raise JournalKeyError(sorted(missing), sum(missing.values()), self._folder)
+
+    def run(self, now_ns: int, window_ns: int, window_entries: int) -> Recovered:
+        """Read what the folder holds, the newest first, and mend it. Raises OSError, JournalKeyError."""
+        for draft in (*self._folder.glob("*.tmp"), *self._quarantine.folder.glob("*.tmp")):
+            self._disk.unlink(draft)
+        for path in self._quarantine.asked_for():
+            self._quarantine.give_back(path, SEGMENT_SUFFIX)
+        found = Recovered()
+        paths = self._segments()
+        newest_ns = time_in(paths[0]) if paths else 0
+        for path in paths:
+            lines = listed(path) if len(found.seen) < window_entries else []
+            in_window = time_in(path) >= newest_ns - window_ns and len(found.seen) < window_entries
+            if lines:
+                self._take(path, lines, found)
+            elif path == paths[0] or (in_window and found.read_bytes < READ_BYTES):
+                self._look_into(path, found, now_ns)
+            else:
+                self._take_as_it_is(path, found)
+        found.last_id_ns = newest_ns
+        self._drop_orphans()
+        return found
+
+    def _segments(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{SEGMENT_SUFFIX}"), key=lambda path: order_of(path.stem), reverse=True)
+
+    def _take(self, path: Path, lines: list[Line], found: Recovered) -> None:
+        found.segments.append(describe(path, lines, self._sealing))
+        for seen in seen_of(lines):
+            found.seen.setdefault(seen.key, seen.received_ns)
+
+    def _look_into(self, path: Path, found: Recovered, now_ns: int) -> None:
+        """Mend the segment at *path*, which is not covered by its index.
+
+        Bodies that a newer segment holds as well are left out: they were refused here, and sent again. A segment that the
+        disk does not let be mended is offered as it is: before it is loaded that is tried again.
+        """
+        found.read_bytes += path.stat().st_size
+        try:
+            lines = mend_logged(
+                path, self._quarantine, self._disk, now_ns, self._sealing, lambda line: line.key in found.seen
+            )
+        except OSError as error:
+            logger.error("segment %s could not be mended yet: %s", path.name, error)
+            self._take_as_it_is(path, found)
         else:
-            _take_as_it_is(path, found, disk)
-    found.last_id_ns = max(map(time_in, paths), default=0)
-    _drop_orphans(folder, disk)
-    return found
+            if lines:
+                self._take(path, lines, found)
 
+    def _take_as_it_is(self, path: Path, found: Recovered) -> None:
+        segment = as_it_is(path, self._sealing)
+        if segment.bytes:
+            found.segments.append(segment)
+        else:
+            discard(path, self._disk)
 
-def _look_into(path: Path, found: Recovered, quarantine: Quarantine, disk: Disk, now_ns: int) -> None:
-    records = listed(path) or mend_logged(path, quarantine, disk, now_ns, found.seen)
-    if records:
-        found.segments.append(describe(path, records))
-        found.seen.update((seen.key, seen.received_ns) for seen in seen_of(records))
-
-
-def _take_as_it_is(path: Path, found: Recovered, disk: Disk) -> None:
-    segment = as_it_is(path)
-    if segment.bytes:
-        found.segments.append(segment)
-    else:
-        discard(path, disk)
+    def _drop_orphans(self) -> None:
+        for path in self._folder.glob(f"*{index.SUFFIX}"):
+            if not path.with_suffix(SEGMENT_SUFFIX).exists():
+                self._disk.unlink(path)
 
 
 def mend_logged(
-    path: Path, quarantine: Quarantine, disk: Disk, now_ns: int, stored_later: dict[bytes, int] | None = None
-) -> list[Record]:
-    """Mend the segment at *path*, say what was taken out, and return the records that are left.
-
-    Bodies that were *stored_later* as well are left out: they were refused here, and sent again. When the disk does not
-    let it be mended (it may be full), the segment stays as it is and is not offered.
-    """
-    later = stored_later or {}
-    try:
-        mended = mend(path, quarantine, disk, now_ns, lambda record: key_of(record) in later)
-    except OSError as error:
-        logger.error("segment %s could not be mended and is left for the next start: %s", path.name, error)
-        return []
+    path: Path,
+    quarantine: Quarantine,
+    disk: Disk,
+    now_ns: int,
+    sealing: Sealing,
+    superfluous: Callable[[Line], bool],
+) -> list[Line]:
+    """Mend the segment at *path*, say what was taken out, and return the records that are left. Raises OSError."""
+    mended = mend(path, quarantine, disk, now_ns, sealing, superfluous)
     _report(path, mended)
-    return mended.records
+    return mended.lines
 
 
 def _report(path: Path, mended: Mended) -> None:
@@ -104,21 +150,10 @@ def _report(path: Path, mended: Mended) -> None:
             damage.offset,
             what,
             damage.reason,
-            len(mended.records),
+            len(mended.lines),
         )
 
 
-def seen_of(records: list[Record]) -> list[Seen]:
-    """Return by what the bodies of *records* are recognised when they are sent again."""
-    return [Seen(record.received_ns, key_of(record)) for record in records]
-
-
-def key_of(record: Record) -> bytes:
-    """Return by what the body of *record* is recognised."""
-    return dedup_key(record.tenant, record.digest)
-
-
-def _drop_orphans(folder: Path, disk: Disk) -> None:
-    for index in folder.glob(f"*{INDEX_SUFFIX}"):
-        if not index.with_suffix(SEGMENT_SUFFIX).exists():
-            disk.unlink(index)
+def seen_of(lines: Iterable[Line]) -> list[Seen]:
+    """Return by what the bodies of *lines* are recognised when they are sent again."""
+    return [Seen(line.received_ns, line.key) for line in lines]

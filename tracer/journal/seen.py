@@ -1,10 +1,11 @@
 """Which bodies were stored lately, so that one that is sent again is acknowledged and not stored twice.
 
 A client that saw no answer sends the same bytes again, up to eight times in seven seconds, and the Collector's
-exporter for five minutes. The window is longer than that, and bounded in number, so that memory is, too.
+exporter for five minutes. The window is longer than that, and bounded in number, so that memory is, too. While a process
+runs it is measured by the monotonic clock: a clock that is set must not make it forget. At a start only the clock of the
+wall is there; then twice the window is kept.
 """
 
-import hashlib
 import struct
 import zlib
 from collections import OrderedDict
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.sealing import KEY_BYTES
 
-KEY_BYTES: Final = 16  # of a SHA-256: no two bodies share it by accident
+SUFFIX: Final = ".seen"
+
 _ENTRY: Final = struct.Struct(f"<Q{KEY_BYTES}s")
 _CHECK: Final = struct.Struct("<I")
 _ENTRY_BYTES: Final = _ENTRY.size + _CHECK.size
@@ -30,86 +33,95 @@ class Seen(NamedTuple):
     key: bytes
 
 
-def dedup_key(tenant: str, digest: bytes) -> bytes:
-    """Return what identifies a body of *tenant* with this SHA-256; two tenants may send the same bytes."""
-    return hashlib.sha256(tenant.encode() + b"\0" + digest).digest()[:KEY_BYTES]
-
-
 class SeenWindow:
-    """The bodies of the last *window_ns*, at most *limit*; the oldest are forgotten first."""
+    """The bodies of the last *window_s*, at most *limit*; the oldest are forgotten first."""
 
-    def __init__(self, window_ns: int, limit: int) -> None:
-        self._window_ns = window_ns
+    def __init__(self, window_s: float, limit: int) -> None:
+        self._window_s = window_s
         self._limit = limit
-        self._received: OrderedDict[bytes, int] = OrderedDict()
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._received
+        self._stored: OrderedDict[bytes, tuple[int, float]] = OrderedDict()  # key -> received, when it was added
 
     def __len__(self) -> int:
-        return len(self._received)
+        return len(self._stored)
 
-    def add(self, seen: Seen, now_ns: int) -> None:
+    def holds(self, keys: Iterable[bytes]) -> bool:
+        """Whether a body that is recognised by any of *keys* was stored."""
+        return any(key in self._stored for key in keys)
+
+    def stored_after(self, key: bytes, received_ns: int) -> bool:
+        """Whether the body was stored again by a request that was received after *received_ns*."""
+        known = self._stored.get(key)
+        return known is not None and known[0] > received_ns
+
+    def add(self, seen: Seen, now_s: float) -> None:
         """Remember *seen*, and forget what left the window."""
-        self._received[seen.key] = seen.received_ns
-        while len(self._received) > self._limit or self._oldest() < now_ns - self._window_ns:
-            self._received.popitem(last=False)
-            if not self._received:
+        self._stored[seen.key] = (seen.received_ns, now_s)
+        while len(self._stored) > self._limit or self._oldest_s() < now_s - self._window_s:
+            self._stored.popitem(last=False)
+            if not self._stored:
                 break
 
-    def _oldest(self) -> int:
-        return next(iter(self._received.values()))
+    def _oldest_s(self) -> float:
+        return next(iter(self._stored.values()))[1]
 
 
 class SeenFiles:
-    """The digests of removed segments on disk (``*.seen``), kept until the window has passed."""
+    """The digests of removed segments on disk (``*.seen``), kept until the window has passed. Not synchronized."""
 
     def __init__(self, folder: Path, disk: Disk, window_ns: int, limit: int) -> None:
         self._folder = folder
         self._disk = disk
-        self._window_ns = window_ns
+        self._kept_ns = 2 * window_ns
         self._limit = limit
         self._current: Path | None = None
         self._entries = 0
 
-    def load(self) -> Iterator[Seen]:
-        """Yield what the files hold; a damaged entry ends its file."""
-        for path in self._files():
-            yield from _read(path.read_bytes())
+    def load(self, now_ns: int) -> list[Seen]:
+        """Return what the files hold of the window before *now_ns*, or before the newest entry if that is older."""
+        entries = [entry for path in self._files() for entry in _read(path.read_bytes())]
+        since_ns = self._since(max((entry.received_ns for entry in entries), default=now_ns), now_ns)
+        return [entry for entry in entries if entry.received_ns >= since_ns][-self._limit :]
 
     def add(self, entries: Iterable[Seen], name: str, now_ns: int) -> None:
         """Append *entries* durably; *name* names a new file if one is due. Raises OSError."""
         data = b"".join(_encode(entry) for entry in entries)
-        if self._current is None or self._entries >= ENTRIES_PER_FILE:
+        starts = self._current is None or self._entries >= ENTRIES_PER_FILE
+        if starts:
             self._start(name, now_ns)
         assert self._current is not None
-        descriptor = self._disk.append_to(self._current)
+        path, self._current = self._current, None  # what follows a torn entry must not stand in its file
+        descriptor = self._disk.append_to(path)
         try:
             self._disk.write(descriptor, data)
             self._disk.sync(descriptor)
-        except OSError:
-            self._current = None  # what follows a torn entry would not be read
-            raise
         finally:
             self._disk.close(descriptor)
+        if starts:
+            self._disk.sync_folder(self._folder)
+        self._current = path
         self._entries += len(data) // _ENTRY_BYTES
 
     def _start(self, name: str, now_ns: int) -> None:
         self._expire(now_ns)
-        self._current, self._entries = self._folder / f"{name}.seen", 0
+        self._current, self._entries = self._folder / f"{name}{SUFFIX}", 0
 
     def _expire(self, now_ns: int) -> None:
         """Remove the files that time or number has pushed out of the window."""
         kept = 0
+        since_ns: int | None = None
         for path in reversed(self._files()):
             newest = max((entry.received_ns for entry in _read(path.read_bytes())), default=0)
-            if kept > self._limit or newest < now_ns - self._window_ns:
+            since_ns = self._since(newest, now_ns) if since_ns is None else since_ns
+            if kept > self._limit or newest < since_ns:
                 self._disk.unlink(path)
             else:
                 kept += path.stat().st_size // _ENTRY_BYTES
 
+    def _since(self, newest_ns: int, now_ns: int) -> int:
+        return min(newest_ns, now_ns) - self._kept_ns
+
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.seen"))
+        return sorted(self._folder.glob(f"*{SUFFIX}"))
 
 
 def _encode(seen: Seen) -> bytes:
@@ -118,8 +130,8 @@ def _encode(seen: Seen) -> bytes:
 
 
 def _read(data: bytes) -> Iterator[Seen]:
+    """Yield the intact entries; they are of one size, so one that is damaged hides no other."""
     for offset in range(0, len(data) - _ENTRY_BYTES + 1, _ENTRY_BYTES):
         entry = data[offset : offset + _ENTRY.size]
-        if _CHECK.unpack_from(data, offset + _ENTRY.size)[0] != zlib.crc32(entry):
-            return
-        yield Seen(*_ENTRY.unpack(entry))
+        if _CHECK.unpack_from(data, offset + _ENTRY.size)[0] == zlib.crc32(entry):
+            yield Seen(*_ENTRY.unpack(entry))

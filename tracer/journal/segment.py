@@ -1,21 +1,21 @@
-"""One segment of a journal on disk: its file, its sidecar index, and how both are read and mended."""
+"""One segment of a journal on disk: its file and its sidecar index, and how both are read, mended and halved."""
 
-import struct
-import zlib
+import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from controltower.tracer.journal.contents import Line, plain_segment, read_lines
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.index import LINE_BYTES, encode_lines, index_path, listed
 from controltower.tracer.journal.quarantine import Quarantine
-from controltower.tracer.journal.records import Damage, Record, scan
+from controltower.tracer.journal.records import Damage
+from controltower.tracer.journal.sealing import PLAIN, Sealing, key_needed
 
 SEGMENT_SUFFIX: Final = ".otlp"
-INDEX_SUFFIX: Final = ".index"
 
-_ENTRY: Final = struct.Struct("<QIIQ32sH")  # offset, length, checksum, received, digest, bytes of the tenant
-_CHECK: Final = struct.Struct("<I")
+_HEAD_BYTES: Final = 64  # enough to see whether a segment is encrypted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,78 +28,74 @@ class SegmentFile:
     records: int  # 0 when nobody counted them: an old segment of an earlier run
     oldest_received_ns: int
     newest_received_ns: int
+    sealing: Sealing = field(default=PLAIN, repr=False, compare=False)
+
+    @property
+    def disk_bytes(self) -> int:
+        """What the segment takes on the disk together with its index."""
+        return self.bytes + LINE_BYTES * self.records
 
     def open(self) -> BinaryIO:
-        """Open its messages for reading: length and message, back to back. Raises OSError."""
-        return self.path.open("rb")
+        """Open its messages for reading, decrypted: length and message, back to back.
+
+        Call it after ``Journal.verify``. Raises OSError, SegmentDamagedError when it was damaged since, JournalKeyError.
+        """
+        file = self.path.open("rb")
+        try:
+            head = file.read(_HEAD_BYTES)
+            file.seek(0)
+            if key_needed(head) is None:
+                return file
+            with file:
+                return io.BytesIO(plain_segment(file.read(), self.id, self.sealing))
+        except BaseException:
+            file.close()
+            raise
 
 
-def index_path(segment: Path) -> Path:
-    """Return where the index of *segment* is."""
-    return segment.with_suffix(INDEX_SUFFIX)
+def order_of(name: str) -> tuple[int, str]:
+    """Return by what segments are sorted: when they were begun, as a number, whatever its digits."""
+    time_ns, _, rest = name.partition("-")
+    return (int(time_ns) if time_ns.isdecimal() else 0), rest
 
 
 def time_in(segment: Path) -> int:
     """Return the time in the name of *segment*: when it was begun."""
-    digits = segment.stem.partition("-")[0]
-    return int(digits) if digits.isdecimal() else 0
+    return order_of(segment.stem)[0]
 
 
-def describe(path: Path, records: Sequence[Record]) -> SegmentFile:
-    """Return the closed segment at *path* that holds *records* (at least one)."""
-    times = [record.received_ns for record in records]
-    return SegmentFile(path.stem, path, records[-1].end, len(records), min(times), max(times))
-
-
-def as_it_is(path: Path) -> SegmentFile:
-    """Return the segment at *path* without looking into it."""
-    return SegmentFile(path.stem, path, path.stat().st_size, 0, time_in(path), time_in(path))
-
-
-def index_entry(record: Record) -> bytes:
-    """Encode *record* for the sidecar index, with a checksum of its own."""
-    tenant = record.tenant.encode()
-    entry = (
-        _ENTRY.pack(record.offset, record.length, record.checksum, record.received_ns, record.digest, len(tenant))
-        + tenant
-    )
-    return entry + _CHECK.pack(zlib.crc32(entry))
-
-
-def read_index(data: bytes) -> list[Record]:
-    """Return the records that an index lists, up to its end or its first damaged entry."""
-    records: list[Record] = []
-    position = 0
-    while position + _ENTRY.size + _CHECK.size <= len(data):
-        offset, length, checksum, received_ns, digest, tenant_bytes = _ENTRY.unpack_from(data, position)
-        end = position + _ENTRY.size + tenant_bytes
-        if end + _CHECK.size > len(data) or _CHECK.unpack_from(data, end)[0] != zlib.crc32(data[position:end]):
-            break
-        tenant = data[position + _ENTRY.size : end].decode(errors="replace")
-        records.append(Record(offset, length, checksum, received_ns, tenant, digest))
-        position = end + _CHECK.size
-    return records
-
-
-def listed(segment: Path) -> list[Record]:
-    """Return the records of *segment* by its index; empty when the index does not cover the segment exactly."""
+def key_of_file(segment: Path) -> str | None:
+    """Return the id of the key that *segment* needs, None when it is not encrypted or cannot be read."""
     try:
-        records = read_index(index_path(segment).read_bytes())
+        with segment.open("rb") as file:
+            return key_needed(file.read(_HEAD_BYTES))
     except OSError:
-        return []
-    end = 0
-    for record in records:
-        if record.offset != end:
-            return []
-        end = record.end
-    return records if end == segment.stat().st_size else []
+        return None
+
+
+def describe(path: Path, lines: Sequence[Line], sealing: Sealing) -> SegmentFile:
+    """Return the closed segment at *path* that holds *lines* (at least one)."""
+    times = [line.received_ns for line in lines]
+    return SegmentFile(path.stem, path, lines[-1].end, len(lines), min(times), max(times), sealing)
+
+
+def as_it_is(path: Path, sealing: Sealing) -> SegmentFile:
+    """Return the segment at *path* without looking into it. Raises OSError."""
+    return SegmentFile(path.stem, path, path.stat().st_size, 0, time_in(path), time_in(path), sealing)
+
+
+def lines_of(segment: Path, sealing: Sealing) -> list[Line]:
+    """Return the intact records of *segment*, from its index or else from itself. Raises OSError."""
+    return listed(segment) or [
+        part for part in read_lines(segment.read_bytes(), segment.stem, sealing) if isinstance(part, Line)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Mended:
     """What a segment holds after it was read in full, and what had to be taken out."""
 
-    records: list[Record]
+    lines: list[Line]
     damages: list[Damage]
 
 
@@ -108,32 +104,37 @@ def mend(
     quarantine: Quarantine,
     disk: Disk,
     now_ns: int,
-    superfluous: Callable[[Record], bool] = lambda _: False,
+    sealing: Sealing,
+    superfluous: Callable[[Line], bool] = lambda _: False,
 ) -> Mended:
     """Read *segment*, move bytes that hold no verified record to *quarantine*, and write the index anew.
 
-    Records that are *superfluous* are left out. Doing it twice, also after dying in the middle, gives the same files. A segment without any intact record is
-    removed. Raises OSError, with the segment as it was.
+    Records that are *superfluous* are left out. Doing it twice, also after dying in the middle, gives the same files. A
+    segment without any intact record is removed. Raises OSError, JournalKeyError, with the segment as it was.
     """
     data = segment.read_bytes()
-    found = list(scan(data))
+    found = list(read_lines(data, segment.stem, sealing))
     damages = [part for part in found if isinstance(part, Damage)]
-    records = [part for part in found if isinstance(part, Record) and not superfluous(part)]
+    lines = [part for part in found if isinstance(part, Line) and not superfluous(part)]
     for damage in damages:
         name = f"{segment.stem}-{damage.offset}.{'torn' if damage.torn else 'damaged'}"
         quarantine.put(name, data[damage.offset : damage.end], damage.reason, now_ns)
-    if len(records) < len(found) and records:
-        disk.replace(segment, b"".join(data[record.offset : record.end] for record in records))
-        records = _closed_up(records)
-    if records:
-        _write_index(segment, records, disk)
+    if len(lines) < len(found) and lines:
+        disk.replace(segment, b"".join(data[line.offset : line.end] for line in lines))
+        lines = _closed_up(lines)
+    if lines:
+        _write_index(segment, lines, disk)
     else:
         discard(segment, disk)
-    return Mended(records, damages)
+    return Mended(lines, damages)
 
 
-def _write_index(segment: Path, records: Sequence[Record], disk: Disk) -> None:
-    disk.replace(index_path(segment), b"".join(map(index_entry, records)), synced=False)
+def _write_index(segment: Path, lines: Sequence[Line], disk: Disk) -> None:
+    """Write the index; without room for it the segment is read again instead."""
+    try:
+        disk.replace(index_path(segment), encode_lines(lines), synced=False)
+    except OSError:
+        disk.unlink(index_path(segment))
 
 
 def halve(segment: SegmentFile, disk: Disk) -> list[SegmentFile]:
@@ -143,34 +144,30 @@ def halve(segment: SegmentFile, disk: Disk) -> list[SegmentFile]:
 
     The names follow from its name: done again after dying in the middle, it gives the same segments.
     """
-    records = records_of(segment.path)
-    if len(records) < 2:
+    lines = lines_of(segment.path, segment.sealing)
+    if len(lines) < 2:
         return []
-    middle = len(records) // 2
+    middle = len(lines) // 2
     data = segment.path.read_bytes()
     halves = []
-    for name, part in (("a", records[:middle]), ("b", records[middle:])):
+    for name, part in (("a", lines[:middle]), ("b", lines[middle:])):
         path = segment.path.with_name(f"{segment.id}-{name}{SEGMENT_SUFFIX}")
         moved = _closed_up(part)
         disk.replace(path, data[part[0].offset : part[-1].end])
         _write_index(path, moved, disk)
-        halves.append(describe(path, moved))
+        halves.append(describe(path, moved, segment.sealing))
     discard(segment.path, disk)
+    disk.sync_folder(segment.path.parent)  # or a power cut brings the whole one back beside its halves
     return halves
 
 
-def records_of(segment: Path) -> list[Record]:
-    """Return the intact records of *segment*, from its index or else from itself."""
-    return listed(segment) or [part for part in scan(segment.read_bytes()) if isinstance(part, Record)]
-
-
-def _closed_up(records: Iterable[Record]) -> list[Record]:
-    """Return *records* at the offsets they have when nothing lies between them."""
-    moved: list[Record] = []
+def _closed_up(lines: Iterable[Line]) -> list[Line]:
+    """Return *lines* at the offsets they have when nothing lies between them."""
+    moved: list[Line] = []
     end = 0
-    for record in records:
-        moved.append(replace(record, offset=end))
-        end += record.length
+    for line in lines:
+        moved.append(line.at(end))
+        end += line.length
     return moved
 
 

@@ -1,6 +1,7 @@
 """Writing segments: one is open at a time, what was written is synced before it counts. Used by one thread."""
 
 import contextlib
+import errno
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -8,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from controltower.tracer.journal.contents import Line
 from controltower.tracer.journal.disk import Disk
-from controltower.tracer.journal.records import Record, encode
-from controltower.tracer.journal.segment import SEGMENT_SUFFIX, SegmentFile, discard, index_entry, index_path
+from controltower.tracer.journal.index import LINE_BYTES, encode_lines, index_path
+from controltower.tracer.journal.records import encode
+from controltower.tracer.journal.sealing import Sealing
+from controltower.tracer.journal.segment import SEGMENT_SUFFIX, SegmentFile, discard
 
 logger = logging.getLogger(__name__)
 
-_FIRST_OFFSET: Final = 0
+# Given-up segments that could not be cut yet. A disk that refuses so many writes and cuts is asked for no more.
+MOST_UNCUT: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +27,22 @@ class Entry:
     """What goes into one record: a body with its envelope, and what the index says about it."""
 
     message: bytes
-    tenant: str
     received_ns: int
-    digest: bytes
+    key: bytes
 
 
 class OpenSegment:
     """The segment that is being written. Everything up to ``size`` is on the disk."""
 
-    def __init__(self, path: Path, disk: Disk, opened_at: float) -> None:
+    def __init__(self, path: Path, disk: Disk, sealing: Sealing, opened_at: float) -> None:
         """Create the files of the segment, durably by name; raises OSError with nothing left behind."""
         self.path = path
         self.opened_at = opened_at
-        self.size = _FIRST_OFFSET
+        self.size = 0
         self.records = 0
         self.oldest_ns = self.newest_ns = 0
         self._disk = disk
+        self._sealing = sealing
         self._descriptor = disk.create(path)
         self._index: int | None = None
         try:
@@ -51,22 +56,35 @@ class OpenSegment:
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Append *entries* and return when they are on the disk; raises OSError, and then ``abandon`` must follow."""
-        data, records = _lay_out(entries, self.size)
+        data, lines = self._lay_out(entries)
         self._disk.write(self._descriptor, data)
         self._disk.sync(self._descriptor)
-        self._write_index(records)
-        times = [record.received_ns for record in records]
+        self._write_index(lines)
+        times = [line.received_ns for line in lines]
         self.oldest_ns = min(times) if not self.records else min(self.oldest_ns, *times)
         self.newest_ns = max(self.newest_ns, *times)
         self.size += len(data)
-        self.records += len(records)
+        self.records += len(lines)
 
-    def _write_index(self, records: Sequence[Record]) -> None:
+    def _lay_out(self, entries: Sequence[Entry]) -> tuple[bytes, list[Line]]:
+        """Return the bytes of the records for *entries*, and where they will stand."""
+        pieces: list[bytes] = []
+        lines: list[Line] = []
+        offset = self.size
+        for entry in entries:
+            parts, checksum = encode(self._sealing.seal(entry.message, self.path.stem, offset))
+            length = sum(map(len, parts))
+            lines.append(Line(offset, length, checksum, entry.received_ns, entry.key))
+            pieces.extend(parts)
+            offset += length
+        return b"".join(pieces), lines
+
+    def _write_index(self, lines: Sequence[Line]) -> None:
         """Append to the index; without success it ends here, and is made again from the segment when needed."""
         if self._index is None:
             return
         try:
-            self._disk.write(self._index, b"".join(map(index_entry, records)))
+            self._disk.write(self._index, encode_lines(lines))
         except OSError as error:
             logger.warning("the index of %s is incomplete: %s", self.path.name, error)
             self._close_index()
@@ -95,22 +113,16 @@ class OpenSegment:
                 self._disk.close(self._index)
             self._index = None
 
+    @property
+    def disk_bytes(self) -> int:
+        """What the segment takes on the disk together with its index."""
+        return self.size + LINE_BYTES * self.records
+
     def describe(self) -> SegmentFile:
         """Return what the loader needs to know of the segment."""
-        return SegmentFile(self.path.stem, self.path, self.size, self.records, self.oldest_ns, self.newest_ns)
-
-
-def _lay_out(entries: Sequence[Entry], offset: int) -> tuple[bytes, list[Record]]:
-    """Return the bytes of the records for *entries*, and where they stand when written at *offset*."""
-    pieces: list[bytes] = []
-    records: list[Record] = []
-    for entry in entries:
-        parts, checksum = encode(entry.message)
-        length = sum(map(len, parts))
-        records.append(Record(offset, length, checksum, entry.received_ns, entry.tenant, entry.digest))
-        pieces.extend(parts)
-        offset += length
-    return b"".join(pieces), records
+        return SegmentFile(
+            self.path.stem, self.path, self.size, self.records, self.oldest_ns, self.newest_ns, self._sealing
+        )
 
 
 class SegmentWriter:
@@ -120,6 +132,7 @@ class SegmentWriter:
         self,
         folder: Path,
         disk: Disk,
+        sealing: Sealing,
         *,
         segment_bytes: int,
         segment_age_s: float,
@@ -131,6 +144,7 @@ class SegmentWriter:
         """Write to *folder*; *closed* is called with every segment that can be loaded."""
         self._folder = folder
         self._disk = disk
+        self._sealing = sealing
         self._segment_bytes = segment_bytes
         self._segment_age_s = segment_age_s
         self._last_id_ns = last_id_ns
@@ -146,16 +160,24 @@ class SegmentWriter:
         A file whose fsync failed is never synced again: the kernel may have dropped the pages and then reports success.
         """
         if self.active is None:
-            path = self._folder / (self.next_id() + SEGMENT_SUFFIX)
-            self.active = OpenSegment(path, self._disk, self._monotonic())
+            self._begin()
+        assert self.active is not None
         try:
             self.active.write(entries)
-        except BaseException:
+        except Exception:
             self._uncut.append(self.active)
             self.active.close()
             self.active = None
             self._cut()
             raise
+
+    def _begin(self) -> None:
+        if len(self._uncut) >= MOST_UNCUT:
+            self._cut()
+        if len(self._uncut) >= MOST_UNCUT:
+            raise OSError(errno.EIO, f"{len(self._uncut)} segments could neither be written nor cut")
+        path = self._folder / (self.next_id() + SEGMENT_SUFFIX)
+        self.active = OpenSegment(path, self._disk, self._sealing, self._monotonic())
 
     def close_active(self) -> None:
         """Close the open segment, if there is one, and hand it over."""

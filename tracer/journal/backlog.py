@@ -1,0 +1,268 @@
+"""The closed segments of a journal, from when they can be loaded until they are removed."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from controltower.tracer.journal.contents import Line, plain_messages
+from controltower.tracer.journal.disk import NO_ROOM, Disk
+from controltower.tracer.journal.errors import JournalFull
+from controltower.tracer.journal.quarantine import Quarantine
+from controltower.tracer.journal.records import Damage
+from controltower.tracer.journal.recovery import mend_logged, seen_of
+from controltower.tracer.journal.sealing import Sealing
+from controltower.tracer.journal.seen import SeenFiles
+from controltower.tracer.journal.segment import (
+    SEGMENT_SUFFIX,
+    SegmentFile,
+    as_it_is,
+    describe,
+    discard,
+    halve,
+    key_of_file,
+    lines_of,
+    order_of,
+)
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 2.0  # how soon is noticed what somebody asked of the quarantine
+HOLD_S: Final = 10.0  # how long a segment that needs room is left alone, while others may make it
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogStats:
+    """What waits to be loaded, and what is in quarantine."""
+
+    segments: int
+    bytes: int
+    oldest_received_ns: int | None
+    held: int
+    quarantined_files: int
+    quarantined_bytes: int
+
+
+class Backlog:
+    """Closed segments and what is done with them; safe to use from several threads."""
+
+    def __init__(
+        self,
+        quarantine: Quarantine,
+        seen_files: SeenFiles,
+        disk: Disk,
+        sealing: Sealing,
+        *,
+        clock: Callable[[], int],
+        monotonic: Callable[[], float],
+        stored_after: Callable[[bytes, int], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        """Ask *stored_after* whether a body was stored again; tell *changed* when there is less to load."""
+        self._quarantine = quarantine
+        self._seen_files = seen_files
+        self._disk = disk
+        self._sealing = sealing
+        self._clock = clock
+        self._monotonic = monotonic
+        self._stored_after = stored_after
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._loadable = threading.Condition(self._lock)  # a segment, or the end
+        self._digests = threading.Lock()  # of the files of digests: they are written by whoever removes a segment
+        self._closed: dict[str, SegmentFile] = {}
+        self._held: dict[str, tuple[SegmentFile, float]] = {}  # and until when
+        self._bytes = self._disk_bytes = 0
+        self._ended = False
+        self._looked_at = monotonic()
+        self._quarantined = quarantine.measure()
+
+    def __bool__(self) -> bool:
+        """Whether anything can be loaded."""
+        return bool(self._closed)
+
+    def offer(self, segment: SegmentFile) -> None:
+        """Take *segment* in, to be loaded."""
+        with self._lock:
+            self._drop(segment.id)
+            self._closed[segment.id] = segment
+            self._bytes += segment.bytes
+            self._disk_bytes += segment.disk_bytes
+            self._loadable.notify_all()
+
+    def _drop(self, segment_id: str) -> None:
+        held, _ = self._held.pop(segment_id, (None, 0.0))
+        segment = self._closed.pop(segment_id, held)
+        if segment is not None:
+            self._bytes -= segment.bytes
+            self._disk_bytes -= segment.disk_bytes
+
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        with self._lock:
+            self._ended = True
+            self._loadable.notify_all()
+
+    def segments(self) -> list[SegmentFile]:
+        """Return the segments that can be loaded, oldest first."""
+        self._look()
+        with self._lock:
+            return sorted(self._closed.values(), key=_order)
+
+    def wait(self, timeout_s: float | None) -> SegmentFile | None:
+        """Return the oldest segment; wait for one, or return None after *timeout_s* or at the end."""
+        left_s = timeout_s
+        while True:
+            self._look()
+            pause_s = LOOK_EVERY_S if left_s is None else min(left_s, LOOK_EVERY_S)
+            with self._lock:
+                self._loadable.wait_for(lambda: self._closed or self._ended, pause_s)
+                if self._closed:
+                    return min(self._closed.values(), key=_order)
+                if self._ended:
+                    return None
+            left_s = None if left_s is None else left_s - pause_s
+            if left_s is not None and left_s <= 0:
+                return None
+
+    def verify(self, segment: SegmentFile) -> SegmentFile | None:
+        """Read *segment* against its checksums and move damaged bytes to quarantine; see ``Journal.verify``."""
+        try:
+            if self._is_intact(segment):
+                return segment
+            lines = mend_logged(
+                segment.path, self._quarantine, self._disk, self._clock(), self._sealing, self._is_superfluous
+            )
+        except FileNotFoundError:
+            logger.error("segment %s is gone although it was not loaded: somebody removed it", segment.path.name)
+            self._forget(segment)
+            return None
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self._hold(segment, error)
+            return None
+        mended = describe(segment.path, lines, self._sealing) if lines else None
+        self._forget(segment)
+        if mended:
+            self.offer(mended)
+        self.measure()
+        return mended
+
+    def _is_intact(self, segment: SegmentFile) -> bool:
+        parts = plain_messages(segment.path.read_bytes(), segment.id, self._sealing)
+        return not any(isinstance(part, Damage) for part, _ in parts)
+
+    def _is_superfluous(self, line: Line) -> bool:
+        return self._stored_after(line.key, line.received_ns)
+
+    def split(self, segment: SegmentFile) -> list[SegmentFile]:
+        """Offer the two halves of *segment* instead of it; see ``Journal.split``."""
+        try:
+            halves = halve(segment, self._disk)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self._hold(segment, error)
+            raise JournalFull(f"There is no room to halve segment {segment.id}; it is tried again later.") from error
+        if halves:
+            self._forget(segment)
+        for half in halves:
+            self.offer(half)
+        return halves
+
+    def remove(self, segment: SegmentFile) -> None:
+        """Remove *segment*, which is loaded. Raises OSError."""
+        self._keep_digests(segment)
+        discard(segment.path, self._disk)
+        self._forget(segment)
+
+    def refuse(self, segment: SegmentFile, reason: str) -> Path:
+        """Move *segment* to quarantine. Raises OSError."""
+        self._keep_digests(segment)
+        target = self._quarantine.take(segment.path, reason, segment.bytes, self._clock())
+        discard(segment.path, self._disk)
+        self._forget(segment)
+        self.measure()
+        return target
+
+    def _keep_digests(self, segment: SegmentFile) -> None:
+        try:
+            seen = seen_of(lines_of(segment.path, self._sealing))
+            with self._digests:
+                self._seen_files.add(seen, segment.id, self._clock())
+        except OSError as error:  # a full disk: removing makes room, and this process still knows the digests
+            logger.warning("digests of segment %s are not kept over a restart: %s", segment.id, error)
+
+    def _hold(self, segment: SegmentFile, error: OSError) -> None:
+        """Put *segment* back behind the others, which can make the room that it needs."""
+        logger.warning("segment %s waits for room: %s", segment.id, error.strerror or error)
+        with self._lock:
+            self._closed.pop(segment.id, None)
+            self._held[segment.id] = (segment, self._monotonic() + HOLD_S)
+
+    def _forget(self, segment: SegmentFile) -> None:
+        with self._lock:
+            self._drop(segment.id)
+        self._changed()
+
+    def _look(self) -> None:
+        """Offer again what waited for room or was asked for, and notice what was dropped; not more often than needed."""
+        now_s = self._monotonic()
+        with self._lock:
+            if now_s - self._looked_at < LOOK_EVERY_S:
+                return
+            self._looked_at = now_s
+            due = [segment for segment, until_s in self._held.values() if until_s <= now_s]
+            for segment in due:
+                del self._held[segment.id]
+                self._closed[segment.id] = segment
+        try:
+            for path in self._quarantine.asked_for():
+                self._take_back(path)
+        except OSError as error:  # it stays where it is
+            logger.warning("the quarantine %s could not be looked at: %s", self._quarantine.folder, error)
+        self.measure()
+
+    def _take_back(self, path: Path) -> None:
+        key_id = key_of_file(path)
+        if key_id is not None and not self._sealing.knows(key_id):
+            logger.error("%s is not loaded again: it is encrypted with key %s, which was not given", path.name, key_id)
+            return
+        self.offer(as_it_is(self._quarantine.give_back(path, SEGMENT_SUFFIX), self._sealing))
+
+    def measure(self) -> None:
+        """Look how much is in quarantine."""
+        try:
+            measured = self._quarantine.measure()
+        except OSError as error:
+            logger.warning("the quarantine %s could not be measured: %s", self._quarantine.folder, error)
+            return
+        with self._lock:
+            self._quarantined = measured
+        self._changed()
+
+    @property
+    def disk_bytes(self) -> int:
+        """What segments, their indexes and the quarantine take on the disk."""
+        return self._disk_bytes + self._quarantined[1]
+
+    def stats(self) -> BacklogStats:
+        """Return what there is."""
+        with self._lock:
+            times = [segment.oldest_received_ns for segment in self._closed.values()]
+            times += [segment.oldest_received_ns for segment, _ in self._held.values()]
+            return BacklogStats(
+                segments=len(times),
+                bytes=self._bytes,
+                oldest_received_ns=min(times, default=None),
+                held=len(self._held),
+                quarantined_files=self._quarantined[0],
+                quarantined_bytes=self._quarantined[1],
+            )
+
+
+def _order(segment: SegmentFile) -> tuple[int, str]:
+    return order_of(segment.id)
