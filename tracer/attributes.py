@@ -28,6 +28,7 @@ RUN_EXPECTED: Final = PREFIX + "run.expected_records"
 RUN_RECORDS: Final = PREFIX + "run.records"
 RUN_REJECTED: Final = PREFIX + "run.rejected"
 RUN_CONTROL_TOTAL: Final = PREFIX + "run.control_total"
+REDACTED: Final = PREFIX + "redacted"  # what the collector removed: field:rule=times, never a value
 
 LINE_EVENT: Final = PREFIX + "line"  # span event, one per document line
 LINE: Final = "line"

@@ -7,14 +7,14 @@ from decimal import Decimal
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from controltower.store.errors import FlowError
 from controltower.store.flows.calendar import BusinessCalendar, Limit, parse_limit
+from controltower.store.yaml_lines import MistakesError, Problem, read_model
 
 # Values that stand for "no number": they must never join two documents (domain: placeholder keys).
 PLACEHOLDERS = frozenset(
@@ -296,75 +296,10 @@ def load_flow(path: Path) -> Flow:
 
 def parse_flow(text: str, file: Path | str) -> Flow:
     """Read a flow from YAML *text*; *file* names it in errors. FlowError lists every problem with its line and field."""
-    root, data = _read(text, file)
     try:
-        flow = Flow.model_validate(data)
-    except ValidationError as exc:
-        raise FlowError(file, sorted(_located(root, error["loc"], _words(error)) for error in exc.errors())) from exc
-    if problems := sorted(_located(root, place, what) for place, what in _contradictions(flow)):
-        raise FlowError(file, problems)
-    return flow
-
-
-def _read(text: str, file: Path | str) -> tuple[yaml.MappingNode, object]:
-    """Return the YAML as nodes, which know their lines, and as plain values."""
-    try:
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.MappingNode):
-            raise FlowError(file, [(1, "flow", "the file must hold one mapping that starts with flow: NAME")])
-        if repeated := list(_repeated_fields(root)):
-            raise FlowError(file, repeated)
-        return root, loader.construct_document(root)
-    except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise FlowError(file, [(line, "yaml", exc.problem or "not valid YAML")]) from exc
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        raise FlowError(file, [(1, "yaml", " ".join(str(exc).split()))]) from exc
-
-
-def _words(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown field"
-    if error["type"] == "missing":
-        return "is missing"
-    return str(error["msg"]).removeprefix("Value error, ")
-
-
-def _located(root: yaml.Node, place: tuple[Hashable, ...], what: str) -> tuple[int, str, str]:
-    """Return (line, field, problem): the line of the deepest node of *place* that the file holds."""
-    node, line = root, root.start_mark.line + 1
-    for part in place:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-    return line, field, what
-
-
-def _repeated_fields(node: yaml.Node) -> Iterator[tuple[int, str, str]]:
-    """YAML silently keeps the last of two equal fields; a rule lost that way is found by nobody."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                yield key.start_mark.line + 1, name, "stands here twice"
-            seen.add(name)
-            yield from _repeated_fields(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _repeated_fields(value)
-
-
-Problem = tuple[tuple[Hashable, ...], str]
+        return read_model(Flow, text, "flow", _contradictions)
+    except MistakesError as exc:
+        raise FlowError(file, exc.problems) from exc
 
 
 def _contradictions(flow: Flow) -> Iterator[Problem]:

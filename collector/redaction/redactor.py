@@ -1,0 +1,47 @@
+"""Redaction of a request in memory, before anything of it is written: for sources of class ``phi``."""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from controltower.collector.redaction.errors import RedactionError
+from controltower.collector.redaction.messages import Walker
+from controltower.collector.redaction.patterns import Masker
+from controltower.collector.redaction.policy import ClassName, Policy
+from controltower.collector.redaction.rules import Rules
+from controltower.collector.redaction.tokens import Key, Tokeniser
+from controltower.collector.redaction.values import Treatments
+
+
+class Redactor:
+    """Redacts requests by a policy, and counts what it did. Safe to use from several threads, one at a time inside."""
+
+    def __init__(self, policy: Policy, keys: tuple[Key, ...], name: ClassName = "phi") -> None:
+        """Without *keys* what should become a token is dropped."""
+        masker, tokeniser = Masker(policy), Tokeniser(keys)
+        treatments = Treatments(policy, masker, tokeniser)
+        body = policy.of(name).text("log.body")
+        self._walker = Walker(
+            Rules(policy, name, treatments, masker), treatments.of(body, ""), body.action == "drop", tokeniser
+        )
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def __call__(self, signal: str, request: Any) -> int:
+        """Redact the parsed *request* of *signal* in place and return how many things were changed.
+
+        Raises RedactionError, and then the request must not be stored: it may be redacted in part.
+        """
+        try:
+            with self._lock:
+                hits = self._walker.redact(signal, request)
+                self._counts.update(hits)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, its text may hold what must not be shown
+            raise RedactionError(f"A {signal} request could not be redacted ({type(exc).__name__}).") from None
+        return len(hits)
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Return how often each rule changed each field since the start: (field, rule) -> times."""
+        with self._lock:
+            return dict(self._counts)
