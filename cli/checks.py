@@ -172,11 +172,11 @@ def store(settings: Settings, runtime: RuntimeFile | None) -> Check:
 
 def journal(folder: DataFolder) -> Check:
     """Check what is acknowledged and not loaded, and what was set aside."""
-    backlog = sum(path.stat().st_size for path in folder.journal.glob("*.otlp")) if folder.journal.exists() else 0
-    refused = [path for path in folder.journal.glob("quarantine/*") if not path.name.endswith(".reason.json")]
+    backlog = sum(path.stat().st_size for path in folder.journals.glob("*/*.otlp"))
+    refused = [path for path in folder.journals.glob("*/quarantine/*") if not path.name.endswith(".reason.json")]
     detail = f"{backlog / 1024**2:.1f} MiB waiting, {len(refused)} set aside"
     if refused:
-        where = folder.journal / "quarantine"
+        where = folder.journals / "*" / "quarantine"
         return Check("journal", Status.WARN, detail, f"read the .reason.json files in {where}")
     return Check("journal", Status.OK, detail)
 

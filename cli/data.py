@@ -21,9 +21,9 @@ class DataFolder:
     root: Path
 
     @property
-    def journal(self) -> Path:
-        """Acknowledged requests that are not loaded yet."""
-        return self.root / "journal" / "traces"
+    def journals(self) -> Path:
+        """A journal for each signal: acknowledged requests that are not loaded yet."""
+        return self.root / "journal"
 
     @property
     def logs(self) -> Path:

@@ -18,7 +18,7 @@ from controltower.store.client import Client, connect
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import Engine
 from controltower.store.lease import LeaseKeeper
-from controltower.store.loader import Segment, load_segment
+from controltower.store.loader import Segment, Signal, load_segment
 from controltower.store.schema import migrate, pending
 from controltower.store.times import TimeBounds
 from controltower.tracer.journal import SegmentFile
@@ -77,11 +77,16 @@ class Loading:
     def __init__(
         self,
         connections: Connections,
+        signal: Signal,
         loaded: Callable[[], None] = lambda: None,
         bounds: TimeBounds | None = None,
     ) -> None:
-        """Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round."""
+        """Load segments of *signal*.
+
+        Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round.
+        """
         self._connections = connections
+        self._signal = signal
         self._bounds = bounds
         self._loaded = loaded
         self._client: Client | None = None
@@ -91,7 +96,8 @@ class Loading:
         if self._client is None:
             self._client = self._connections.open()
         try:
-            rows = load_segment(self._client, Segment(segment.id, "traces", segment.path, segment.open), self._bounds)
+            messages = Segment(segment.id, self._signal, segment.path, segment.open)
+            rows = load_segment(self._client, messages, self._bounds)
         except Exception:
             self._client.close()
             self._client = None

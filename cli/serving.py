@@ -31,6 +31,7 @@ from controltower.collector.settings import Settings as CollectorSettings
 from controltower.store.endpoint import Credentials, build_endpoint
 from controltower.store.errors import StoreError
 from controltower.store.flows.definition import load_packs
+from controltower.store.loader import LOADED_SIGNALS, Signal
 from controltower.store.runtime import INSTANCE_HEADER, RuntimeFile, remove_runtime, write_runtime
 from controltower.tracer.journal import Journal, JournalLimits
 
@@ -61,8 +62,8 @@ class Plan:
 class Collecting:
     """The collector's half: taking in, and loading what was taken in."""
 
-    journal: Journal
-    drain: Drain
+    journals: dict[str, Journal]  # one for each signal that the store can load
+    drains: list[Drain]  # one for each journal
     server: WebServer
     url: str
     token: str
@@ -105,7 +106,8 @@ class Service:
         elif self._collecting is not None:
             self.runtime = self._describe("127.0.0.1", int(self._collecting.url.rpartition(":")[2]))
         if self._collecting is not None:
-            self._collecting.drain.start()
+            for drain in self._collecting.drains:
+                drain.start()
         self._start_loops()
         if self.runtime is not None:
             write_runtime(self.folder.root, self.runtime)
@@ -123,30 +125,45 @@ class Service:
     def _start_collector(self, settings: CollectorSettings) -> Collecting:
         listener = listen(settings.host, settings.port, "--collector-port")
         try:
-            limits = JournalLimits(
-                segment_bytes=settings.segment_bytes,
-                segment_age_s=settings.segment_age_s,
-                budget_bytes=settings.journal_bytes,
-            )
-            journal = Journal(self.folder.journal, limits)
+            journals = self._open_journals(settings)
         except BaseException:
             listener.close()
             raise
         token = local_token(self.folder)
         metrics = Metrics()
         app = build_app(
-            settings, journal, Tokens(self.folder.tokens), metrics=metrics, store_problem=lambda: self.problem()
+            settings, journals, Tokens(self.folder.tokens), metrics=metrics, store_problem=lambda: self.problem()
         )
         app.add_route("/ping", self._ping, methods=["GET"])
         server = WebServer("collector", build_server(app, settings), listener)
-        drain = Drain(
-            journal, Loading(self._connections, loaded=self._wake_loops, bounds=settings.time_bounds()), metrics=metrics
-        )
+        drains = [
+            Drain(journals[signal], self._loading(signal, settings), metrics=metrics) for signal in LOADED_SIGNALS
+        ]
         scheme = "https" if settings.tls_certificate else "http"
-        collecting = Collecting(journal, drain, server, f"{scheme}://{settings.host}:{port_of(listener)}", token)
+        collecting = Collecting(journals, drains, server, f"{scheme}://{settings.host}:{port_of(listener)}", token)
         self._collecting = collecting
         server.start()
         return collecting
+
+    def _loading(self, signal: Signal, settings: CollectorSettings) -> Loading:
+        return Loading(self._connections, signal, loaded=self._wake_loops, bounds=settings.time_bounds())
+
+    def _open_journals(self, settings: CollectorSettings) -> dict[str, Journal]:
+        """Open a journal for each signal that can be loaded: no other is taken."""
+        limits = JournalLimits(
+            segment_bytes=settings.segment_bytes,
+            segment_age_s=settings.segment_age_s,
+            budget_bytes=settings.journal_bytes,
+        )
+        journals: dict[str, Journal] = {}
+        try:
+            for signal in LOADED_SIGNALS:
+                journals[signal] = Journal(self.folder.journals / signal, limits)
+        except BaseException:
+            for journal in journals.values():
+                journal.close()
+            raise
+        return journals
 
     def _start_endpoint(self) -> RuntimeFile:
         listener = listen("127.0.0.1", self.plan.endpoint_port, "--endpoint-port")
@@ -207,9 +224,8 @@ class Service:
             for loop in self._loops
             if not loop.status.ok
         ]
-        loading = self._collecting.drain.problem() if self._collecting else None
-        if loading:
-            problems.append(f"loading: {loading}")
+        loading = [drain.problem() for drain in self._collecting.drains] if self._collecting else []
+        problems += [f"loading: {problem}" for problem in loading if problem]
         return "; ".join(problems) or None
 
     def check(self) -> None:
@@ -227,7 +243,9 @@ class Service:
         if collecting is not None:
             if not collecting.server.stop(COLLECTOR_STOP_S):
                 logger.warning("requests were still under way when the collector stopped")
-            collecting.drain.stop(DRAIN_STOP_S)
+            ends_at = monotonic() + DRAIN_STOP_S
+            for drain in collecting.drains:
+                drain.stop(max(0.0, ends_at - monotonic()))
             self._collecting = None
         for loop in self._loops:
             loop.ask_to_stop()
@@ -239,7 +257,8 @@ class Service:
             self._endpoint.stop(1.0)
             self._endpoint = None
         if collecting is not None:
-            collecting.journal.close()
+            for journal in collecting.journals.values():
+                journal.close()
         if self.runtime is not None:
             remove_runtime(self.folder.root, self.instance)
             self.runtime = None

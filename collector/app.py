@@ -1,7 +1,7 @@
 """The collector as an ASGI application: routes, and errors in the protocol's own form."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Final
@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from controltower.collector.admission import Redact
 from controltower.collector.auth import Tokens
 from controltower.collector.health import Health
+from controltower.collector.intake import Intake
 from controltower.collector.metrics import Metrics
-from controltower.collector.otlp import SIGNALS, Signal
-from controltower.collector.receive import Receiver, refusal_response
+from controltower.collector.otlp import SIGNALS
+from controltower.collector.receive import receiver, refusal_response
 from controltower.collector.settings import Settings
 from controltower.collector.status import Refusal
 from controltower.tracer.journal import Journal
@@ -34,21 +36,22 @@ MOST_CONNECTIONS: Final = 2_000
 
 def build_app(
     settings: Settings,
-    journal: Journal,
+    journals: Mapping[str, Journal],
     tokens: Tokens,
     *,
     metrics: Metrics | None = None,
+    redact: Redact | None = None,
     store_problem: Callable[[], str | None] = lambda: None,
     clock: Callable[[], int] = time.time_ns,
 ) -> FastAPI:
-    """Return the application that takes OTLP into *journal*. The caller opens and closes the journal.
+    """Return the application that takes OTLP into *journals*, one for each signal by its name; others are not taken.
 
-    *store_problem* says what is wrong with the store (None: nothing); it may block and is asked for ``/readyz`` only.
+    The caller opens and closes the journals. *redact* is called for what senders of class ``phi`` send. *store_problem* says what is wrong with the store (None: nothing); it may block and is asked for ``/readyz`` only.
     """
     counted = metrics or Metrics()
     executor = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
-    receiver = Receiver(settings, journal, tokens, counted, executor, clock)
-    health = Health(settings, journal, counted, store_problem, clock)
+    intake = Intake(settings, journals, tokens, counted, executor, redact=redact, clock=clock)
+    health = Health(settings, journals, counted, store_problem, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -58,9 +61,11 @@ def build_app(
     # No pages of documentation, and no redirect: stock clients count a 307 as success and lose the data.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     app.add_exception_handler(HTTPException, _refuse)
-    for signal in SIGNALS:
+    app.state.intake = intake  # the other transports take requests through the same one
+    for signal in SIGNALS.values():
+        post = receiver(intake, signal, settings.body_timeout_s)
         for path in (signal.path, signal.path + "/"):
-            app.add_route(path, _endpoint(receiver, signal), methods=["POST"])
+            app.add_route(path, post, methods=["POST"])
     app.add_route("/healthz", _healthz, methods=["GET"])
     app.add_route("/readyz", _readyz(health), methods=["GET"])
     return app
@@ -82,13 +87,6 @@ def build_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         limit_concurrency=MOST_CONNECTIONS,
     )
     return uvicorn.Server(config)
-
-
-def _endpoint(receiver: Receiver, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
-    async def post(request: Request) -> Response:
-        return await receiver.receive(request, signal)
-
-    return post
 
 
 async def _healthz(_: Request) -> Response:

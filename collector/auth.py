@@ -32,10 +32,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sent a request."""
+    """Who sent a request, and what it may send."""
 
     name: str
     tenant: str
+    sources: frozenset[str] = frozenset()  # values of service.name; empty: all
+    signals: frozenset[str] = frozenset()  # names of signals; empty: all
+    phi: bool = False  # what it sends is redacted before it is written to disk
 
 
 class Tokens:

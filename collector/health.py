@@ -1,7 +1,7 @@
 """Liveness and readiness: what an orchestrator asks, and what an operator reads first."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from controltower.collector.metrics import Metrics
@@ -15,7 +15,7 @@ class Readiness:
 
     ready: bool
     problems: list[str]
-    journal: JournalStats
+    journals: dict[str, JournalStats]  # by signal
     lag_s: float  # age of the oldest body that is acknowledged and not loaded
     metrics: dict[str, int | dict[str, int]]
 
@@ -25,38 +25,43 @@ class Readiness:
 
 
 class Health:
-    """Looks at the journal and the store when asked."""
+    """Looks at the journals and the store when asked."""
 
     def __init__(
         self,
         settings: Settings,
-        journal: Journal,
+        journals: Mapping[str, Journal],
         metrics: Metrics,
         store_problem: Callable[[], str | None],
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Ask *store_problem* whether the store can be reached: None, or what is wrong. It may block."""
         self._settings = settings
-        self._journal = journal
+        self._journals = journals
         self._metrics = metrics
         self._store_problem = store_problem
         self._clock = clock
 
     def readiness(self) -> Readiness:
         """Return how things stand; blocks as long as asking the store does."""
-        stats = self._journal.stats()
-        lag_s = lag_of(stats, self._clock())
-        problems = [problem for problem in (*self._journal_problems(stats, lag_s), self._store_problem()) if problem]
+        now_ns = self._clock()
+        stats = {signal: journal.stats() for signal, journal in self._journals.items()}
+        lag_s = max((lag_of(each, now_ns) for each in stats.values()), default=0.0)
+        problems = [
+            problem for signal, each in stats.items() for problem in self._journal_problems(signal, each, now_ns)
+        ]
+        problems += filter(None, [self._store_problem()])
         return Readiness(not problems, problems, stats, round(lag_s, 3), self._metrics.snapshot())
 
-    def _journal_problems(self, stats: JournalStats, lag_s: float) -> list[str]:
+    def _journal_problems(self, signal: str, stats: JournalStats, now_ns: int) -> list[str]:
         problems = []
+        lag_s = lag_of(stats, now_ns)
         if stats.last_error is not None:
-            problems.append(f"The journal cannot be written: {stats.last_error}.")
+            problems.append(f"The journal of {signal} cannot be written: {stats.last_error}.")
         if stats.bytes + stats.quarantined_bytes + self._settings.segment_bytes > stats.budget_bytes:
-            problems.append(f"The journal has used its {stats.budget_bytes} bytes.")
+            problems.append(f"The journal of {signal} has used its {stats.budget_bytes} bytes.")
         if lag_s > self._settings.ready_lag_s:
-            problems.append(f"The oldest request that is not loaded is {lag_s:.0f} s old.")
+            problems.append(f"The oldest request of {signal} that is not loaded is {lag_s:.0f} s old.")
         return problems
 
 

@@ -1,45 +1,43 @@
-"""What a request of each signal must be, checked before it is stored: counts, validity, identities.
+"""The signals: where each is posted, what its request and its answer are, and what of a request cannot be stored.
 
-``SIGNALS`` is the one list of signals. A signal names its messages and finds what in a valid request cannot be
-stored; everything else is common.
+``SIGNALS`` is the one list of signals. A signal names its messages and finds what in a valid request has no identity;
+everything else is common to all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
-from google.protobuf import (  # type: ignore[import-untyped]  # published without types
-    descriptor_pb2,
-    descriptor_pool,
-    message_factory,
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
 )
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # the same
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    DESCRIPTOR as TRACE_SERVICE,
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 
-from controltower.collector.status import Refusal, bad_request, too_large
-from controltower.collector.wire import Message, Shape, TooManyError, WireError, count, shape_of
-from controltower.tracer.journal import RESERVED_FIELDS
-from controltower.tracer.journal.records import fields
+from controltower.collector.lenient import lenient
+from controltower.collector.wire import Message, Shape, shape_of
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 
-# Below this size what lies inside the items is not counted: the most it can cost the parser is 124 MiB (measured), for
-# the moment of one parse. Counting it costs five times the parse.
-COUNT_ALL_ABOVE_BYTES: Final = 4 * 1024 * 1024
 
-# Fields around each item: a resource, a scope and their parts of its own are seven.
-FIELDS_PER_ITEM: Final = 10
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found and changed in a request."""
 
-# Fields in all: as many as 64 MiB of real attributes hold, at 8 bytes each. Walking them takes two seconds.
-MOST_FIELDS: Final = 8_000_000
+    rejected: int = 0  # items that were taken out
+    repaired: int = 0  # items that were kept with a part of them left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,57 +46,30 @@ class Signal:
 
     name: str
     path: str
+    service: str  # full name of the service over gRPC
     items: str  # what its items are called
-    parse: Callable[[bytes], Any]  # bytes -> the request, DecodeError when it is none
+    request: Any  # class of the request; texts are bytes
     shallow: Shape
     deep: Shape
-    reject: Callable[[Any], int]  # takes items out of a parsed request that cannot be stored; returns how many
+    check: Callable[[Any], Checked]  # takes out of a parsed request what cannot be stored
     reject_reason: str
-    respond: Callable[[int, str], Message]  # rejected items and why -> the answer
+    repair_reason: str
+    respond: Callable[[int, str], Message]  # rejected items and words for the sender -> the answer
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A request that can be stored: its bytes as they are to be loaded, and what had to be left out."""
-
-    body: bytes
-    items: int
-    rejected: int
+_NO_TRACE: Final = bytes(TRACE_ID_BYTES)
+_NO_SPAN: Final = bytes(SPAN_ID_BYTES)
 
 
-def admit(signal: Signal, body: bytes, most_items: int) -> Admitted | Refusal:
-    """Check *body* (protobuf) and return what of it can be stored, or why nothing can."""
-    try:
-        counts = count(body, signal.shallow, most_items=most_items, most_fields=most_items * FIELDS_PER_ITEM)
-        if len(body) > COUNT_ALL_ABOVE_BYTES:
-            count(body, signal.deep, most_items=most_items, most_fields=MOST_FIELDS)
-        own = _without_reserved(body)
-        request = signal.parse(own)
-    except TooManyError:
-        return too_large(
-            f"More than {most_items} {signal.items} or {MOST_FIELDS} values in one request, or too many empty groups of them."
-        )
-    except (WireError, DecodeError):
-        return bad_request(f"The body is not a valid OTLP {signal.name} request.")
-    rejected = signal.reject(request)
-    return Admitted(request.SerializeToString() if rejected else own, counts.items - rejected, rejected)
+def _is_trace_id(value: bytes) -> bool:
+    return len(value) == TRACE_ID_BYTES and value != _NO_TRACE
 
 
-def answer(signal: Signal, rejected: int) -> Message:
-    """Return the response to a request of which *rejected* items were left out."""
-    reason = f"{rejected} {signal.items} were rejected: {signal.reject_reason}" if rejected else ""
-    return signal.respond(rejected, reason)
+def _is_span_id(value: bytes) -> bool:
+    return len(value) == SPAN_ID_BYTES and value != _NO_SPAN
 
 
-def _without_reserved(body: bytes) -> bytes:
-    """Return *body* without top-level fields that only the journal may write: they carry the tenant."""
-    if not any(number in RESERVED_FIELDS for number, *_ in fields(body, 0, len(body))):
-        return body
-    kept = (field for field in fields(body, 0, len(body)) if field[0] not in RESERVED_FIELDS)
-    return b"".join(body[start:end] for _, start, _, end in kept)
-
-
-def _reject_spans(request: Any) -> int:
+def _check_traces(request: Any) -> Checked:
     """Take out the spans whose trace or span id is none."""
     rejected = 0
     for resource in request.resource_spans:
@@ -107,11 +78,7 @@ def _reject_spans(request: Any) -> int:
             rejected += len(bad)
             for number in reversed(bad):
                 del scope.spans[number]
-    return rejected
-
-
-_NO_TRACE: Final = bytes(TRACE_ID_BYTES)
-_NO_SPAN: Final = bytes(SPAN_ID_BYTES)
+    return Checked(rejected)
 
 
 def _has_identity(span: Any) -> bool:
@@ -124,59 +91,100 @@ def _has_identity(span: Any) -> bool:
     )
 
 
-def _respond_traces(rejected: int, reason: str) -> Message:
-    if not rejected:
+def _check_logs(request: Any) -> Checked:
+    """Take ids that are none out of the records, which are kept: a record need not belong to a trace."""
+    repaired = 0
+    for resource in request.resource_logs:
+        for scope in resource.scope_logs:
+            for record in scope.log_records:
+                trace_id, span_id = record.trace_id, record.span_id
+                if (trace_id and not _is_trace_id(trace_id)) or (span_id and not _is_span_id(span_id)):
+                    repaired += _drop_invalid_ids(record)
+    return Checked(repaired=repaired)
+
+
+def _drop_invalid_ids(record: Any) -> int:
+    if not _is_trace_id(record.trace_id):
+        record.trace_id = b""
+    if not _is_span_id(record.span_id):
+        record.span_id = b""
+    return 1
+
+
+def _check_metrics(request: Any) -> Checked:
+    """Accept: a data point has no identity that could be missing."""
+    return Checked()
+
+
+def _respond_traces(rejected: int, words: str) -> Message:
+    if not (rejected or words):
         return ExportTraceServiceResponse()
-    partial = ExportTracePartialSuccess(rejected_spans=rejected, error_message=reason)
+    partial = ExportTracePartialSuccess(rejected_spans=rejected, error_message=words)
     return ExportTraceServiceResponse(partial_success=partial)
 
 
-@cache
-def _lenient(file: Any, name: str) -> Any:
-    """Return the class of the message *name* of *file* in which every text is bytes.
-
-    One invalid UTF-8 byte in one attribute would fail the whole request otherwise; the load shows it as U+FFFD.
-    """
-    pool = descriptor_pool.DescriptorPool()
-    _add(pool, file, set())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+def _respond_logs(rejected: int, words: str) -> Message:
+    if not (rejected or words):
+        return ExportLogsServiceResponse()
+    partial = ExportLogsPartialSuccess(rejected_log_records=rejected, error_message=words)
+    return ExportLogsServiceResponse(partial_success=partial)
 
 
-def _add(pool: Any, file: Any, added: set[str]) -> None:
-    if file.name in added:
-        return
-    added.add(file.name)
-    for dependency in file.dependencies:
-        _add(pool, dependency, added)
-    copy = descriptor_pb2.FileDescriptorProto()
-    file.CopyToProto(copy)
-    for message in copy.message_type:
-        _texts_to_bytes(message)
-    pool.Add(copy)
+def _respond_metrics(rejected: int, words: str) -> Message:
+    if not (rejected or words):
+        return ExportMetricsServiceResponse()
+    partial = ExportMetricsPartialSuccess(rejected_data_points=rejected, error_message=words)
+    return ExportMetricsServiceResponse(partial_success=partial)
 
 
-def _texts_to_bytes(message: Any) -> None:
-    for field in message.field:
-        if field.type == field.TYPE_STRING:
-            field.type = field.TYPE_BYTES
-    for nested in message.nested_type:
-        _texts_to_bytes(nested)
-
-
-def _traces() -> Signal:
-    request = _lenient(TRACE_SERVICE, "opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest")
-    item = "opentelemetry.proto.trace.v1.Span"
+def _signal(name: str, service: str, generated: Any, items: str, messages: frozenset[str], **rules: Any) -> Signal:
+    request = lenient(generated)
     return Signal(
-        name="traces",
-        path="/v1/traces",
-        items="spans",
-        parse=request.FromString,
-        shallow=shape_of(request.DESCRIPTOR, item, below_items=False),
-        deep=shape_of(request.DESCRIPTOR, item, below_items=True),
-        reject=_reject_spans,
-        reject_reason="a trace id must be 16 bytes and a span id 8 bytes, neither all zero.",
-        respond=_respond_traces,
+        name=name,
+        path=f"/v1/{name}",
+        service=f"opentelemetry.proto.collector.{service}",
+        items=items,
+        request=request,
+        shallow=shape_of(request.DESCRIPTOR, messages, below_items=False),
+        deep=shape_of(request.DESCRIPTOR, messages, below_items=True),
+        **rules,
     )
 
 
-SIGNALS: Final = (_traces(),)
+_POINTS: Final = ("NumberDataPoint", "HistogramDataPoint", "ExponentialHistogramDataPoint", "SummaryDataPoint")
+
+TRACES: Final = _signal(
+    "traces",
+    "trace.v1.TraceService",
+    ExportTraceServiceRequest,
+    "spans",
+    frozenset({"opentelemetry.proto.trace.v1.Span"}),
+    check=_check_traces,
+    reject_reason="a trace id must be 16 bytes and a span id 8 bytes, neither all zero",
+    repair_reason="",
+    respond=_respond_traces,
+)
+LOGS: Final = _signal(
+    "logs",
+    "logs.v1.LogsService",
+    ExportLogsServiceRequest,
+    "log records",
+    frozenset({"opentelemetry.proto.logs.v1.LogRecord"}),
+    check=_check_logs,
+    reject_reason="",
+    repair_reason="a trace id that is not 16 bytes, a span id that is not 8 bytes, or one of zeros is left out",
+    respond=_respond_logs,
+)
+METRICS: Final = _signal(
+    "metrics",
+    "metrics.v1.MetricsService",
+    ExportMetricsServiceRequest,
+    "data points",
+    frozenset(f"opentelemetry.proto.metrics.v1.{point}" for point in _POINTS),
+    check=_check_metrics,
+    reject_reason="",
+    repair_reason="",
+    respond=_respond_metrics,
+)
+
+SIGNALS: Final[Mapping[str, Signal]] = MappingProxyType({signal.name: signal for signal in (TRACES, LOGS, METRICS)})

@@ -39,7 +39,7 @@ class Settings:
     """Largest body, before and after decompression; larger ones are refused for good (413)."""
 
     items: int = 100_000
-    """Most spans in one request; more are refused for good (413)."""
+    """Most spans, log records or data points in one request; more are refused for good (413)."""
 
     in_flight_bytes: int = 256 * _MIB
     """Bytes of bodies that are being read at the same time; beyond it clients are told to come back (503)."""
@@ -51,7 +51,7 @@ class Settings:
     """Time from the whole body to the answer; clients give up after ten seconds and would lose the batch."""
 
     journal_bytes: int = 10 * 1024 * _MIB
-    """Room for what is not loaded yet; beyond it clients are told to come back (503), nothing is dropped."""
+    """Room for what is not loaded yet, of each signal; beyond it clients are told to come back (503), nothing is dropped."""
 
     segment_bytes: int = 8 * _MIB
     """Size at which a segment of the journal is closed and loaded."""

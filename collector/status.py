@@ -49,6 +49,16 @@ def unauthenticated() -> Refusal:
     return Refusal(401, "unauthenticated", message, {"WWW-Authenticate": 'Bearer realm="controltower"'})
 
 
+def forbidden(message: str) -> Refusal:
+    """The token is known, and what it sent is not among what it may send."""
+    return Refusal(403, "forbidden", message)
+
+
+def not_found(message: str) -> Refusal:
+    """There is nothing here that takes such a request."""
+    return Refusal(404, "unknown_path", message)
+
+
 def too_large(message: str) -> Refusal:
     """The request is beyond a limit; the message names it."""
     return Refusal(413, "too_large", message)

@@ -39,8 +39,8 @@ class Counts:
     fields: int
 
 
-def shape_of(descriptor: Any, item: str, *, below_items: bool) -> Shape:
-    """Return the shape of the message type *descriptor*, whose items are the messages of the full name *item*.
+def shape_of(descriptor: Any, items: frozenset[str], *, below_items: bool) -> Shape:
+    """Return the shape of the message type *descriptor*, whose items are the messages of the full names *items*.
 
     Without *below_items* it ends there, which is enough to count items and far cheaper to walk.
     """
@@ -49,11 +49,11 @@ def shape_of(descriptor: Any, item: str, *, below_items: bool) -> Shape:
     def build(message: Any) -> Shape:
         if message.full_name not in shapes:
             shape: Shape = shapes.setdefault(message.full_name, {})
-            if below_items or message.full_name != item:
+            if below_items or message.full_name not in items:
                 for field in message.fields:
                     if field.message_type is not None:
                         tag = field.number << 3 | _LENGTH_DELIMITED
-                        shape[tag] = (build(field.message_type), field.message_type.full_name == item)
+                        shape[tag] = (build(field.message_type), field.message_type.full_name in items)
         return shapes[message.full_name]
 
     return build(descriptor)

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, get_args
 
 from clickhouse_connect.driver.exceptions import Error as EngineError
 
@@ -17,6 +17,7 @@ from controltower.store.otlp_rows import TRACES, Rows
 from controltower.store.times import TimeBounds
 
 Signal = Literal["traces"]
+LOADED_SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
 
 CLOCK: Final = "SELECT now64(6)"
 COUNT: Final = (

@@ -72,9 +72,9 @@ def test_a_folder_open_to_others_is_told(tmp_path: Path) -> None:
 def test_what_was_set_aside_is_told(tmp_path: Path) -> None:
     """Backlog and quarantine of the journal are counted, the reasons not as files of their own."""
     folder = DataFolder(tmp_path)
-    quarantine = folder.journal / "quarantine"
+    quarantine = folder.journals / "traces" / "quarantine"
     quarantine.mkdir(parents=True)
-    (folder.journal / "1.otlp").write_bytes(bytes(1024 * 1024))
+    (folder.journals / "traces" / "1.otlp").write_bytes(bytes(1024 * 1024))
     (quarantine / "1.refused").write_bytes(b"x")
     (quarantine / "1.reason.json").write_bytes(b"{}")
     found = checks.journal(folder)

@@ -87,7 +87,7 @@ def test_spans_are_taken_in_while_the_server_is_away(tmp_path: Path) -> None:
 
         assert status == 200
         assert any("does not answer: Connection refused" in problem for problem in problems)
-        assert running.get("/readyz")["journal"]["segments"] == 1
+        assert running.get("/readyz")["journals"]["traces"]["segments"] == 1
 
 
 @pytest.mark.server

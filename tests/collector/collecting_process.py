@@ -41,7 +41,9 @@ def main(folder: Path) -> None:
         )
         print(left.segments, *[f"{name.split()[-1]}:{count}" for name, count in names], flush=True)
         os._exit(0)
-    build_server(build_app(settings, journal, Tokens(folder / "tokens.json")), settings).run(sockets=[listening])
+    build_server(build_app(settings, {"traces": journal}, Tokens(folder / "tokens.json")), settings).run(
+        sockets=[listening]
+    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from controltower.collector.app import build_app, build_server
 from controltower.collector.auth import Tokens, create_token
 from controltower.collector.metrics import Metrics
+from controltower.collector.otlp import SIGNALS
 from controltower.collector.settings import Settings
 from controltower.tracer.journal import Journal, JournalLimits
 from controltower.tracer.journal.contents import envelope_of
@@ -90,10 +91,15 @@ class Tower:
     host: str
     port: int
     token: str
-    journal: Journal
+    journals: dict[str, Journal]
     metrics: Metrics
     server: uvicorn.Server
     thread: threading.Thread = field(repr=False)
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of traces."""
+        return self.journals["traces"]
 
     @property
     def url(self) -> str:
@@ -123,9 +129,19 @@ class Tower:
         return self.send(path=path, method="GET", content_type=None, authorization=None)
 
     def stored(self) -> list[ExportTraceServiceRequest]:
-        """Return the requests in the journal, in order."""
-        self.journal.rotate()
-        return [request for request, _ in self.stored_with_tenants()]
+        """Return the requests in the journal of traces, in order."""
+        return [ExportTraceServiceRequest.FromString(body) for body in self.stored_bodies("traces")]
+
+    def stored_bodies(self, signal: str) -> list[bytes]:
+        """Return the bodies in the journal of *signal*, in order."""
+        self.journals[signal].rotate()
+        found = []
+        for segment in self.journals[signal].closed_segments():
+            data = segment.path.read_bytes()
+            for record in scan(data):
+                assert isinstance(record, Record)
+                found.append(body_of(data, record))
+        return found
 
     def stored_with_tenants(self) -> list[tuple[ExportTraceServiceRequest, str]]:
         """Return the requests in the closed segments with the tenant of their envelope."""
@@ -168,18 +184,19 @@ def running(
     settings = settings or Settings(port=0)
     limits = JournalLimits(segment_age_s=3600.0, budget_bytes=settings.journal_bytes)
     token = create_token(folder / "tokens.json", "tests", "acme")
-    journal = Journal(folder / "journal", limits, disk=disk)
+    journals = {signal: Journal(folder / "journal" / signal, limits, disk=disk) for signal in SIGNALS}
     metrics = Metrics()
-    app = build_app(settings, journal, Tokens(folder / "tokens.json"), metrics=metrics, **options)
+    app = build_app(settings, journals, Tokens(folder / "tokens.json"), metrics=metrics, **options)
     server = build_server(app, settings)
     listening = socket.create_server((settings.host, settings.port), backlog=2048)  # connects succeed from here on
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield Tower(settings.host, listening.getsockname()[1], token, journal, metrics, server, thread)
+        yield Tower(settings.host, listening.getsockname()[1], token, journals, metrics, server, thread)
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)
-        journal.close()
+        for journal in journals.values():
+            journal.close()
         listening.close()
     assert not thread.is_alive()

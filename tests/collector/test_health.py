@@ -26,7 +26,7 @@ def test_ready_with_the_numbers(tower: Tower) -> None:
 
     assert answer.status == 200
     assert answer.json["ready"] is True
-    assert answer.json["journal"]["segments"] == 1
+    assert answer.json["journals"]["traces"]["segments"] == 1
     assert answer.json["metrics"]["items_accepted"] == 2
     assert answer.json["metrics"]["items_rejected"] == 1
     assert answer.json["metrics"]["refusals"] == {"malformed": 1}
@@ -54,7 +54,7 @@ def test_not_ready_when_loading_is_behind(tmp_path: Path) -> None:
     assert before.status == 200
     assert after.status == 503
     assert after.json["lag_s"] == 61.0
-    assert after.json["problems"] == ["The oldest request that is not loaded is 61 s old."]
+    assert after.json["problems"] == ["The oldest request of traces that is not loaded is 61 s old."]
 
 
 def test_not_ready_when_the_disk_fails(tmp_path: Path) -> None:
@@ -80,4 +80,4 @@ def test_not_ready_when_the_journal_is_full(tmp_path: Path) -> None:
         answer = tower.get("/readyz")
 
     assert answer.status == 503
-    assert answer.json["problems"] == ["The journal has used its 1000 bytes."]
+    assert answer.json["problems"] == ["The journal of traces has used its 1000 bytes."]

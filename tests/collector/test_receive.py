@@ -215,7 +215,7 @@ def test_other_methods_are_refused(tower: Tower, method: str) -> None:
     assert answer.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/trace", "/v1development/profiles", "/v1/logs", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/v1/trace", "/v1development/profiles", "/docs", "/openapi.json"])
 def test_unknown_paths_are_refused_with_a_status(tower: Tower, path: str) -> None:
     """404, in the encoding of the request."""
     answer = tower.send(request_of(span(1)), path)

@@ -7,11 +7,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from controltower.collector.otlp import SIGNALS
+from controltower.collector.otlp import TRACES
 from controltower.collector.wire import TooManyError, WireError, count
 from tests.collector.requests import request_of, span
 
-(TRACES,) = SIGNALS
 MANY = 10**9
 
 VALUES = st.recursive(

@@ -1,0 +1,227 @@
+"""What every transport does with a request: admitted before its body is read, checked, and stored before it is answered.
+
+HTTP and gRPC call ``admit`` with what they know of the request, read the body within the claim they were given, and
+call ``take``. Both answer with what comes back.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from controltower.collector.admission import Admitted, Redact, admit
+from controltower.collector.auth import Sender, Tokens
+from controltower.collector.body import PROTOBUF, Encoding, inflate
+from controltower.collector.metrics import Metrics
+from controltower.collector.otlp import SIGNALS, Signal
+from controltower.collector.room import Claim, Room
+from controltower.collector.settings import Settings
+from controltower.collector.status import (
+    Refusal,
+    bad_request,
+    forbidden,
+    not_found,
+    too_large,
+    unauthenticated,
+    unavailable,
+)
+from controltower.collector.wire import Message
+from controltower.tracer.journal import Journal, JournalError, JournalFull, Receipt, digest_of, envelope
+
+logger = logging.getLogger(__name__)
+
+# Bodies up to these sizes are handled on the event loop: it takes a millisecond, and a thread is not worth it.
+# A compressed one can grow a hundredfold.
+INLINE_BYTES: Final = 256 * 1024
+INLINE_COMPRESSED_BYTES: Final = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A request that is on the disk, what had to be left out of it, and words about that for its sender."""
+
+    items: int
+    rejected: int = 0
+    words: str = ""
+    duplicate: bool = False  # it was stored before: the client saw no answer then
+
+    def answer(self, signal: Signal) -> Message:
+        """Return the response of *signal*."""
+        return signal.respond(self.rejected, self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Leave to send one body, and the room that is held for it; a context manager that gives the room back."""
+
+    signal: Signal
+    sender: Sender
+    claim: Claim
+
+    def __enter__(self) -> Self:
+        """Hold the room until the block ends."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the room back."""
+        self.claim.close()
+
+    def read(self, size: int) -> Refusal | None:
+        """Note that *size* bytes of the body were read; returns why reading must end, if it must."""
+        return self.claim.grow(size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A request that is on its way to the disk."""
+
+    admitted: Admitted
+    receipt: Future[Receipt] | None  # None when there was nothing to store
+
+
+class Intake:
+    """Takes requests of every signal into the journal of the signal."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        journals: Mapping[str, Journal],
+        tokens: Tokens,
+        metrics: Metrics,
+        executor: Executor,
+        *,
+        redact: Redact | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the signals that have a journal, by their names.
+
+        *executor* is for bodies that would hold up the event loop; the caller ends it. *redact* is called for what
+        senders of class ``phi`` send, before it is written.
+        """
+        unknown = journals.keys() - SIGNALS.keys()
+        if unknown:
+            raise ValueError(f"no such signals: {sorted(unknown)}")
+        self._settings = settings
+        self._journals = journals
+        self._tokens = tokens
+        self._metrics = metrics
+        self._executor = executor
+        self._redact = redact
+        self._clock = clock
+        self._monotonic = monotonic
+        self._room = Room(settings.in_flight_bytes)
+
+    def admit(self, signal: Signal, authorization: str | None, declared_bytes: int = 0) -> Admission | Refusal:
+        """Decide what can be decided before the body is read; *declared_bytes* is its length, 0 when not known."""
+        sender = self._tokens.sender(authorization)
+        if sender is None:
+            return unauthenticated()
+        if signal.name not in self._journals:
+            return not_found(f"This collector does not take {signal.name}.")
+        if sender.signals and signal.name not in sender.signals:
+            return forbidden(f"This token may not send {signal.name}.")
+        if sender.phi and self._redact is None:
+            return unavailable("This token needs redaction, which is not set up here.", "no_redaction")
+        if declared_bytes > self._settings.body_bytes:
+            return too_large(f"The body is larger than {self._settings.body_bytes} bytes.")
+        claim = self._room.claim(declared_bytes, self._settings.body_bytes)
+        return claim if isinstance(claim, Refusal) else Admission(signal, sender, claim)
+
+    async def take(
+        self,
+        admission: Admission,
+        body: bytes,
+        encoding: Encoding = PROTOBUF,
+        coding: str = "identity",
+        *,
+        deadline_s: float | None = None,
+    ) -> Stored | Refusal:
+        """Check and store *body*; returns when it is on the disk, or why it is not. Counts the outcome.
+
+        What was not handed to the journal within *deadline_s* (by default that of the settings) is dropped; what was
+        stays, and is recognised when it is sent again.
+        """
+        limit_s = min(deadline_s or self._settings.deadline_s, self._settings.deadline_s)
+        ends_at = self._monotonic() + limit_s
+        received_ns = self._clock()
+
+        def hand_over() -> _Waiting | Refusal:
+            return self._hand_over(admission, encoding, coding, body, received_ns, ends_at)
+
+        try:
+            async with asyncio.timeout(limit_s):
+                if len(body) <= (INLINE_BYTES if coding == "identity" else INLINE_COMPRESSED_BYTES):
+                    waiting = hand_over()
+                else:
+                    waiting = await asyncio.get_running_loop().run_in_executor(self._executor, hand_over)
+                outcome = waiting if isinstance(waiting, Refusal) else await self._acknowledge(waiting)
+        except TimeoutError:
+            outcome = unavailable("The disk did not confirm in time.", "slow")
+        except Exception:  # the last line: any other answer than "come back" would lose the batch at the client
+            logger.exception("a %s request failed", admission.signal.name)
+            outcome = unavailable("The request could not be handled.", "failed")
+        return self.counted(outcome)
+
+    def counted(self, outcome: Stored | Refusal) -> Stored | Refusal:
+        """Count *outcome* and return it; transports pass what ``admit`` refused and what they refuse themselves."""
+        if isinstance(outcome, Refusal):
+            self._metrics.refused(outcome.reason)
+            return outcome
+        self._metrics.add("requests_accepted")
+        self._metrics.add("items_rejected", outcome.rejected)
+        if outcome.duplicate:
+            self._metrics.add("requests_duplicate")
+        else:
+            self._metrics.add("items_accepted", outcome.items)
+        return outcome
+
+    def _hand_over(
+        self, admission: Admission, encoding: Encoding, coding: str, body: bytes, received_ns: int, ends_at: float
+    ) -> _Waiting | Refusal:
+        """Decode and check *body*, and hand it to the journal; any thread."""
+        signal, sender = admission.signal, admission.sender
+        try:
+            admitted = self._decode(admission, encoding, coding, body)
+        except Exception:  # whatever a decoder trips over will trip it again
+            logger.exception("a %s request of %s bytes could not be decoded", signal.name, len(body))
+            return bad_request(f"The body is not a valid OTLP {signal.name} request.")
+        if isinstance(admitted, Refusal) or not admitted.items:
+            return admitted if isinstance(admitted, Refusal) else _Waiting(admitted, None)
+        if self._monotonic() > ends_at:
+            return unavailable("The request could not be handled in time.", "slow")
+        message = admitted.body + envelope(received_ns, sender.tenant)
+        receipt = self._journals[signal.name].append(
+            message, tenant=sender.tenant, received_ns=received_ns, digest=digest_of(admitted.body)
+        )
+        return _Waiting(admitted, receipt)
+
+    def _decode(self, admission: Admission, encoding: Encoding, coding: str, body: bytes) -> Admitted | Refusal:
+        plain = inflate(body, self._settings.body_bytes) if coding == "gzip" else body
+        if isinstance(plain, Refusal):
+            return plain
+        protobuf = encoding.to_protobuf(admission.signal, plain)
+        if isinstance(protobuf, Refusal):
+            return protobuf
+        sender = admission.sender
+        redact = self._redact if sender.phi else None
+        return admit(admission.signal, protobuf, self._settings.items, sources=sender.sources, redact=redact)
+
+    async def _acknowledge(self, waiting: _Waiting) -> Stored | Refusal:
+        """Wait until the disk has it."""
+        admitted = waiting.admitted
+        if waiting.receipt is None:
+            return Stored(0, admitted.rejected, admitted.words)
+        try:
+            receipt = await asyncio.wrap_future(waiting.receipt)
+        except JournalFull as error:
+            return unavailable(str(error), "journal_full")
+        except JournalError as error:
+            return unavailable(str(error), "journal_failed")
+        return Stored(admitted.items, admitted.rejected, admitted.words, receipt.duplicate)

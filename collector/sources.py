@@ -1,0 +1,32 @@
+"""Whose telemetry a request holds: a token that is bound to sources speaks for no other."""
+
+from typing import Any, Final
+
+from controltower.collector.otlp import Signal
+from controltower.collector.wire import count
+
+SERVICE_NAME: Final = b"service.name"
+_MANY: Final = 1 << 62  # the request was within its limits
+
+
+def remove_foreign(signal: Signal, request: Any, sources: frozenset[str]) -> int:
+    """Take out what is of none of *sources* (values of ``service.name``) and return how many items that were."""
+    (field,) = request.DESCRIPTOR.fields
+    groups = getattr(request, field.name)
+    ((shape, _),) = signal.shallow.values()
+    removed = 0
+    for number in reversed(range(len(groups))):
+        if source_of(groups[number]) not in sources:
+            body = groups[number].SerializeToString()
+            removed += count(body, shape, most_items=_MANY, most_fields=_MANY).items
+            del groups[number]
+    return removed
+
+
+def source_of(group: Any) -> str:
+    """Return the ``service.name`` of a group of items with one resource, empty when it has none; the first counts."""
+    for attribute in group.resource.attributes:
+        if attribute.key == SERVICE_NAME:
+            name: bytes = attribute.value.string_value
+            return name.decode(errors="replace")
+    return ""
