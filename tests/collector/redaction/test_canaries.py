@@ -12,7 +12,7 @@ from tests.collector.redaction.canaries import CANARIES, everywhere, hits
 
 WITH_KEY = Redactor(default_policy(), (Key(1, b"k" * 32),))
 WITHOUT_KEY = Redactor(default_policy(), ())
-PARSE: Final[dict[str, Any]] = {signal.name: signal.parse for signal in SIGNALS}
+PARSE: Final[dict[str, Any]] = {name: signal.request.FromString for name, signal in SIGNALS.items()}
 SIGNAL_NAMES = sorted(PARSE)
 
 # Listed names under which a value of the wrong form may not pass, either.
