@@ -45,6 +45,7 @@ class ClickHouseServer:
 
     host: str
     port: int
+    pid: int = 0
 
     def address(self, database: str) -> str:
         """Return the store address of *database* on this server."""
@@ -90,17 +91,18 @@ def free_port() -> int:
 def running(data: Path, port: int | None = None) -> Iterator[ClickHouseServer]:
     """Run a server over *data* for the length of the block; it dies with this process, whatever happens."""
     fetch()
-    server = ClickHouseServer("127.0.0.1", port or free_port())
+    chosen = port or free_port()
     data.mkdir(parents=True, exist_ok=True)
     log_path = data.parent / f"{data.name}.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, __file__, "--data", str(data), "--http-port", str(server.port)],
+            [sys.executable, __file__, "--data", str(data), "--http-port", str(chosen)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=ROOT,
         )
+    server = ClickHouseServer("127.0.0.1", chosen, process.pid)
     try:
         _wait_until_up(server, process, log_path)
         yield server
