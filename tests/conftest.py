@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 DATABASE_NUMBERS = count(1)
+MIGRATED = frozenset({"any_store", "store_client"})  # the fixtures of tests that start from a migrated database
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -72,8 +72,10 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> str:
-    """A database name that no other test uses, and that names this one."""
-    return database_for(request.node.name)
+    """The database of this test: a name of its own, or the one that migrated databases are handed on under."""
+    if MIGRATED.isdisjoint(request.fixturenames):
+        return database_for(request.node.name)
+    return f"t{os.getpid()}_migrated"
 
 
 def database_for(name: str) -> str:
@@ -123,7 +125,9 @@ def server_address(clickhouse_server: ClickHouseServer, database: str) -> "Store
 @pytest.fixture
 def store_client(store_address: "StoreAddress") -> "Iterator[Client]":
     """A client on a fresh, migrated database of the embedded engine."""
-    with migrated(store_address) as client:
+    from tests.databases import migrated
+
+    with migrated(store_address, handed_on=True) as client:
         yield client
 
 
@@ -138,23 +142,10 @@ def any_address(request: pytest.FixtureRequest) -> "StoreAddress":
 @pytest.fixture
 def any_store(any_address: "StoreAddress") -> "Iterator[Client]":
     """A client on a fresh, migrated database: once embedded, once on a real server."""
-    with migrated(any_address) as client:
+    from tests.databases import migrated
+
+    with migrated(any_address, handed_on=True) as client:
         yield client
-
-
-@contextmanager
-def migrated(address: "StoreAddress") -> "Iterator[Client]":
-    """Set up a database for the length of the block."""
-    from controltower.store.client import connect
-    from controltower.store.schema import migrate
-
-    client = connect(address)
-    try:
-        migrate(client)
-        yield client
-        client.command(f"DROP DATABASE IF EXISTS `{address.database}` SYNC")
-    finally:
-        client.close()
 
 
 @pytest.fixture

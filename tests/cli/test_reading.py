@@ -13,7 +13,8 @@ from controltower.store.rows import DeadlineState, Key, TransactionState
 from controltower.store.write import insert
 from tests.cli.conftest import Run
 from tests.clickhouse_server import ClickHouseServer
-from tests.conftest import database_for, migrated
+from tests.conftest import database_for
+from tests.databases import migrated
 from tests.factories import (
     AT,
     deadline,

@@ -155,9 +155,11 @@ def test_a_verdict_may_be_a_few_seconds_old(truth: Truth) -> None:
     assert just_due.deadlines.exact > later.deadlines.exact
 
 
-def sent_and_resolved(client: Client, folder: Path, truth_file: Path, *, seed: int, shuffle: bool) -> Truth:
-    """Simulate, send over HTTP, load and resolve; return what really happened."""
-    plan = history(seed, 60, 45, END)
+def sent_and_resolved(
+    client: Client, folder: Path, truth_file: Path, *, seed: int, shuffle: bool, end: datetime = END
+) -> Truth:
+    """Simulate until *end*, send over HTTP, load and resolve a minute later; return what really happened."""
+    plan = history(seed, 60, 45, end)
     truth = truth_of(plan)
     write_truth(truth_file, truth)
     with recording() as recorder, closing(Network(recorder.url, "", "run-1")) as network:
@@ -173,7 +175,7 @@ def sent_and_resolved(client: Client, folder: Path, truth_file: Path, *, seed: i
         network.finish(sent)
         segment = recorder.segment(folder / "segment")
     load_segment(client, Segment(f"demo-{seed}-{shuffle}", "traces", segment))
-    Engine(client, load_packs(), lambda: NOW).catch_up()
+    Engine(client, load_packs(), lambda: end + (NOW - END)).catch_up()
     seen = progress(client, "run-1")
     assert seen.loaded == plan.span_count
     assert seen.resolved
@@ -201,7 +203,8 @@ def test_the_command_prints_the_figures(
 ) -> None:
     """``score --json`` has the agreed shape; without it there is a table that names differences."""
     file = tmp_path / "truth.jsonl"
-    sent_and_resolved(store_client, tmp_path, file, seed=23, shuffle=False)
+    # The command compares as of now, so the engine must have judged now.
+    sent_and_resolved(store_client, tmp_path, file, seed=23, shuffle=False, end=datetime.now(UTC) - (NOW - END))
     ran = run_on(store_address)("score", str(file), "--json")
 
     assert ran.code == 0, ran.err

@@ -15,7 +15,8 @@ import uvicorn
 from controltower.store.address import StoreAddress, parse_address
 from controltower.store.client import Client, connect
 from controltower.store.endpoint import Credentials, Endpoint, Limits, build_endpoint
-from tests.conftest import DATABASE_NUMBERS, migrated
+from tests.conftest import DATABASE_NUMBERS
+from tests.databases import migrated
 from tests.store.otlp import Loading
 
 CREDENTIALS = Credentials("writer", "w-secret", "reader", "r-secret")
