@@ -59,7 +59,11 @@ def store(journal: Journal, *contents: bytes, received_ns: int = NOW) -> None:
 
 def bodies(segment: Path) -> list[bytes]:
     """Return the bodies in *segment*, without their envelopes; any damage is a failure."""
-    data = segment.read_bytes()
+    return bodies_in(segment.read_bytes())
+
+
+def bodies_in(data: bytes) -> list[bytes]:
+    """Return the bodies in the messages of a segment."""
     found = []
     for record in scan(data):
         assert isinstance(record, Record)

@@ -13,6 +13,7 @@ class FolderLock:
     """The lock file of a folder, held from construction to ``release``; JournalLockedError when another has it."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
+        self._disk = disk
         self._descriptor = disk.append_to(folder / "lock")
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,5 +31,5 @@ class FolderLock:
     def release(self) -> None:
         """Let another process have the folder; a second call does nothing."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            self._disk.close(self._descriptor)
             self._descriptor = -1

@@ -31,6 +31,7 @@ from controltower.tracer.journal.segment import (
     mend,
     order_of,
     time_in,
+    whole_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Recovery:
             self._disk.unlink(draft)
         for path in self._quarantine.asked_for():
             self._quarantine.give_back(path, SEGMENT_SUFFIX)
+        self._drop_early_halves()
         found = Recovered()
         paths = self._segments()
         newest_ns = time_in(paths[0]) if paths else 0
@@ -86,6 +88,13 @@ class Recovery:
         found.last_id_ns = newest_ns
         self._drop_orphans()
         return found
+
+    def _drop_early_halves(self) -> None:
+        """Remove halves whose whole is still there: halving ended in the middle, and nobody has seen them."""
+        for path in self._segments():
+            whole = whole_of(path)
+            if whole is not None and whole.exists():
+                discard(path, self._disk)
 
     def _segments(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{SEGMENT_SUFFIX}"), key=lambda path: order_of(path.stem), reverse=True)

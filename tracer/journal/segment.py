@@ -137,6 +137,16 @@ def _write_index(segment: Path, lines: Sequence[Line], disk: Disk) -> None:
         disk.unlink(index_path(segment))
 
 
+_HALVES: Final = ("-a", "-b")
+
+
+def whole_of(half: Path) -> Path | None:
+    """Return where the segment would be of which *half* is a half, None when it is none."""
+    if not half.stem.endswith(_HALVES):
+        return None
+    return half.with_name(half.stem[: -len(_HALVES[0])] + SEGMENT_SUFFIX)
+
+
 def halve(segment: SegmentFile, disk: Disk) -> list[SegmentFile]:
     """Write the two halves of *segment* as segments that sort where it does, and remove it; raises OSError.
 
@@ -150,8 +160,8 @@ def halve(segment: SegmentFile, disk: Disk) -> list[SegmentFile]:
     middle = len(lines) // 2
     data = segment.path.read_bytes()
     halves = []
-    for name, part in (("a", lines[:middle]), ("b", lines[middle:])):
-        path = segment.path.with_name(f"{segment.id}-{name}{SEGMENT_SUFFIX}")
+    for name, part in zip(_HALVES, (lines[:middle], lines[middle:]), strict=True):
+        path = segment.path.with_name(f"{segment.id}{name}{SEGMENT_SUFFIX}")
         moved = _closed_up(part)
         disk.replace(path, data[part[0].offset : part[-1].end])
         _write_index(path, moved, disk)
