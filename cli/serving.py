@@ -27,6 +27,7 @@ from controltower.collector.app import build_app, build_server
 from controltower.collector.auth import Tokens
 from controltower.collector.drain import Drain
 from controltower.collector.metrics import Metrics
+from controltower.collector.redaction.settings import Redaction
 from controltower.collector.settings import Settings as CollectorSettings
 from controltower.store.endpoint import Credentials, build_endpoint
 from controltower.store.errors import StoreError
@@ -52,6 +53,7 @@ class Plan:
 
     settings: Settings
     collector: CollectorSettings | None = None
+    redaction: Redaction | None = None  # None: senders of class phi are refused
     engine: bool = False
     alerts: AlertSettings | None = None
     endpoint_port: int = 8124
@@ -132,7 +134,12 @@ class Service:
         token = local_token(self.folder)
         metrics = Metrics()
         app = build_app(
-            settings, journals, Tokens(self.folder.tokens), metrics=metrics, store_problem=lambda: self.problem()
+            settings,
+            journals,
+            Tokens(self.folder.tokens),
+            metrics=metrics,
+            redact=self.plan.redaction.redactor() if self.plan.redaction else None,
+            store_problem=lambda: self.problem(),
         )
         app.add_route("/ping", self._ping, methods=["GET"])
         server = WebServer("collector", build_server(app, settings), listener)

@@ -69,13 +69,14 @@ def admit(
         return forbidden(f"This token may not send for the service.name of these {signal.items}.")
     checked = signal.check(request)
     redacted = redact(signal.name, request) if redact else 0
-    changed = foreign or redacted or checked != UNCHANGED
+    # What was redacted is written anew even where nothing was found: bytes can hold what the parser passes over.
+    changed = foreign or redact or checked != UNCHANGED
     rejected = foreign + checked.rejected
     return Admitted(
         request.SerializeToString() if changed else own,
         counts.items - rejected,
         rejected,
-        _words(signal, foreign, checked) if changed else "",
+        _words(signal, foreign, checked),
         redacted,
     )
 

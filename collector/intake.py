@@ -18,6 +18,7 @@ from controltower.collector.auth import Sender, Tokens
 from controltower.collector.body import PROTOBUF, Encoding, inflate
 from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS, Signal
+from controltower.collector.redaction.errors import RedactionError
 from controltower.collector.room import Claim, Room
 from controltower.collector.settings import Settings
 from controltower.collector.status import (
@@ -189,9 +190,14 @@ class Intake:
         signal, sender = admission.signal, admission.sender
         try:
             admitted = self._decode(admission, encoding, coding, body)
+        except RedactionError as error:  # never stored as it came
+            logger.error("%s", error)
+            return unavailable("The request could not be redacted, so it was not stored.", "redaction_failed")
         except Exception:  # whatever a decoder trips over will trip it again
             logger.exception("a %s request of %s bytes could not be decoded", signal.name, len(body))
             return bad_request(f"The body is not a valid OTLP {signal.name} request.")
+        if isinstance(admitted, Admitted):
+            self._metrics.add("values_redacted", admitted.redacted)
         if isinstance(admitted, Refusal) or not admitted.items:
             return admitted if isinstance(admitted, Refusal) else _Waiting(admitted, None)
         if self._monotonic() > ends_at:

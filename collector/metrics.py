@@ -10,6 +10,7 @@ Metric = Literal[
     "requests_refused",  # answered with anything else; see by reason
     "items_accepted",  # spans on the disk
     "items_rejected",  # left out of accepted requests, because their identity is none: look at the sender
+    "values_redacted",  # changed before they were written, of sources of class phi: look at what the sender sends
     "segments_loaded",
     "rows_loaded",
     "load_failures",  # tried again later: a rise means that the store is away or too slow

@@ -14,6 +14,7 @@ import pytest
 
 from controltower.alerts.settings import SETTINGS as ALERT_SETTINGS
 from controltower.cli.main import COMMANDS
+from controltower.collector.redaction.settings import VARIABLES as REDACTION_VARIABLES
 from controltower.collector.settings import PREFIX
 from controltower.collector.settings import Settings as CollectorSettings
 from controltower.tracer import attributes
@@ -92,7 +93,7 @@ def test_settings_of_the_alerts_are_documented(name: str) -> None:
     assert f"`{name}`" in DOCUMENTS[ROOT / "docs" / "alerts.md"]
 
 
-@pytest.mark.parametrize("name", ["CONTROLTOWER_DATA", "CONTROLTOWER_STORE"])
+@pytest.mark.parametrize("name", ["CONTROLTOWER_DATA", "CONTROLTOWER_STORE", *REDACTION_VARIABLES])
 def test_shared_settings_are_documented(name: str) -> None:
     """The settings that every command has are in docs/operate.md."""
     assert f"`{name}`" in DOCUMENTS[ROOT / "docs" / "operate.md"]

@@ -8,6 +8,7 @@ from controltower.cli.options import Subparsers, add_command
 from controltower.cli.serving import Plan, Service
 from controltower.cli.serving import run as run_plan
 from controltower.cli.settings import needs_server, read_settings
+from controltower.collector.redaction.settings import read_redaction
 from controltower.collector.settings import read_settings as read_collector_settings
 
 
@@ -27,4 +28,5 @@ def run(arguments: Namespace) -> int:
         assert service.runtime is not None  # there is a collector
         print(f"collector at {service.runtime.collector}/v1/traces, token in {service.folder.local_token}", flush=True)
 
-    return run_plan(Plan(settings, collector=collector), started, log_name="collect", quiet=arguments.quiet)
+    plan = Plan(settings, collector=collector, redaction=read_redaction(os.environ))
+    return run_plan(plan, started, log_name="collect", quiet=arguments.quiet)

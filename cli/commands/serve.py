@@ -12,6 +12,7 @@ from controltower.cli.serving import Plan, Service
 from controltower.cli.serving import run as run_plan
 from controltower.cli.settings import read_settings
 from controltower.cli.text import table
+from controltower.collector.redaction.settings import read_redaction
 from controltower.collector.settings import read_settings as read_collector_settings
 
 ENDPOINT_PORT: Final = 8124
@@ -54,6 +55,7 @@ def run(arguments: Namespace) -> int:
     plan = Plan(
         settings=read_settings(arguments),
         collector=read_collector_settings(os.environ, host=arguments.host, port=arguments.collector_port),
+        redaction=read_redaction(os.environ),
         engine=True,
         alerts=read_alert_settings(),
         endpoint_port=arguments.endpoint_port,

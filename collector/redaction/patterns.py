@@ -36,7 +36,7 @@ class Masker:
         self._known: dict[bytes, Masked] = {}
 
     def mask(self, text: bytes) -> Masked:
-        """Return *text* without what the patterns find, and the names of those that found something, once each time."""
+        """Return *text* without what the patterns find, and the names of those that find something in it."""
         known = self._known.get(text)
         if known is None:
             known = self._mask(text)
@@ -68,16 +68,15 @@ class Masker:
         return sorted(at - 1 for at in found if at)
 
     def _mask(self, text: bytes) -> Masked:
-        rules: list[str] = []
+        rules = tuple(self._each[at][0] for at in self._found(text))
         masked = text
-        for at in self._found(text):
-            name, pattern, mask = self._each[at]
-            masked, times = pattern.subn(mask, masked)
-            rules.extend([name] * times)
+        if rules:  # all of them in turn, as the load does: a mask can make room for what another finds
+            for _, pattern, mask in self._each:
+                masked, _ = pattern.subn(mask, masked)
         if len(masked) >= LEAST_HIDDEN and self._hidden(masked):
-            masked, times = self._run.subn(BASE64_MASK.encode(), masked)
-            rules.extend([BASE64] * times)
-        return masked, tuple(rules)
+            masked, _ = self._run.subn(BASE64_MASK.encode(), masked)
+            rules = (*rules, BASE64)
+        return masked, rules
 
     def _conceals(self, text: bytes) -> bool:
         """Whether a run of base64 in *text* is that of a plain text: of a name or a number it is by accident, one in 10^5."""

@@ -129,7 +129,7 @@ def test_lists_are_masked_to_their_ends() -> None:
     for separator in (",", ", ", ";", "|", "\n", "\t", " "):
         masked, rules = mask(separator.join(numbers))
         assert masked == separator.join(["[ssn]"] * 3)
-        assert rules == ("ssn",) * 3
+        assert rules == ("ssn",)
 
 
 def test_base64_is_looked_into() -> None:

@@ -1,0 +1,32 @@
+"""What an operator says about redaction: the policy and the keys, read once when the collector starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from controltower.collector.redaction.policy import Policy, default_policy, load_policy
+from controltower.collector.redaction.redactor import Redactor
+from controltower.collector.redaction.tokens import VARIABLE as KEY_VARIABLE
+from controltower.collector.redaction.tokens import Key, read_keys
+
+POLICY_VARIABLE: Final = "CONTROLTOWER_REDACTION_POLICY"
+VARIABLES: Final = (POLICY_VARIABLE, KEY_VARIABLE, f"{KEY_VARIABLE}_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """The policy in force, and the keys for its tokens; without keys, what should become a token is dropped."""
+
+    policy: Policy
+    keys: tuple[Key, ...] = ()
+
+    def redactor(self) -> Redactor:
+        """Return what redacts the requests of sources of class ``phi``."""
+        return Redactor(self.policy, self.keys)
+
+
+def read_redaction(environment: Mapping[str, str]) -> Redaction:
+    """Return policy and keys from *environment*. PolicyError and SettingsError say what is wrong, and no key."""
+    file = environment.get(POLICY_VARIABLE, "")
+    return Redaction(load_policy(Path(file)) if file else default_policy(), read_keys(environment))
