@@ -97,7 +97,9 @@ def _tower(command: str, data: Path, store: str | None) -> Iterator[tuple[Runtim
     if store:
         with closing(open_store(data, store)) as client:
             migrate(client)
-    ports = ["--collector-port", "0", "--quiet"] + (["--endpoint-port", "0"] if command == "serve" else [])
+    ports = ["--collector-port", "0", "--grpc-port", "0", "--quiet"] + (
+        ["--endpoint-port", "0"] if command == "serve" else []
+    )
     child = start(command, [command, "--data", str(data), *ports], data / "errors.txt", variables=variables)
     try:
         runtime = _ready(data, child.process)

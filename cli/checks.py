@@ -42,7 +42,7 @@ FSYNCS: Final = 20
 SLOW_FSYNC_MS: Final = 20.0  # every acknowledgement waits for one
 CLOCK_SKEW: Final = timedelta(minutes=5)
 EARLIEST: Final = datetime(2026, 1, 1, tzinfo=UTC)  # this program is younger
-PORTS: Final = {"--collector-port": 4318, "--endpoint-port": 8124, "--dashboard-port": 8501}
+PORTS: Final = {"--collector-port": 4318, "--grpc-port": 4317, "--endpoint-port": 8124, "--dashboard-port": 8501}
 HTTP_TIMEOUT_S: Final = 3.0
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging.handlers import RotatingFileHandler
 from time import monotonic
 from typing import Final
@@ -29,6 +29,7 @@ from controltower.collector.drain import Drain
 from controltower.collector.metrics import Metrics
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.settings import Settings as CollectorSettings
+from controltower.collector.tls import read_tls
 from controltower.store.endpoint import Credentials, build_endpoint
 from controltower.store.errors import StoreError
 from controltower.store.flows.definition import load_packs
@@ -68,6 +69,7 @@ class Collecting:
     drains: list[Drain]  # one for each journal
     server: WebServer
     url: str
+    grpc: str  # HOST:PORT, empty when it is turned off
     token: str
 
 
@@ -125,8 +127,11 @@ class Service:
             logger.warning("the store is tried again: %s", exc)
 
     def _start_collector(self, settings: CollectorSettings) -> Collecting:
+        read_tls(settings)  # files that cannot be used are told before anything is touched
         listener = listen(settings.host, settings.port, "--collector-port")
         try:
+            if settings.grpc:  # its library binds the port itself, later and with fewer words
+                listen(settings.host, settings.grpc_port, "--grpc-port").close()
             journals = self._open_journals(settings)
         except BaseException:
             listener.close()
@@ -142,15 +147,17 @@ class Service:
             store_problem=lambda: self.problem(),
         )
         app.add_route("/ping", self._ping, methods=["GET"])
-        server = WebServer("collector", build_server(app, settings), listener)
+        both = build_server(app, settings, grpc=settings.grpc)
+        server = WebServer("collector", both, listener)
         drains = [
             Drain(journals[signal], self._loading(signal, settings), metrics=metrics) for signal in LOADED_SIGNALS
         ]
         scheme = "https" if settings.tls_certificate else "http"
-        collecting = Collecting(journals, drains, server, f"{scheme}://{settings.host}:{port_of(listener)}", token)
-        self._collecting = collecting
+        url = f"{scheme}://{settings.host}:{port_of(listener)}"
+        self._collecting = Collecting(journals, drains, server, url, "", token)  # stopped if the start fails
         server.start()
-        return collecting
+        grpc = f"{settings.host}:{both.grpc.port}" if both.grpc is not None else ""
+        return replace(self._collecting, grpc=grpc)
 
     def _loading(self, signal: Signal, settings: CollectorSettings) -> Loading:
         return Loading(self._connections, signal, loaded=self._wake_loops, bounds=settings.time_bounds())
@@ -197,6 +204,7 @@ class Service:
             writer_password=uuid4().hex,
             reader_password=uuid4().hex,
             collector=self._collecting.url if self._collecting else "",
+            grpc=self._collecting.grpc if self._collecting else "",
             token=self._collecting.token if self._collecting else "",
             dashboard=self.plan.alerts.dashboard_url if self.plan.alerts else "",
         )

@@ -44,6 +44,8 @@ class TowerPlan:
     settings: Settings
     host: str | None = None
     collector_port: int | None = None
+    grpc_port: int | None = None
+    grpc: bool = True
     endpoint_port: int = 8124
     dashboard_port: int | None = 8501
     demo: bool = False
@@ -126,6 +128,10 @@ class Tower:
             options += ["--host", plan.host]
         if plan.collector_port is not None:
             options += ["--collector-port", str(plan.collector_port)]
+        if not plan.grpc:
+            options.append("--no-grpc")
+        elif plan.grpc_port is not None:
+            options += ["--grpc-port", str(plan.grpc_port)]
         return options
 
     def _demo_options(self) -> list[str]:

@@ -1,5 +1,6 @@
 """HTTP servers as threads of a process."""
 
+import logging
 import socket
 import threading
 import time
@@ -8,6 +9,8 @@ from typing import Final
 import uvicorn
 
 from controltower.cli.errors import CommandError
+
+logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S: Final = 10.0
 LOOK_S: Final = 0.01
@@ -45,4 +48,7 @@ class WebServer:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        self._server.run(sockets=[self._listener])
+        try:
+            self._server.run(sockets=[self._listener])
+        except Exception:  # the thread's end is noticed; why it ended is only known here
+            logger.exception("the %s ended", self.name)

@@ -1,9 +1,11 @@
 """The collector as an ASGI application: routes, and errors in the protocol's own form."""
 
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -15,23 +17,24 @@ from starlette.responses import JSONResponse, Response
 
 from controltower.collector.admission import Redact
 from controltower.collector.auth import Tokens
+from controltower.collector.connections import Patience, connection_class
+from controltower.collector.grpc_server import GrpcServer
 from controltower.collector.health import Health
 from controltower.collector.intake import Intake
 from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS
 from controltower.collector.receive import receiver, refusal_response
+from controltower.collector.server import Server
 from controltower.collector.settings import Settings
 from controltower.collector.status import Refusal
+from controltower.collector.tls import read_tls
 from controltower.tracer.journal import Journal
 
 # Parsing holds the interpreter's lock; a second thread is there to decompress and hash meanwhile.
 DECODING_THREADS: Final = 2
 
-# Idle connections are closed after this long, as the OpenTelemetry Collector does.
-KEEP_ALIVE_S: Final = 60
-
-# Open connections; each costs some 50 kB.
-MOST_CONNECTIONS: Final = 2_000
+# Connections that are not accepted yet: clients that start all at once are not refused.
+BACKLOG: Final = 2_048
 
 
 def build_app(
@@ -56,12 +59,16 @@ def build_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        for ends in app.state.before_end:
+            await ends()
         executor.shutdown()
 
     # No pages of documentation, and no redirect: stock clients count a 307 as success and lose the data.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     app.add_exception_handler(HTTPException, _refuse)
     app.state.intake = intake  # the other transports take requests through the same one
+    app.state.metrics = counted
+    app.state.before_end = []  # awaited before what all transports use is ended
     for signal in SIGNALS.values():
         post = receiver(intake, signal, settings.body_timeout_s)
         for path in (signal.path, signal.path + "/"):
@@ -71,22 +78,32 @@ def build_app(
     return app
 
 
-def build_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
-    """Return the HTTP server for *app*; ``run(sockets=…)`` or ``serve(sockets=…)`` starts it, ``should_exit`` ends it."""
+def build_server(app: FastAPI, settings: Settings, *, grpc: bool = False) -> Server:
+    """Return the server of *app*, with *grpc* also that of OTLP/gRPC; ``should_exit`` ends both.
+
+    ``run(sockets=…)`` or ``serve(sockets=…)`` starts it. Raises SettingsError when the files for TLS cannot be used.
+    """
+    tls = read_tls(settings)
+    beside = GrpcServer(settings, app.state.intake, tls) if grpc else None
+    if beside is not None:
+        app.state.before_end.append(partial(beside.stop, settings.stop_s))
+    patience = Patience(
+        settings.connections, settings.header_timeout_s, settings.idle_timeout_s, settings.write_timeout_s
+    )
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        ssl_certfile=settings.tls_certificate or None,
-        ssl_keyfile=settings.tls_key or None,
+        http=connection_class(patience, app.state.metrics.refused),
+        ssl_context_factory=(lambda *_: tls.context) if tls is not None else None,
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=math.ceil(settings.idle_timeout_s),
         timeout_graceful_shutdown=max(1, round(settings.stop_s)),
-        limit_concurrency=MOST_CONNECTIONS,
     )
-    return uvicorn.Server(config)
+    return Server(config, beside, settings.stop_s)
 
 
 async def _healthz(_: Request) -> Response:

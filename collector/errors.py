@@ -24,3 +24,11 @@ class TokensError(CollectorError):
     def __init__(self, path: Path, problem: str) -> None:
         self.path = path
         super().__init__(f"The token file {path} {problem}.")
+
+
+class ListenError(CollectorError):
+    """An address cannot be listened on."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__(f"Cannot listen on {address}: it is taken, or not an address of this machine.")

@@ -77,6 +77,10 @@ class Admission:
         """Note that *size* bytes of the body were read; returns why reading must end, if it must."""
         return self.claim.grow(size)
 
+    def expect(self, size: int) -> Refusal | None:
+        """Hold room for *size* bytes that may be there already, though nobody can see them yet."""
+        return self.claim.expect(size)
+
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:

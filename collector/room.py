@@ -56,6 +56,11 @@ class Claim:
         missing = self.read_bytes - self.held_bytes
         return None if missing <= 0 or self._room.take(missing, self) else _full()
 
+    def expect(self, size: int) -> Refusal | None:
+        """Hold *size* bytes in all, without noting that any of them are there; returns the refusal if there is no room."""
+        missing = size - self.held_bytes
+        return None if missing <= 0 or self._room.take(missing, self) else _full()
+
     def close(self) -> None:
         """Give everything back; a second call does nothing."""
         self._room.give_back(self)

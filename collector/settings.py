@@ -26,11 +26,20 @@ class Settings:
     port: int = 4318
     """Port of OTLP/HTTP; 0 takes a free one."""
 
+    grpc: bool = True
+    """Take OTLP over gRPC, too."""
+
+    grpc_port: int = 4317
+    """Port of OTLP/gRPC; 0 takes a free one."""
+
     tls_certificate: str = ""
     """File with the certificate chain (PEM); with ``tls_key``, requests are taken over TLS only."""
 
     tls_key: str = ""
-    """File with the private key of the certificate (PEM)."""
+    """File with the private key of the certificate (PEM), without a passphrase."""
+
+    tls_client_ca: str = ""
+    """File with the authority (PEM) that signed the certificates of clients; when set, each client needs one."""
 
     insecure: bool = False
     """Listen beyond loopback without TLS, because a proxy in front of the collector ends it."""
@@ -44,8 +53,20 @@ class Settings:
     in_flight_bytes: int = 256 * _MIB
     """Bytes of bodies that are being read at the same time; beyond it clients are told to come back (503)."""
 
+    connections: int = 8_000
+    """Most open connections of each transport; each costs some 15 to 50 kB. Beyond it, idle ones are closed."""
+
+    header_timeout_s: float = 60.0
+    """How long a client may take from connecting, or from the first byte of a request, to the end of its headers."""
+
     body_timeout_s: float = 30.0
     """How long a client may take to send its body."""
+
+    write_timeout_s: float = 30.0
+    """How long a client may leave its answers unread."""
+
+    idle_timeout_s: float = 60.0
+    """How long a connection may stay open without a request."""
 
     deadline_s: float = 5.0
     """Time from the whole body to the answer; clients give up after ten seconds and would lose the batch."""
@@ -79,21 +100,24 @@ class Settings:
                 _check_number(field.name, value)
         if not FIRST_YEAR <= self.earliest_year <= LAST_YEAR:
             raise SettingsError(
-                _variable("earliest_year"),
+                variable("earliest_year"),
                 str(self.earliest_year),
                 f"a year from {FIRST_YEAR} to {LAST_YEAR} is expected",
             )
         if timedelta(seconds=self.ahead_s) > LONGEST_AHEAD:
-            raise SettingsError(_variable("ahead_s"), str(self.ahead_s), f"{LONGEST_AHEAD.days} days are the most")
+            raise SettingsError(variable("ahead_s"), str(self.ahead_s), f"{LONGEST_AHEAD.days} days are the most")
         if bool(self.tls_certificate) != bool(self.tls_key):
             missing = "tls_key" if self.tls_certificate else "tls_certificate"
-            raise SettingsError(_variable(missing), "", "a certificate and its key are needed together")
+            raise SettingsError(variable(missing), "", "a certificate and its key are needed together")
+        if self.tls_client_ca and not self.tls_certificate:
+            problem = f"clients show certificates over TLS only: set {variable('tls_certificate')}, too"
+            raise SettingsError(variable("tls_client_ca"), self.tls_client_ca, problem)
         if not (is_loopback(self.host) or self.tls_certificate or self.insecure):
             raise SettingsError(
-                _variable("host"),
+                variable("host"),
                 self.host,
-                f"tokens would cross the network in clear text: set {_variable('tls_certificate')} and "
-                f"{_variable('tls_key')}, or {_variable('insecure')}=yes behind a proxy that ends TLS",
+                f"tokens would cross the network in clear text: set {variable('tls_certificate')} and "
+                f"{variable('tls_key')}, or {variable('insecure')}=yes behind a proxy that ends TLS",
             )
 
     def time_bounds(self) -> TimeBounds:
@@ -105,7 +129,7 @@ def read_settings(environment: Mapping[str, str], **arguments: Any) -> Settings:
     """Return the settings from *environment*; *arguments* that are not None come first."""
     values: dict[str, Any] = {}
     for field in fields(Settings):
-        text = environment.get(_variable(field.name))
+        text = environment.get(variable(field.name))
         if arguments.get(field.name) is not None:
             values[field.name] = arguments[field.name]
         elif text:
@@ -143,16 +167,17 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         return kind(text.strip())
     except (KeyError, ValueError):
         wanted = {bool: "yes or no", int: "a whole number", float: "a number"}[kind]
-        raise SettingsError(_variable(name), text, f"{wanted} is expected") from None
+        raise SettingsError(variable(name), text, f"{wanted} is expected") from None
 
 
 def _check_number(name: str, value: float) -> None:
-    if name == "port":
+    if name in {"port", "grpc_port"}:
         if not 0 <= value <= 65_535:
-            raise SettingsError(_variable(name), str(value), "a port is between 0 and 65535")
+            raise SettingsError(variable(name), str(value), "a port is between 0 and 65535")
     elif not 0 < value < float("inf"):
-        raise SettingsError(_variable(name), str(value), "it must be greater than zero")
+        raise SettingsError(variable(name), str(value), "it must be greater than zero")
 
 
-def _variable(name: str) -> str:
+def variable(name: str) -> str:
+    """Return the environment variable of the field *name*."""
     return PREFIX + name.upper()

@@ -32,6 +32,7 @@ class RuntimeFile:
     reader_user: str = "reader"
     reader_password: str = field(default="", repr=False)
     collector: str = ""
+    grpc: str = ""  # HOST:PORT of OTLP/gRPC, empty when it is turned off
     token: str = field(default="", repr=False)
     dashboard: str = ""
 
@@ -147,6 +148,7 @@ def _as_json(runtime: RuntimeFile) -> dict[str, Any]:
         "writer": {"user": flat["writer_user"], "password": flat["writer_password"]},
         "reader": {"user": flat["reader_user"], "password": flat["reader_password"]},
         "collector": flat["collector"],
+        "grpc": flat["grpc"],
         "token": flat["token"],
         "dashboard": flat["dashboard"],
     }
@@ -165,6 +167,7 @@ def _from_json(content: dict[str, Any]) -> RuntimeFile:
         reader_user=str(content["reader"]["user"]),
         reader_password=str(content["reader"]["password"]),
         collector=str(content.get("collector", "")),
+        grpc=str(content.get("grpc", "")),
         token=str(content.get("token", "")),
         dashboard=str(content.get("dashboard", "")),
     )

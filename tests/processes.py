@@ -43,7 +43,8 @@ class Tower:
     def __init__(self, data: Path, store: str | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.data = data
         self.store = store
-        self.environment = {**os.environ, "CONTROLTOWER_DATA": str(data), **(environment or {})}
+        free = {"CONTROLTOWER_COLLECTOR_GRPC_PORT": "0"}  # for every process that takes spans
+        self.environment = {**os.environ, "CONTROLTOWER_DATA": str(data), **free, **(environment or {})}
         if store:
             self.environment["CONTROLTOWER_STORE"] = store
         self.processes: list[subprocess.Popen[str]] = []

@@ -133,7 +133,7 @@ def _over(settings: Settings, arguments: Namespace) -> Iterator[_Driven]:
 
 
 def _grpc_of(found: RuntimeFile | None) -> str:
-    return ""
+    return found.grpc if found is not None else ""
 
 
 def _connecting(chosen: Target, grpc: str) -> Callable[[Transport], Connect]:

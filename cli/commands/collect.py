@@ -3,13 +3,12 @@
 import os
 from argparse import Namespace
 
-from controltower.cli.commands.serve import add_collector, add_quiet
+from controltower.cli.commands.serve import add_collector, add_quiet, collector_settings
 from controltower.cli.options import Subparsers, add_command
 from controltower.cli.serving import Plan, Service
 from controltower.cli.serving import run as run_plan
 from controltower.cli.settings import needs_server, read_settings
 from controltower.collector.redaction.settings import read_redaction
-from controltower.collector.settings import read_settings as read_collector_settings
 
 
 def register(subparsers: Subparsers) -> None:
@@ -22,7 +21,7 @@ def register(subparsers: Subparsers) -> None:
 def run(arguments: Namespace) -> int:
     """Collect until the process is stopped."""
     settings = needs_server(read_settings(arguments), "collect")
-    collector = read_collector_settings(os.environ, host=arguments.host, port=arguments.collector_port)
+    collector = collector_settings(arguments)
 
     def started(service: Service) -> None:
         assert service.runtime is not None  # there is a collector

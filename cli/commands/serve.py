@@ -13,6 +13,7 @@ from controltower.cli.serving import run as run_plan
 from controltower.cli.settings import read_settings
 from controltower.cli.text import table
 from controltower.collector.redaction.settings import read_redaction
+from controltower.collector.settings import Settings as CollectorSettings
 from controltower.collector.settings import read_settings as read_collector_settings
 
 ENDPOINT_PORT: Final = 8124
@@ -41,6 +42,20 @@ def add_collector(parser: ArgumentParser) -> None:
     """Add where the collector listens."""
     parser.add_argument("--host", help="address the collector listens on (default 127.0.0.1)")
     parser.add_argument("--collector-port", type=port, metavar="PORT", help="of OTLP over HTTP (default 4318)")
+    grpc = parser.add_mutually_exclusive_group()
+    grpc.add_argument("--grpc-port", type=port, metavar="PORT", help="of OTLP over gRPC (default 4317)")
+    grpc.add_argument("--no-grpc", action="store_true", help="take OTLP over HTTP only")
+
+
+def collector_settings(arguments: Namespace) -> CollectorSettings:
+    """Return the collector's settings: what `add_collector` added comes before the environment."""
+    return read_collector_settings(
+        os.environ,
+        host=arguments.host,
+        port=arguments.collector_port,
+        grpc_port=arguments.grpc_port,
+        grpc=False if arguments.no_grpc else None,
+    )
 
 
 def add_quiet(parser: ArgumentParser) -> None:
@@ -54,8 +69,8 @@ def run(arguments: Namespace) -> int:
     end_with_parent()
     plan = Plan(
         settings=read_settings(arguments),
-        collector=read_collector_settings(os.environ, host=arguments.host, port=arguments.collector_port),
         redaction=read_redaction(os.environ),
+        collector=collector_settings(arguments),
         engine=True,
         alerts=read_alert_settings(),
         endpoint_port=arguments.endpoint_port,
@@ -73,6 +88,7 @@ def _summary(service: Service) -> str:
     assert runtime is not None  # serve has a collector, so it has told where it is
     rows = [
         ["collector", f"{runtime.collector}/v1/traces", f"token in {service.folder.local_token}"],
+        ["", f"{runtime.grpc} (gRPC)" if runtime.grpc else "gRPC is off", ""],
         [
             "store",
             runtime.store,

@@ -43,6 +43,8 @@ def run(arguments: Namespace) -> int:
         settings=read_settings(arguments),
         host=arguments.host,
         collector_port=arguments.collector_port,
+        grpc_port=arguments.grpc_port,
+        grpc=not arguments.no_grpc,
         endpoint_port=arguments.endpoint_port,
         dashboard_port=None if arguments.no_dashboard else arguments.dashboard_port,
         demo=arguments.demo,

@@ -52,7 +52,7 @@ def _own_serve(settings: Settings) -> Iterator[RuntimeFile]:
     """Run ``serve`` as a child on free ports for the length of the block."""
     folder = DataFolder(settings.data)
     folder.make()
-    options = ["--data", str(settings.data), "--collector-port", "0", "--endpoint-port", "0", "--quiet"]
+    options = ["--data", str(settings.data), "--collector-port", "0", "--no-grpc", "--endpoint-port", "0", "--quiet"]
     variables = {"CONTROLTOWER_STORE": settings.store} if settings.store else None
     child = start("serve", ["serve", *options], folder.logs / "serve.err", variables=variables)
     try:

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from controltower.collector.app import build_app, build_server
 from controltower.collector.auth import Tokens, create_token
 from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS
+from controltower.collector.server import Server
 from controltower.collector.settings import Settings
 from controltower.tracer.journal import Journal, JournalLimits
 from controltower.tracer.journal.contents import envelope_of
@@ -95,6 +96,7 @@ class Tower:
     metrics: Metrics
     server: uvicorn.Server
     thread: threading.Thread = field(repr=False)
+    grpc: str = ""  # HOST:PORT, where gRPC was asked for
 
     @property
     def journal(self) -> Journal:
@@ -178,21 +180,22 @@ def body_of(data: bytes, record: Record) -> bytes:
 
 @contextmanager
 def running(
-    folder: Path, settings: Settings | None = None, *, disk: Disk | None = None, **options: Any
+    folder: Path, settings: Settings | None = None, *, disk: Disk | None = None, grpc: bool = False, **options: Any
 ) -> Iterator[Tower]:
-    """Run a collector over *folder* on a free port of loopback until the block ends."""
-    settings = settings or Settings(port=0)
+    """Run a collector over *folder* on free ports of loopback until the block ends, with gRPC if asked for."""
+    settings = replace(settings or Settings(port=0), grpc_port=0)
     limits = JournalLimits(segment_age_s=3600.0, budget_bytes=settings.journal_bytes)
     token = create_token(folder / "tokens.json", "tests", "acme")
     journals = {signal: Journal(folder / "journal" / signal, limits, disk=disk) for signal in SIGNALS}
     metrics = Metrics()
     app = build_app(settings, journals, Tokens(folder / "tokens.json"), metrics=metrics, **options)
-    server = build_server(app, settings)
+    server = build_server(app, settings, grpc=grpc)
     listening = socket.create_server((settings.host, settings.port), backlog=2048)  # connects succeed from here on
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield Tower(settings.host, listening.getsockname()[1], token, journals, metrics, server, thread)
+        address = f"{settings.host}:{_grpc_port(server, thread)}" if grpc else ""
+        yield Tower(settings.host, listening.getsockname()[1], token, journals, metrics, server, thread, address)
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)
@@ -200,3 +203,11 @@ def running(
             journal.close()
         listening.close()
     assert not thread.is_alive()
+
+
+def _grpc_port(server: Server, thread: threading.Thread) -> int:
+    while not server.started:  # HTTP listens already, gRPC from here on
+        assert thread.is_alive()
+        thread.join(0.01)
+    assert server.grpc is not None
+    return server.grpc.port
