@@ -26,6 +26,7 @@ from controltower.cli.web import WebServer
 from controltower.collector.app import build_app, build_server
 from controltower.collector.auth import Tokens
 from controltower.collector.drain import Drain
+from controltower.collector.journals import open_journals
 from controltower.collector.metrics import Metrics
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.settings import Settings as CollectorSettings
@@ -35,7 +36,7 @@ from controltower.store.errors import StoreError
 from controltower.store.flows.definition import load_packs
 from controltower.store.loader import LOADED_SIGNALS, Signal
 from controltower.store.runtime import INSTANCE_HEADER, RuntimeFile, remove_runtime, write_runtime
-from controltower.tracer.journal import Journal, JournalLimits
+from controltower.tracer.journal import Journal
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class Service:
         try:
             if settings.grpc:  # its library binds the port itself, later and with fewer words
                 listen(settings.host, settings.grpc_port, "--grpc-port").close()
-            journals = self._open_journals(settings)
+            journals = open_journals(self.folder.journals, LOADED_SIGNALS, settings)
         except BaseException:
             listener.close()
             raise
@@ -161,23 +162,6 @@ class Service:
 
     def _loading(self, signal: Signal, settings: CollectorSettings) -> Loading:
         return Loading(self._connections, signal, loaded=self._wake_loops, bounds=settings.time_bounds())
-
-    def _open_journals(self, settings: CollectorSettings) -> dict[str, Journal]:
-        """Open a journal for each signal that can be loaded: no other is taken."""
-        limits = JournalLimits(
-            segment_bytes=settings.segment_bytes,
-            segment_age_s=settings.segment_age_s,
-            budget_bytes=settings.journal_bytes,
-        )
-        journals: dict[str, Journal] = {}
-        try:
-            for signal in LOADED_SIGNALS:
-                journals[signal] = Journal(self.folder.journals / signal, limits)
-        except BaseException:
-            for journal in journals.values():
-                journal.close()
-            raise
-        return journals
 
     def _start_endpoint(self) -> RuntimeFile:
         listener = listen("127.0.0.1", self.plan.endpoint_port, "--endpoint-port")

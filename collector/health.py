@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from controltower.collector.metrics import Metrics
 from controltower.collector.settings import Settings
 from controltower.tracer.journal import Journal, JournalStats
+from controltower.tracer.journal.room import NEARLY_FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,10 @@ class Health:
         lag_s = lag_of(stats, now_ns)
         if stats.last_error is not None:
             problems.append(f"The journal of {signal} cannot be written: {stats.last_error}.")
-        if stats.bytes + stats.quarantined_bytes + self._settings.segment_bytes > stats.budget_bytes:
-            problems.append(f"The journal of {signal} has used its {stats.budget_bytes} bytes.")
+        if stats.left_bytes < min(self._settings.segment_bytes, stats.budget_bytes):
+            problems.append(f"The journal of {signal} has {stats.left_bytes} bytes left; requests are refused.")
+        elif stats.fullness >= NEARLY_FULL:
+            problems.append(f"The journal of {signal} has used {stats.fullness:.0%} of its room.")
         if lag_s > self._settings.ready_lag_s:
             problems.append(f"The oldest request of {signal} that is not loaded is {lag_s:.0f} s old.")
         return problems

@@ -31,7 +31,15 @@ from controltower.collector.status import (
     unavailable,
 )
 from controltower.collector.wire import Message
-from controltower.tracer.journal import Journal, JournalError, JournalFull, Receipt, digest_of, envelope
+from controltower.tracer.journal import (
+    Journal,
+    JournalError,
+    JournalFull,
+    JournalTooLarge,
+    Receipt,
+    digest_of,
+    envelope,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -230,6 +238,8 @@ class Intake:
             return Stored(0, admitted.rejected, admitted.words)
         try:
             receipt = await asyncio.wrap_future(waiting.receipt)
+        except JournalTooLarge as error:
+            return too_large(str(error))
         except JournalFull as error:
             return unavailable(str(error), "journal_full")
         except JournalError as error:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from dataclasses import field as with_options
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -73,6 +74,16 @@ class Settings:
 
     journal_bytes: int = 10 * 1024 * _MIB
     """Room for what is not loaded yet, of each signal; beyond it clients are told to come back (503), nothing is dropped."""
+
+    journal_reserve_bytes: int = 1024 * _MIB
+    """Free space that the journals leave on their volume: loading needs it to make room. Below it clients are told to come
+    back (503). 0 leaves none."""
+
+    journal_key: str = with_options(default="", repr=False)
+    """Keys that encrypt the journals at rest, base64 of 32 bytes each: the first encrypts, all decrypt."""
+
+    journal_key_file: str = ""
+    """File with these keys, one in a line, readable by its owner only."""
 
     segment_bytes: int = 8 * _MIB
     """Size at which a segment of the journal is closed and loaded."""
@@ -170,10 +181,15 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         raise SettingsError(variable(name), text, f"{wanted} is expected") from None
 
 
+_MAY_BE_ZERO: Final = frozenset({"journal_reserve_bytes"})
+
+
 def _check_number(name: str, value: float) -> None:
     if name in {"port", "grpc_port"}:
         if not 0 <= value <= 65_535:
             raise SettingsError(variable(name), str(value), "a port is between 0 and 65535")
+    elif name in _MAY_BE_ZERO and value == 0:
+        return
     elif not 0 < value < float("inf"):
         raise SettingsError(variable(name), str(value), "it must be greater than zero")
 

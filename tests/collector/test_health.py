@@ -80,4 +80,24 @@ def test_not_ready_when_the_journal_is_full(tmp_path: Path) -> None:
         answer = tower.get("/readyz")
 
     assert answer.status == 503
-    assert answer.json["problems"] == ["The journal of traces has used its 1000 bytes."]
+    assert len(answer.json["problems"]) == 1
+    assert answer.json["problems"][0].startswith("The journal of traces has ")
+    assert answer.json["problems"][0].endswith(" bytes left; requests are refused.")
+
+
+def test_not_ready_when_the_journal_is_nearly_full(tmp_path: Path) -> None:
+    """F43: nine tenths of its room used are a problem, half of it is a number to look at."""
+    with running(tmp_path, replace(SETTINGS, journal_bytes=10_000, segment_bytes=100, segment_age_s=3600.0)) as tower:
+        half, full = None, None
+        for number in range(1, 200):
+            tower.send(request_of(span(number)))
+            answer = tower.get("/readyz")
+            fullness = answer.json["journals"]["traces"]["fullness"]
+            half = answer if half is None and fullness >= 0.5 else half
+            full = answer if full is None and fullness >= 0.9 else full
+
+    assert half is not None
+    assert half.status == 200
+    assert full is not None
+    assert full.status == 503
+    assert "of its room" in full.json["problems"][0]

@@ -27,6 +27,7 @@ def test_argument_beats_environment_beats_default() -> None:
         ("INSECURE", "maybe"),
         ("HOST", "0.0.0.0"),
         ("TLS_KEY", "key.pem"),
+        ("JOURNAL_RESERVE_BYTES", "-1"),
     ],
 )
 def test_a_bad_value_refuses_to_start_by_name(name: str, value: str) -> None:
@@ -48,6 +49,16 @@ def test_beyond_loopback_needs_tls_or_a_word() -> None:
 
     assert Settings(host="0.0.0.0", insecure=True)
     assert Settings(host="0.0.0.0", tls_certificate="c.pem", tls_key="k.pem")
+
+
+def test_keys_do_not_show() -> None:
+    """A setting that is a secret is not in what is printed of the settings."""
+    assert "hush" not in repr(read_settings({"CONTROLTOWER_COLLECTOR_JOURNAL_KEY": "hush"}))
+
+
+def test_no_reserve_is_a_choice() -> None:
+    """Zero is a value where it has a meaning."""
+    assert read_settings({"CONTROLTOWER_COLLECTOR_JOURNAL_RESERVE_BYTES": "0"}).journal_reserve_bytes == 0
 
 
 def test_an_unknown_argument_is_a_mistake_of_the_caller() -> None:

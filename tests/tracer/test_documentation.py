@@ -44,3 +44,12 @@ def test_key_types_of_headers_are_documented(page: str) -> None:
     patient_linked = re.search(r"\*\*Patient-linked keys\*\* \((.*?)\)", page, re.DOTALL)
     assert patient_linked is not None
     assert set(re.findall(r"`(\w+)`", patient_linked[1])) == PATIENT_LINKED
+
+
+def test_the_journals_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/journal.md shows a journal that is used on its own."""
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.with_name("journal.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(block, "journal.md", "exec"), {})
+
+    assert {path.suffix for path in (tmp_path / "spool").iterdir() if path.is_file()} == {"", ".seen"}

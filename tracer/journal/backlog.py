@@ -22,8 +22,8 @@ from controltower.tracer.journal.segment import (
     describe,
     discard,
     halve,
-    key_of_file,
     lines_of,
+    missing_keys,
     order_of,
 )
 
@@ -227,9 +227,10 @@ class Backlog:
         self.measure()
 
     def _take_back(self, path: Path) -> None:
-        key_id = key_of_file(path)
-        if key_id is not None and not self._sealing.knows(key_id):
-            logger.error("%s is not loaded again: it is encrypted with key %s, which was not given", path.name, key_id)
+        missing = missing_keys(path, self._sealing)
+        if missing:
+            keys = ", ".join(sorted(missing))
+            logger.error("%s is not loaded again: it is encrypted with key %s, which was not given", path.name, keys)
             return
         self.offer(as_it_is(self._quarantine.give_back(path, SEGMENT_SUFFIX), self._sealing))
 

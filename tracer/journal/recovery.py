@@ -27,8 +27,8 @@ from controltower.tracer.journal.segment import (
     as_it_is,
     describe,
     discard,
-    key_of_file,
     mend,
+    missing_keys,
     order_of,
     time_in,
     whole_of,
@@ -61,8 +61,9 @@ class Recovery:
 
     def check_keys(self) -> None:
         """Raise JournalKeyError when segments are encrypted with keys that are not here; nothing is changed."""
-        needed = Counter(map(key_of_file, [*self._segments(), *self._quarantine.asked_for()]))
-        missing = {key: count for key, count in needed.items() if key is not None and not self._sealing.knows(key)}
+        missing: Counter[str] = Counter()
+        for path in [*self._segments(), *self._quarantine.asked_for()]:
+            missing.update(missing_keys(path, self._sealing))
         if missing:
             raise JournalKeyError(sorted(missing), sum(missing.values()), self._folder)
 

@@ -10,8 +10,8 @@ from controltower.tracer.journal.contents import Line, plain_segment, read_lines
 from controltower.tracer.journal.disk import Disk
 from controltower.tracer.journal.index import LINE_BYTES, encode_lines, index_path, listed
 from controltower.tracer.journal.quarantine import Quarantine
-from controltower.tracer.journal.records import Damage
-from controltower.tracer.journal.sealing import PLAIN, Sealing, key_needed
+from controltower.tracer.journal.records import Damage, Record, message_of, scan
+from controltower.tracer.journal.sealing import KEY_ID_BYTES, PLAIN, Sealing, key_needed, sealed_in
 
 SEGMENT_SUFFIX: Final = ".otlp"
 
@@ -64,13 +64,23 @@ def time_in(segment: Path) -> int:
     return order_of(segment.stem)[0]
 
 
-def key_of_file(segment: Path) -> str | None:
-    """Return the id of the key that *segment* needs, None when it is not encrypted or cannot be read."""
+def missing_keys(segment: Path, sealing: Sealing) -> set[str]:
+    """Return the ids of the keys that intact records of *segment* need and *sealing* has not.
+
+    The whole segment is read only when its beginning asks for a key that is not there: that can be damage, too.
+    """
     try:
         with segment.open("rb") as file:
-            return key_needed(file.read(_HEAD_BYTES))
+            key_id = key_needed(file.read(_HEAD_BYTES))
+            if key_id is None or sealing.knows(key_id):
+                return set()
+            file.seek(0)
+            data = file.read()
     except OSError:
-        return None
+        return set()
+    messages = (message_of(data, part) for part in scan(data) if isinstance(part, Record))
+    needed = {sealed[:KEY_ID_BYTES].hex() for sealed in map(sealed_in, messages) if sealed is not None}
+    return {key_id for key_id in needed if not sealing.knows(key_id)}
 
 
 def describe(path: Path, lines: Sequence[Line], sealing: Sealing) -> SegmentFile:
