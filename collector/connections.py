@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from controltower.collector.status import RETRY_AFTER_S
 
-# Why a connection was cut.
+# Why a connection was cut. Idle ones are not told about: that is how every connection ends.
 Cut: TypeAlias = Literal["slow_headers", "idle", "slow_reader", "connections"]
 
 _FULL: Final = (
@@ -140,7 +140,8 @@ class Connection(H11Protocol):
         return found is not None
 
     def _cut(self, reason: Cut) -> None:
-        type(self).was_cut(reason)
+        if reason != "idle":
+            type(self).was_cut(reason)
         self.waiting.remove(self)
         self.transport.abort()
 

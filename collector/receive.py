@@ -30,6 +30,8 @@ def receiver(intake: Intake, signal: Signal, body_timeout_s: float) -> Callable[
             outcome = intake.counted(
                 unavailable("The connection was closed before the body was complete.", "disconnected")
             )
+        except asyncio.CancelledError:  # the server stops; it would answer 500, which loses the batch at the client
+            outcome = intake.counted(unavailable("The collector is stopping.", "stopping"))
         except Exception:  # the last line: 500 would lose the batch at the client, 503 is tried again
             logger.exception("a %s request failed", signal.name)
             outcome = intake.counted(unavailable("The request could not be handled.", "failed"))

@@ -1,8 +1,13 @@
 """Room in memory for requests under way: what does not fit is told to come back before its body is read."""
 
 import threading
+from typing import Final
 
 from controltower.collector.status import Refusal, too_large, unavailable
+
+# Bodies above this size may take three quarters of the room only: slow clients with large bodies hold it for long, and
+# must not keep everybody else out.
+LARGE_BYTES: Final = 1024 * 1024
 
 
 class Room:
@@ -26,11 +31,16 @@ class Room:
     def take(self, size: int, claim: "Claim") -> bool:
         """Add *size* to what *claim* holds, if there is room."""
         with self._lock:
-            if self._taken_bytes + size > self._most_bytes:
+            if self._taken_bytes + size > self._most_for(claim.held_bytes + size):
                 return False
             self._taken_bytes += size
             claim.held_bytes += size
             return True
+
+    def _most_for(self, body_bytes: int) -> int:
+        if body_bytes <= LARGE_BYTES:
+            return self._most_bytes
+        return min(self._most_bytes, max(self._most_bytes * 3 // 4, body_bytes))  # one of any size that is legal
 
     def give_back(self, claim: "Claim") -> None:
         """Take back all that *claim* holds."""

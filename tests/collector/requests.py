@@ -96,6 +96,7 @@ class Tower:
     metrics: Metrics
     server: uvicorn.Server
     thread: threading.Thread = field(repr=False)
+    listening: socket.socket | None = None
     grpc: str = ""  # HOST:PORT, where gRPC was asked for
 
     @property
@@ -195,7 +196,8 @@ def running(
     thread.start()
     try:
         address = f"{settings.host}:{_grpc_port(server, thread)}" if grpc else ""
-        yield Tower(settings.host, listening.getsockname()[1], token, journals, metrics, server, thread, address)
+        port = listening.getsockname()[1]
+        yield Tower(settings.host, port, token, journals, metrics, server, thread, listening, address)
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)

@@ -16,14 +16,13 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from controltower.collector.settings import Settings
-from tests.collector.calls import EXPORTS, Caller, calling, ended
+from tests.collector.calls import EXPORTS, Caller, Code, calling, ended
 from tests.collector.requests import PATIENCE_S, Tower, request_of, running, span
 from tests.collector.test_exporter import some_spans
 from tests.collector.test_signals import EVERY_KIND, logs_of
 from tests.tracer.journals import BrokenDisk
 
 MIB = 1024 * 1024
-Code = grpc.StatusCode
 BODIES = {"traces": request_of(span(1)), "logs": logs_of(LogRecord(severity_text="INFO")), "metrics": EVERY_KIND}
 
 
