@@ -202,6 +202,11 @@ class Journal:
         self._waiting_bytes += waiting.memory
         self._work.notify()
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether what is written, and what is set aside, is encrypted."""
+        return self._sealing.cipher is not None
+
     def set_aside(self, raw: bytes, reason: str, **details: str | int) -> Path:
         """Keep the body *raw*, which could not be decoded, in quarantine with its *reason*; blocks until it is there.
 

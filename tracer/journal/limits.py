@@ -16,4 +16,4 @@ class JournalLimits:
     reserve_bytes: int = 0  # free space that is left on the volume for others: loading needs it to make room
     waiting_bytes: int = 256 * _MIB  # in memory while the disk is slow
     window_s: float = 3600.0  # longer than any client tries again
-    window_entries: int = 100_000  # some 20 MB of memory
+    window_entries: int = 100_000  # some 30 MB of memory

@@ -10,7 +10,7 @@ from controltower.tracer.journal.disk import Disk
 
 logger = logging.getLogger(__name__)
 
-ASK_EVERY_S: Final = 1.0  # how old the number of free bytes may be; what was written since is subtracted
+ASK_EVERY_S: Final = 1.0  # how old the number of free bytes may be; what was written and removed since is known
 HALF: Final = 0.5  # time to look why it is not loaded
 NEARLY_FULL: Final = 0.9  # time to act: soon clients are refused
 _LEVELS: Final = (HALF, NEARLY_FULL)
@@ -82,7 +82,7 @@ class Room:
         if self._asked_at is None or now - self._asked_at >= ASK_EVERY_S:
             self._asked_at, self._used_then = now, used
             self._free = self._ask()
-        return None if self._free is None else self._free - max(0, used - self._used_then)
+        return None if self._free is None else self._free - (used - self._used_then)
 
     def _ask(self) -> int | None:
         try:
