@@ -18,6 +18,8 @@ from starlette.responses import JSONResponse, Response
 from controltower.collector.admission import Redact
 from controltower.collector.auth import Tokens
 from controltower.collector.connections import Patience, connection_class
+from controltower.collector.exposition import MEDIA_TYPE, exposition
+from controltower.collector.gauges import of_journals, of_number
 from controltower.collector.grpc_server import GrpcServer
 from controltower.collector.health import Health
 from controltower.collector.intake import Intake
@@ -25,7 +27,7 @@ from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS
 from controltower.collector.receive import receiver, refusal_response
 from controltower.collector.server import Server
-from controltower.collector.settings import Settings
+from controltower.collector.settings import Settings, is_loopback
 from controltower.collector.status import Refusal
 from controltower.collector.tls import read_tls
 from controltower.tracer.journal import Journal
@@ -54,6 +56,7 @@ def build_app(
     counted = metrics or Metrics()
     executor = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
     intake = Intake(settings, journals, tokens, counted, executor, redact=redact, clock=clock)
+    counted.watch(of_journals(journals, clock))
     health = Health(settings, journals, counted, store_problem, clock)
 
     @asynccontextmanager
@@ -75,6 +78,8 @@ def build_app(
             app.add_route(path, post, methods=["POST"])
     app.add_route("/healthz", _healthz, methods=["GET"])
     app.add_route("/readyz", _readyz(health), methods=["GET"])
+    if is_loopback(settings.host):
+        app.add_route("/metrics", _metrics(counted), methods=["GET"])
     return app
 
 
@@ -87,6 +92,7 @@ def build_server(app: FastAPI, settings: Settings, *, grpc: bool = False) -> Ser
     beside = GrpcServer(settings, app.state.intake, tls) if grpc else None
     if beside is not None:
         app.state.before_end.append(partial(beside.stop, settings.stop_s))
+    metrics: Metrics = app.state.metrics.of(transport="http")
     patience = Patience(
         settings.connections, settings.header_timeout_s, settings.idle_timeout_s, settings.write_timeout_s
     )
@@ -94,7 +100,7 @@ def build_server(app: FastAPI, settings: Settings, *, grpc: bool = False) -> Ser
         app,
         host=settings.host,
         port=settings.port,
-        http=connection_class(patience, app.state.metrics.refused),
+        http=connection_class(patience, metrics.refused),
         ssl_context_factory=(lambda *_: tls.context) if tls is not None else None,
         backlog=BACKLOG,
         log_config=None,
@@ -103,7 +109,9 @@ def build_server(app: FastAPI, settings: Settings, *, grpc: bool = False) -> Ser
         timeout_keep_alive=math.ceil(settings.idle_timeout_s),
         timeout_graceful_shutdown=max(1, round(settings.stop_s)),
     )
-    return Server(config, beside, settings.stop_s)
+    server = Server(config, beside, settings.stop_s)
+    metrics.watch(of_number("connections", lambda: len(server.server_state.connections), transport="http"))
+    return server
 
 
 async def _healthz(_: Request) -> Response:
@@ -114,6 +122,13 @@ def _readyz(health: Health) -> Callable[[Request], Awaitable[Response]]:
     async def get(_: Request) -> Response:
         readiness = await run_in_threadpool(health.readiness)
         return JSONResponse(readiness.as_json(), 200 if readiness.ready else 503)
+
+    return get
+
+
+def _metrics(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
+    async def get(_: Request) -> Response:
+        return Response(await run_in_threadpool(exposition, metrics), media_type=MEDIA_TYPE)
 
     return get
 

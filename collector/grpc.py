@@ -9,12 +9,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
+from urllib.parse import unquote
 
 import grpc
 
 from controltower.collector.grpc_status import ending_of
 from controltower.collector.intake import Admission, Intake, Stored
 from controltower.collector.otlp import SIGNALS, Signal
+from controltower.collector.peer import Peer
 from controltower.collector.settings import Settings
 from controltower.collector.status import Refusal, unavailable
 
@@ -69,22 +71,25 @@ class Exports(grpc.GenericRpcHandler):
         try:
             return await self._receive(signal, context)
         except asyncio.CancelledError:  # by the client, its deadline, or the end of the server
-            self._intake.counted(unavailable("The call was cancelled.", "disconnected"))
+            self._intake.counted(unavailable("The call was cancelled.", "disconnected"), signal, peer_of(context))
             raise
         except Exception:  # the last line: UNKNOWN would lose the batch at the client, UNAVAILABLE is tried again
             logger.exception("a %s call failed", signal.name)
-            return self._intake.counted(unavailable("The request could not be handled.", "failed"))
+            return self._intake.counted(
+                unavailable("The request could not be handled.", "failed"), signal, peer_of(context)
+            )
 
     async def _receive(self, signal: Signal, context: Context) -> Stored | Refusal:
+        peer = peer_of(context)
         if self._calls > MOST_CALLS:
-            return self._intake.counted(unavailable("Too many calls are under way.", "overload"))
-        admission = self._intake.admit(signal, _authorization(context))
+            return self._intake.counted(unavailable("Too many calls are under way.", "overload"), signal, peer)
+        admission = self._intake.admit(signal, _authorization(context), peer=peer)
         if isinstance(admission, Refusal):
-            return self._intake.counted(admission)
+            return self._intake.counted(admission, signal, peer)
         with admission:
             message = await self._read(context, admission)
             if isinstance(message, Refusal):
-                return self._intake.counted(message)
+                return self._intake.counted(message, signal, peer)
             coding = "gzip" if message.startswith(_GZIP) else "identity"
             return await self._intake.take(admission, message, coding=coding, deadline_s=context.time_remaining())
 
@@ -114,6 +119,12 @@ class Exports(grpc.GenericRpcHandler):
         if (await asyncio.wait([reading], timeout=timeout_s))[0]:
             return None
         return unavailable(f"The message took longer than {timeout_s:g} seconds.", "slow_client")
+
+
+def peer_of(context: Context) -> Peer:
+    """Return who makes a call; the library writes ``ipv4:127.0.0.1:4711`` or ``ipv6:%5B::1%5D:4711``."""
+    family, _, address = unquote(context.peer()).partition(":")
+    return Peer("grpc", address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else "")
 
 
 def _authorization(context: Context) -> str | None:

@@ -16,8 +16,10 @@ from typing import Final, Self
 from controltower.collector.admission import Admitted, Redact, admit
 from controltower.collector.auth import Sender, Tokens
 from controltower.collector.body import PROTOBUF, Encoding, inflate
+from controltower.collector.gauges import of_number
 from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS, Signal
+from controltower.collector.peer import TRANSPORTS, Peer
 from controltower.collector.redaction.errors import RedactionError
 from controltower.collector.room import Claim, Room
 from controltower.collector.settings import Settings
@@ -48,6 +50,8 @@ logger = logging.getLogger(__name__)
 INLINE_BYTES: Final = 256 * 1024
 INLINE_COMPRESSED_BYTES: Final = 16 * 1024
 
+UNKNOWN_PEER: Final = Peer()
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -70,6 +74,7 @@ class Admission:
     signal: Signal
     sender: Sender
     claim: Claim
+    peer: Peer = UNKNOWN_PEER
 
     def __enter__(self) -> Self:
         """Hold the room until the block ends."""
@@ -124,14 +129,21 @@ class Intake:
         self._settings = settings
         self._journals = journals
         self._tokens = tokens
-        self._metrics = metrics
+        self._counting = {
+            (signal, transport): metrics.of(signal=signal, transport=transport)
+            for signal in SIGNALS
+            for transport in TRANSPORTS
+        }
         self._executor = executor
         self._redact = redact
         self._clock = clock
         self._monotonic = monotonic
         self._room = Room(settings.in_flight_bytes)
+        metrics.watch(of_number("in_flight_bytes", lambda: self._room.taken_bytes))
 
-    def admit(self, signal: Signal, authorization: str | None, declared_bytes: int = 0) -> Admission | Refusal:
+    def admit(
+        self, signal: Signal, authorization: str | None, declared_bytes: int = 0, peer: Peer = UNKNOWN_PEER
+    ) -> Admission | Refusal:
         """Decide what can be decided before the body is read; *declared_bytes* is its length, 0 when not known."""
         sender = self._tokens.sender(authorization)
         if sender is None:
@@ -145,7 +157,7 @@ class Intake:
         if declared_bytes > self._settings.body_bytes:
             return too_large(f"The body is larger than {self._settings.body_bytes} bytes.")
         claim = self._room.claim(declared_bytes, self._settings.body_bytes)
-        return claim if isinstance(claim, Refusal) else Admission(signal, sender, claim)
+        return claim if isinstance(claim, Refusal) else Admission(signal, sender, claim, peer)
 
     async def take(
         self,
@@ -162,7 +174,8 @@ class Intake:
         stays, and is recognised when it is sent again.
         """
         limit_s = min(deadline_s or self._settings.deadline_s, self._settings.deadline_s)
-        ends_at = self._monotonic() + limit_s
+        began_at = self._monotonic()
+        ends_at = began_at + limit_s
         received_ns = self._clock()
 
         def hand_over() -> _Waiting | Refusal:
@@ -180,20 +193,21 @@ class Intake:
         except Exception:  # the last line: any other answer than "come back" would lose the batch at the client
             logger.exception("a %s request failed", admission.signal.name)
             outcome = unavailable("The request could not be handled.", "failed")
-        return self.counted(outcome)
-
-    def counted(self, outcome: Stored | Refusal) -> Stored | Refusal:
-        """Count *outcome* and return it; transports pass what ``admit`` refused and what they refuse themselves."""
-        if isinstance(outcome, Refusal):
-            self._metrics.refused(outcome.reason)
+        metrics = self._metrics_of(admission.signal, admission.peer)
+        metrics.add("body_bytes", len(body))
+        if isinstance(outcome, Stored):
+            metrics.observe("request_duration_seconds", self._monotonic() - began_at)
+            _count_stored(metrics, outcome, admission.sender.name)
             return outcome
-        self._metrics.add("requests_accepted")
-        self._metrics.add("items_rejected", outcome.rejected)
-        if outcome.duplicate:
-            self._metrics.add("requests_duplicate")
-        else:
-            self._metrics.add("items_accepted", outcome.items)
-        return outcome
+        return self.counted(outcome, admission.signal, admission.peer)
+
+    def counted(self, refusal: Refusal, signal: Signal, peer: Peer = UNKNOWN_PEER) -> Refusal:
+        """Count *refusal* and return it; transports pass what ``admit`` refused and what they refuse themselves."""
+        self._metrics_of(signal, peer).refused(refusal.reason)
+        return refusal
+
+    def _metrics_of(self, signal: Signal, peer: Peer) -> Metrics:
+        return self._counting[signal.name, peer.transport]
 
     def _hand_over(
         self, admission: Admission, encoding: Encoding, coding: str, body: bytes, received_ns: int, ends_at: float
@@ -208,10 +222,12 @@ class Intake:
         except Exception:  # whatever a decoder trips over will trip it again
             logger.exception("a %s request of %s bytes could not be decoded", signal.name, len(body))
             return bad_request(f"The body is not a valid OTLP {signal.name} request.")
-        if isinstance(admitted, Admitted):
-            self._metrics.add("values_redacted", admitted.redacted)
-        if isinstance(admitted, Refusal) or not admitted.items:
-            return admitted if isinstance(admitted, Refusal) else _Waiting(admitted, None)
+        if isinstance(admitted, Refusal):
+            return admitted
+        if admitted.redacted:
+            self._metrics_of(signal, admission.peer).add("values_redacted", admitted.redacted)
+        if not admitted.items:
+            return _Waiting(admitted, None)
         if self._monotonic() > ends_at:
             return unavailable("The request could not be handled in time.", "slow")
         message = admitted.body + envelope(received_ns, sender.tenant)
@@ -245,3 +261,12 @@ class Intake:
         except JournalError as error:
             return unavailable(str(error), "journal_failed")
         return Stored(admitted.items, admitted.rejected, admitted.words, receipt.duplicate)
+
+
+def _count_stored(metrics: Metrics, stored: Stored, sender: str) -> None:
+    metrics.add("requests_accepted")
+    if stored.rejected:
+        metrics.add("items_rejected", stored.rejected, sender=sender)
+    if stored.duplicate:
+        metrics.add("requests_duplicate")
+    metrics.add("items_duplicate" if stored.duplicate else "items_accepted", stored.items, sender=sender)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from controltower.collector.body import ENCODINGS, content_coding, encoding_of
 from controltower.collector.intake import Admission, Intake, Stored
 from controltower.collector.otlp import Signal
+from controltower.collector.peer import Peer
 from controltower.collector.status import Refusal, status_of, unavailable, unsupported_type
 
 logger = logging.getLogger(__name__)
@@ -27,14 +28,16 @@ def receiver(intake: Intake, signal: Signal, body_timeout_s: float) -> Callable[
         try:
             outcome = await _receive(request, intake, signal, body_timeout_s)
         except ClientDisconnect:
-            outcome = intake.counted(
-                unavailable("The connection was closed before the body was complete.", "disconnected")
-            )
+            gone = unavailable("The connection was closed before the body was complete.", "disconnected")
+            outcome = intake.counted(gone, signal, peer_of(request))
         except asyncio.CancelledError:  # the server stops; it would answer 500, which loses the batch at the client
-            outcome = intake.counted(unavailable("The collector is stopping.", "stopping"))
+            stopping = unavailable("The collector is stopping.", "stopping")
+            outcome = intake.counted(stopping, signal, peer_of(request))
         except Exception:  # the last line: 500 would lose the batch at the client, 503 is tried again
             logger.exception("a %s request failed", signal.name)
-            outcome = intake.counted(unavailable("The request could not be handled.", "failed"))
+            outcome = intake.counted(
+                unavailable("The request could not be handled.", "failed"), signal, peer_of(request)
+            )
         if isinstance(outcome, Refusal):
             return refusal_response(outcome, request)
         encoding = encoding_of(request.headers.get("content-type", ""))
@@ -45,19 +48,20 @@ def receiver(intake: Intake, signal: Signal, body_timeout_s: float) -> Callable[
 
 
 async def _receive(request: Request, intake: Intake, signal: Signal, body_timeout_s: float) -> Stored | Refusal:
-    admission = intake.admit(signal, request.headers.get("authorization"), _declared_length(request))
+    peer = peer_of(request)
+    admission = intake.admit(signal, request.headers.get("authorization"), _declared_length(request), peer)
     if isinstance(admission, Refusal):
-        return intake.counted(admission)
+        return intake.counted(admission, signal, peer)
     with admission:
         encoding = encoding_of(request.headers.get("content-type", ""))
         if encoding is None:
-            return intake.counted(unsupported_type(list(ENCODINGS)))
+            return intake.counted(unsupported_type(list(ENCODINGS)), signal, peer)
         coding = content_coding(request.headers.get("content-encoding", ""))
         if isinstance(coding, Refusal):
-            return intake.counted(coding)
+            return intake.counted(coding, signal, peer)
         body = await _read(request, admission, body_timeout_s)
         if isinstance(body, Refusal):
-            return intake.counted(body)
+            return intake.counted(body, signal, peer)
         return await intake.take(admission, body, encoding, coding)
 
 
@@ -85,6 +89,11 @@ def refusal_response(refusal: Refusal, request: Request) -> Response:
     if encoding is None:
         return Response(refusal.message, refusal.http, headers, media_type="text/plain")
     return Response(encoding.dump(status_of(refusal)), refusal.http, headers, media_type=encoding.media_type)
+
+
+def peer_of(request: Request) -> Peer:
+    """Return who sent *request*."""
+    return Peer("http", request.client.host if request.client else "")
 
 
 def _declared_length(request: Request) -> int:

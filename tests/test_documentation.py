@@ -14,6 +14,8 @@ import pytest
 
 from controltower.alerts.settings import SETTINGS as ALERT_SETTINGS
 from controltower.cli.main import COMMANDS
+from controltower.collector.exposition import full_name
+from controltower.collector.metrics import DECLARED, METRICS, Metric
 from controltower.collector.redaction.settings import VARIABLES as REDACTION_VARIABLES
 from controltower.collector.settings import PREFIX
 from controltower.collector.settings import Settings as CollectorSettings
@@ -85,6 +87,16 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_settings_of_the_collector_are_documented(name: str) -> None:
     """Every setting of the collector is in docs/operate.md."""
     assert f"`{name}`" in DOCUMENTS[ROOT / "docs" / "operate.md"]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_are_documented(name: Metric) -> None:
+    """Every metric of the collector is in docs/operate.md, with its labels, its meaning and what to do."""
+    declared = DECLARED[name]
+    labels = ", ".join(f"`{label}`" for label in declared.labels)
+    row = f"| `{full_name(name)}` | {declared.kind} | {labels} | {declared.meaning} | {declared.when_it_rises} |"
+
+    assert row in DOCUMENTS[ROOT / "docs" / "operate.md"].splitlines()
 
 
 @pytest.mark.parametrize("name", ALERT_SETTINGS)
