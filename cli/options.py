@@ -18,17 +18,30 @@ PORT_LIMIT: Final = 65_535
 def add_command(subparsers: Subparsers, name: str, summary: str, description: str = "") -> ArgumentParser:
     """Add the parser of a command, with the options that every command has."""
     parser = subparsers.add_parser(name, help=summary, description=description or summary)
+    _add_everywhere(parser)
+    return parser
+
+
+def add_action(actions: Subparsers, name: str, summary: str) -> ArgumentParser:
+    """Add the parser of one action of a command; what every command takes may stand behind it, too."""
+    parser = actions.add_parser(name, help=summary, description=summary)
+    _add_everywhere(parser)
+    return parser
+
+
+def _add_everywhere(parser: ArgumentParser) -> None:
+    """Add the options of every command, without defaults: an action must not undo what stood before it."""
     shared = parser.add_argument_group("everywhere")
-    shared.add_argument("--data", metavar="DIR", help="data folder (CONTROLTOWER_DATA)")
+    shared.add_argument("--data", metavar="DIR", default=SUPPRESS, help="data folder (CONTROLTOWER_DATA)")
     shared.add_argument(
         "--store",
         metavar="ADDRESS",
+        default=SUPPRESS,
         help="chdb:///folder or clickhouse://user:password@host:8123/database (CONTROLTOWER_STORE)",
     )
     shared.add_argument(
         "--debug", action="store_true", default=SUPPRESS, help="show the details of an unexpected error"
     )
-    return parser
 
 
 def add_json(parser: ArgumentParser) -> None:

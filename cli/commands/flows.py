@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from controltower.cli.options import Subparsers, add_command, add_json
+from controltower.cli.options import Subparsers, add_action, add_command, add_json
 from controltower.cli.shapes import Json, dumps
 from controltower.cli.text import table
 from controltower.store.errors import FlowError
@@ -15,9 +15,9 @@ def register(subparsers: Subparsers) -> None:
     """Add the command's parser."""
     parser = add_command(subparsers, "flows", "list and check flow definitions")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    listing = actions.add_parser("list", help="the flows that ship with this program")
+    listing = add_action(actions, "list", "the flows that ship with this program")
     add_json(listing)
-    checking = actions.add_parser("check", help="check flow files; every problem with file, line and field")
+    checking = add_action(actions, "check", "check flow files; every problem with file, line and field")
     checking.add_argument("files", nargs="+", type=Path, metavar="FILE")
 
 
