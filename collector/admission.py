@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field as defaults
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # published without types
 
+from controltower.collector.cut import RecordLimits
 from controltower.collector.otlp import Checked, Signal
 from controltower.collector.sources import remove_foreign
 from controltower.collector.status import Refusal, bad_request, forbidden, too_large
-from controltower.collector.wire import TooManyError, WireError, count
+from controltower.collector.trim import trim
+from controltower.collector.wire import Bounds, Counts, TooManyError, WireError, count
 from controltower.tracer.journal import RESERVED_FIELDS
 from controltower.tracer.journal.records import fields
 
@@ -17,16 +20,27 @@ from controltower.tracer.journal.records import fields
 # the moment of one parse. Counting it costs five times the parse.
 COUNT_ALL_ABOVE_BYTES: Final = 4 * 1024 * 1024
 
-# Fields around each item: a resource, a scope and their parts of its own are seven.
-FIELDS_PER_ITEM: Final = 10
+# Around the items: a resource, a scope, a metric and their parts are ten fields, also when each item has its own; large
+# resources come before the first item.
+AROUND_FIRST: Final = 50_000
+AROUND_PER_ITEM: Final = 10
 
-# Fields in all: as many as 64 MiB of real attributes hold, at 8 bytes each. Walking them takes two seconds.
+# Fields in all: as many as 64 MiB of real attributes hold, at 8 bytes each. Walking them takes two seconds, so what a
+# request of few items may hold is less: 128 attributes, events and links are 1,500 fields, one giant record a million.
 MOST_FIELDS: Final = 8_000_000
+INSIDE_FIRST: Final = 1_000_000
+INSIDE_PER_ITEM: Final = 500
 
-UNCHANGED: Final = Checked()
-
-# Takes out of a parsed request what may not be kept, and returns how much that was: (name of the signal, request).
+# Changes in a parsed request what may not be kept, and returns how much that was: (name of the signal, request).
 Redact: TypeAlias = Callable[[str, Any], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may hold (more is refused), and one record (more is cut)."""
+
+    items: int = 100_000
+    record: RecordLimits = defaults(default_factory=RecordLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +49,16 @@ class Admitted:
 
     body: bytes
     items: int
-    rejected: int
-    words: str  # for the sender: what was left out, why, and what to change; empty when nothing was
+    rejected: int = 0
+    words: str = ""  # for the sender: what was left out, why, and what to change
     redacted: int = 0
+    trimmed: int = 0
 
 
 def admit(
     signal: Signal,
     body: bytes,
-    most_items: int,
+    limits: Limits,
     *,
     sources: frozenset[str] = frozenset(),
     redact: Redact | None = None,
@@ -53,14 +68,13 @@ def admit(
     Of a sender that is bound to *sources*, nothing else is stored. *redact* changes what is stored.
     """
     try:
-        counts = count(body, signal.shallow, most_items=most_items, most_fields=most_items * FIELDS_PER_ITEM)
-        if len(body) > COUNT_ALL_ABOVE_BYTES:
-            count(body, signal.deep, most_items=most_items, most_fields=MOST_FIELDS)
+        counts = _count(signal, body, limits)
         own = _without_reserved(body)
         request = signal.request.FromString(own)
     except TooManyError:
         return too_large(
-            f"More than {most_items} {signal.items} or {MOST_FIELDS} values in one request, or too many empty groups of them."
+            f"More than {limits.items} {signal.items} or {MOST_FIELDS} values in one request, "
+            "or too many empty or unknown parts in it."
         )
     except (WireError, DecodeError):
         return bad_request(f"The body is not a valid OTLP {signal.name} request.")
@@ -69,24 +83,35 @@ def admit(
         return forbidden(f"This token may not send for the service.name of these {signal.items}.")
     checked = signal.check(request)
     redacted = redact(signal.name, request) if redact else 0
+    # After redaction: of a value that was cut it might not know what it is.
+    trimmed = trim(signal, request, counts, limits.record)
     # What was redacted is written anew even where nothing was found: bytes can hold what the parser passes over.
-    changed = foreign or redact or checked != UNCHANGED
+    if not (foreign or redact or trimmed or checked != _UNCHANGED):
+        return Admitted(own, counts.items)
     rejected = foreign + checked.rejected
-    return Admitted(
-        request.SerializeToString() if changed else own,
-        counts.items - rejected,
-        rejected,
-        _words(signal, foreign, checked),
-        redacted,
-    )
+    words = _words(signal, foreign, checked, trimmed)
+    return Admitted(request.SerializeToString(), counts.items - rejected, rejected, words, redacted, trimmed)
 
 
-def _words(signal: Signal, foreign: int, checked: Checked) -> str:
+_UNCHANGED: Final = Checked()
+
+
+def _count(signal: Signal, body: bytes, limits: Limits) -> Counts:
+    """Return what is in *body*, TooManyError when that is too much to parse."""
+    around = Bounds(limits.items, MOST_FIELDS, AROUND_FIRST, AROUND_PER_ITEM)
+    counts = count(body, signal.shallow, around, large_from=limits.record.least_bytes)
+    if len(body) > COUNT_ALL_ABOVE_BYTES:
+        count(body, signal.deep, Bounds(limits.items, MOST_FIELDS, INSIDE_FIRST, INSIDE_PER_ITEM))
+    return counts
+
+
+def _words(signal: Signal, foreign: int, checked: Checked, trimmed: int) -> str:
     """Return what the sender is told about items that were left out or changed."""
     said = (
         (foreign, f"{foreign} {signal.items} were rejected: this token may not send for their service.name."),
         (checked.rejected, f"{checked.rejected} {signal.items} were rejected: {signal.reject_reason}."),
         (checked.repaired, f"{checked.repaired} {signal.items} were changed: {signal.repair_reason}."),
+        (trimmed, f"{trimmed} records were cut to the limits of attributes, events, links and lengths."),
     )
     return " ".join(words for number, words in said if number)
 

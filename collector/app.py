@@ -74,7 +74,7 @@ def build_app(
     app.state.before_end = []  # awaited before what all transports use is ended
     for signal in SIGNALS.values():
         post = receiver(intake, signal, settings.body_timeout_s)
-        for path in (signal.path, signal.path + "/"):
+        for path in (settings.path_prefix + signal.path, settings.path_prefix + signal.path + "/"):
             app.add_route(path, post, methods=["POST"])
     app.add_route("/healthz", _healthz, methods=["GET"])
     app.add_route("/readyz", _readyz(health), methods=["GET"])

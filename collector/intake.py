@@ -1,27 +1,33 @@
 """What every transport does with a request: admitted before its body is read, checked, and stored before it is answered.
 
-HTTP and gRPC call ``admit`` with what they know of the request, read the body within the claim they were given, and
-call ``take``. Both answer with what comes back.
+HTTP and gRPC call ``admit`` with what they know of the request, ``read`` the body within the claim they were given, and
+``take`` it. Both answer with what comes back.
 """
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from controltower.collector.admission import Admitted, Redact, admit
+from controltower.collector.admission import Admitted, Limits, Redact, admit
 from controltower.collector.auth import Sender, Tokens
 from controltower.collector.body import PROTOBUF, Encoding, inflate
+from controltower.collector.cut import RecordLimits
 from controltower.collector.gauges import of_number
+from controltower.collector.memory import MemoryWatch
 from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS, Signal
 from controltower.collector.peer import TRANSPORTS, Peer
 from controltower.collector.redaction.errors import RedactionError
-from controltower.collector.room import Claim, Room
+from controltower.collector.room import EXPECTED_RATIO, Claim, Room
 from controltower.collector.settings import Settings
 from controltower.collector.status import (
     Refusal,
@@ -46,9 +52,12 @@ from controltower.tracer.journal import (
 logger = logging.getLogger(__name__)
 
 # Bodies up to these sizes are handled on the event loop: it takes a millisecond, and a thread is not worth it.
-# A compressed one can grow a hundredfold.
+# A compressed one can grow a hundredfold, and JSON takes ten times as long.
 INLINE_BYTES: Final = 256 * 1024
-INLINE_COMPRESSED_BYTES: Final = 16 * 1024
+INLINE_DEAR_BYTES: Final = 16 * 1024
+
+# Larger bodies are parsed one after the other: several at once would not be faster, and each takes its size many times.
+LARGE_BYTES: Final = 4 * 1024 * 1024
 
 UNKNOWN_PEER: Final = Peer()
 
@@ -87,8 +96,8 @@ class Admission:
         self.claim.close()
 
     def read(self, size: int) -> Refusal | None:
-        """Note that *size* bytes of the body were read; returns why reading must end, if it must."""
-        return self.claim.grow(size)
+        """Note that *size* more bytes of the body are in memory; returns the refusal when there is no room for them."""
+        return self.claim.use(size)
 
     def expect(self, size: int) -> Refusal | None:
         """Hold room for *size* bytes that may be there already, though nobody can see them yet."""
@@ -138,11 +147,22 @@ class Intake:
         self._redact = redact
         self._clock = clock
         self._monotonic = monotonic
-        self._room = Room(settings.in_flight_bytes)
-        metrics.watch(of_number("in_flight_bytes", lambda: self._room.taken_bytes))
+        self._room = Room(settings.in_flight_bytes, MemoryWatch(settings.memory_bytes).is_short)
+        self._limits = Limits(
+            settings.items,
+            RecordLimits(settings.record_attributes, settings.record_value_bytes, settings.record_name_bytes),
+        )
+        self._one_at_a_time = threading.Lock()
+        metrics.watch(of_number("in_flight_bytes", lambda: self._room.held_bytes))
 
     def admit(
-        self, signal: Signal, authorization: str | None, declared_bytes: int = 0, peer: Peer = UNKNOWN_PEER
+        self,
+        signal: Signal,
+        authorization: str | None,
+        declared_bytes: int = 0,
+        peer: Peer = UNKNOWN_PEER,
+        *,
+        coding: str = "identity",
     ) -> Admission | Refusal:
         """Decide what can be decided before the body is read; *declared_bytes* is its length, 0 when not known."""
         sender = self._tokens.sender(authorization)
@@ -155,9 +175,25 @@ class Intake:
         if sender.phi and self._redact is None:
             return unavailable("This token needs redaction, which is not set up here.", "no_redaction")
         if declared_bytes > self._settings.body_bytes:
-            return too_large(f"The body is larger than {self._settings.body_bytes} bytes.")
-        claim = self._room.claim(declared_bytes, self._settings.body_bytes)
+            return self._too_large()
+        expected = declared_bytes if coding == "identity" else declared_bytes * EXPECTED_RATIO
+        claim = self._room.claim(min(expected, self._settings.body_bytes))
         return claim if isinstance(claim, Refusal) else Admission(signal, sender, claim, peer)
+
+    async def read(self, admission: Admission, pieces: AsyncIterator[bytes]) -> bytes | Refusal:
+        """Read a body while it stays within the limits of one request and of all requests together."""
+        read: list[bytes] = []
+        size = 0
+        async for piece in pieces:
+            size += len(piece)
+            refusal = self._too_large() if size > self._settings.body_bytes else admission.read(len(piece))
+            if refusal:
+                return refusal
+            read.append(piece)
+        return b"".join(read)
+
+    def _too_large(self) -> Refusal:
+        return too_large(f"The body is larger than {self._settings.body_bytes} bytes.")
 
     async def take(
         self,
@@ -183,7 +219,8 @@ class Intake:
 
         try:
             async with asyncio.timeout(limit_s):
-                if len(body) <= (INLINE_BYTES if coding == "identity" else INLINE_COMPRESSED_BYTES):
+                plain = coding == "identity" and encoding is PROTOBUF
+                if len(body) <= (INLINE_BYTES if plain else INLINE_DEAR_BYTES):
                     waiting = hand_over()
                 else:
                     waiting = await asyncio.get_running_loop().run_in_executor(self._executor, hand_over)
@@ -219,13 +256,15 @@ class Intake:
         except RedactionError as error:  # never stored as it came
             logger.error("%s", error)
             return unavailable("The request could not be redacted, so it was not stored.", "redaction_failed")
-        except Exception:  # whatever a decoder trips over will trip it again
-            logger.exception("a %s request of %s bytes could not be decoded", signal.name, len(body))
-            return bad_request(f"The body is not a valid OTLP {signal.name} request.")
+        except Exception as error:  # noqa: BLE001 - the last line: whatever a decoder trips over will trip it again
+            return self._undecodable(admission, coding, body, error)
         if isinstance(admitted, Refusal):
             return admitted
+        metrics = self._metrics_of(signal, admission.peer)
         if admitted.redacted:
-            self._metrics_of(signal, admission.peer).add("values_redacted", admitted.redacted)
+            metrics.add("values_redacted", admitted.redacted)
+        if admitted.trimmed:
+            metrics.add("records_trimmed", admitted.trimmed)
         if not admitted.items:
             return _Waiting(admitted, None)
         if self._monotonic() > ends_at:
@@ -237,15 +276,38 @@ class Intake:
         return _Waiting(admitted, receipt)
 
     def _decode(self, admission: Admission, encoding: Encoding, coding: str, body: bytes) -> Admitted | Refusal:
-        plain = inflate(body, self._settings.body_bytes) if coding == "gzip" else body
+        claim, sender = admission.claim, admission.sender
+        plain = body if coding == "identity" else inflate(body, self._settings.body_bytes, coding, claim.use)
         if isinstance(plain, Refusal):
             return plain
-        protobuf = encoding.to_protobuf(admission.signal, plain)
-        if isinstance(protobuf, Refusal):
-            return protobuf
-        sender = admission.sender
-        redact = self._redact if sender.phi else None
-        return admit(admission.signal, protobuf, self._settings.items, sources=sender.sources, redact=redact)
+        if len(plain) > self._settings.body_bytes:
+            return self._too_large()
+        with self._one_at_a_time if len(plain) > LARGE_BYTES else nullcontext():
+            converted = encoding.convert(admission.signal, plain)
+            if isinstance(converted, Refusal):
+                return converted
+            redact = self._redact if sender.phi else None
+            admitted = admit(admission.signal, converted.body, self._limits, sources=sender.sources, redact=redact)
+        if converted.words and isinstance(admitted, Admitted):
+            return replace(admitted, words=f"{converted.words} {admitted.words}".strip())
+        return admitted
+
+    def _undecodable(self, admission: Admission, coding: str, body: bytes, error: Exception) -> Refusal:
+        """Keep a body that a decoder of ours failed on, for whoever mends it; the sender is told not to try again.
+
+        Neither the log nor the reason holds the error's text: it can quote the body. What a sender of class phi sent
+        is not kept.
+        """
+        signal, sender = admission.signal, admission.sender
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        reason = f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}"
+        logger.error("a %s request of %s bytes could not be decoded: %s", signal.name, len(body), reason)
+        if not sender.phi:
+            try:
+                self._journals[signal.name].set_aside(body, reason, tenant=sender.tenant, coding=coding)
+            except (JournalError, OSError) as problem:
+                logger.error("the body could not be kept, either: %s", problem)
+        return bad_request(f"The body is not a valid OTLP {signal.name} request.")
 
     async def _acknowledge(self, waiting: _Waiting) -> Stored | Refusal:
         """Wait until the disk has it."""

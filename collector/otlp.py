@@ -4,7 +4,7 @@
 everything else is common to all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,6 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from controltower.collector.lenient import lenient
+from controltower.collector.otlp_json import Plan, plan_of
 from controltower.collector.wire import Message, Shape, shape_of
 
 TRACE_ID_BYTES: Final = 16
@@ -49,8 +50,10 @@ class Signal:
     service: str  # full name of the service over gRPC
     items: str  # what its items are called
     request: Any  # class of the request; texts are bytes
+    plan: Plan  # of the request in OTLP/JSON
     shallow: Shape
     deep: Shape
+    lists: Callable[[Any], Iterator[Any]]  # a parsed request -> its lists of items, in the order of the wire
     check: Callable[[Any], Checked]  # takes out of a parsed request what cannot be stored
     reject_reason: str
     repair_reason: str
@@ -69,15 +72,35 @@ def _is_span_id(value: bytes) -> bool:
     return len(value) == SPAN_ID_BYTES and value != _NO_SPAN
 
 
+def _lists_of_spans(request: Any) -> Iterator[Any]:
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            yield scope.spans
+
+
+def _lists_of_records(request: Any) -> Iterator[Any]:
+    for resource in request.resource_logs:
+        for scope in resource.scope_logs:
+            yield scope.log_records
+
+
+def _lists_of_points(request: Any) -> Iterator[Any]:
+    for resource in request.resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                kind = metric.WhichOneof("data")
+                if kind:
+                    yield getattr(metric, kind).data_points
+
+
 def _check_traces(request: Any) -> Checked:
     """Take out the spans whose trace or span id is none."""
     rejected = 0
-    for resource in request.resource_spans:
-        for scope in resource.scope_spans:
-            bad = [number for number, span in enumerate(scope.spans) if not _has_identity(span)]
-            rejected += len(bad)
-            for number in reversed(bad):
-                del scope.spans[number]
+    for spans in _lists_of_spans(request):
+        bad = [number for number, span in enumerate(spans) if not _has_identity(span)]
+        rejected += len(bad)
+        for number in reversed(bad):
+            del spans[number]
     return Checked(rejected)
 
 
@@ -94,12 +117,11 @@ def _has_identity(span: Any) -> bool:
 def _check_logs(request: Any) -> Checked:
     """Take ids that are none out of the records, which are kept: a record need not belong to a trace."""
     repaired = 0
-    for resource in request.resource_logs:
-        for scope in resource.scope_logs:
-            for record in scope.log_records:
-                trace_id, span_id = record.trace_id, record.span_id
-                if (trace_id and not _is_trace_id(trace_id)) or (span_id and not _is_span_id(span_id)):
-                    repaired += _drop_invalid_ids(record)
+    for records in _lists_of_records(request):
+        for record in records:
+            trace_id, span_id = record.trace_id, record.span_id
+            if (trace_id and not _is_trace_id(trace_id)) or (span_id and not _is_span_id(span_id)):
+                repaired += _drop_invalid_ids(record)
     return Checked(repaired=repaired)
 
 
@@ -140,6 +162,7 @@ def _respond_metrics(rejected: int, words: str) -> Message:
 def _signal(name: str, service: str, generated: Any, items: str, messages: frozenset[str], **rules: Any) -> Signal:
     request = lenient(generated)
     return Signal(
+        plan=plan_of(generated.DESCRIPTOR),
         name=name,
         path=f"/v1/{name}",
         service=f"opentelemetry.proto.collector.{service}",
@@ -159,6 +182,7 @@ TRACES: Final = _signal(
     ExportTraceServiceRequest,
     "spans",
     frozenset({"opentelemetry.proto.trace.v1.Span"}),
+    lists=_lists_of_spans,
     check=_check_traces,
     reject_reason="a trace id must be 16 bytes and a span id 8 bytes, neither all zero",
     repair_reason="",
@@ -170,6 +194,7 @@ LOGS: Final = _signal(
     ExportLogsServiceRequest,
     "log records",
     frozenset({"opentelemetry.proto.logs.v1.LogRecord"}),
+    lists=_lists_of_records,
     check=_check_logs,
     reject_reason="",
     repair_reason="a trace id that is not 16 bytes, a span id that is not 8 bytes, or one of zeros is left out",
@@ -181,6 +206,7 @@ METRICS: Final = _signal(
     ExportMetricsServiceRequest,
     "data points",
     frozenset(f"opentelemetry.proto.metrics.v1.{point}" for point in _POINTS),
+    lists=_lists_of_points,
     check=_check_metrics,
     reject_reason="",
     repair_reason="",

@@ -8,17 +8,21 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from controltower.collector.body import ENCODINGS, content_coding, encoding_of
+from controltower.collector.body import ENCODINGS, JSON, content_coding, encoding_of
 from controltower.collector.intake import Admission, Intake, Stored
 from controltower.collector.otlp import Signal
 from controltower.collector.peer import Peer
 from controltower.collector.status import Refusal, status_of, unavailable, unsupported_type
+from controltower.collector.wire import Message
 
 logger = logging.getLogger(__name__)
 
 # What is left of a refused body is read and dropped up to this size, so that the connection can be used again.
 # Above it the connection is closed, because reading on would cost more than a new one.
 DRAIN_BYTES: Final = 1024 * 1024
+
+UNWRITABLE: Final = b'{"code": 13, "message": "failed to marshal error message"}'
+MOST_DIGITS: Final = 20  # of a length
 
 
 def receiver(intake: Intake, signal: Signal, body_timeout_s: float) -> Callable[[Request], Awaitable[Response]]:
@@ -40,44 +44,37 @@ def receiver(intake: Intake, signal: Signal, body_timeout_s: float) -> Callable[
             )
         if isinstance(outcome, Refusal):
             return refusal_response(outcome, request)
-        encoding = encoding_of(request.headers.get("content-type", ""))
-        assert encoding is not None  # checked before the body was read
-        return Response(encoding.dump(outcome.answer(signal)), media_type=encoding.media_type)
+        return _encoded(outcome.answer(signal), 200, {}, request)
 
     return post
 
 
 async def _receive(request: Request, intake: Intake, signal: Signal, body_timeout_s: float) -> Stored | Refusal:
     peer = peer_of(request)
-    admission = intake.admit(signal, request.headers.get("authorization"), _declared_length(request), peer)
+    encoding = encoding_of(request.headers.get("content-type", ""))
+    coding = content_coding(request.headers.get("content-encoding", ""))
+    expected = coding if isinstance(coding, str) else "identity"
+    authorization = request.headers.get("authorization")
+    admission = intake.admit(signal, authorization, _declared_length(request), peer, coding=expected)
     if isinstance(admission, Refusal):
         return intake.counted(admission, signal, peer)
     with admission:
-        encoding = encoding_of(request.headers.get("content-type", ""))
         if encoding is None:
             return intake.counted(unsupported_type(list(ENCODINGS)), signal, peer)
-        coding = content_coding(request.headers.get("content-encoding", ""))
         if isinstance(coding, Refusal):
             return intake.counted(coding, signal, peer)
-        body = await _read(request, admission, body_timeout_s)
+        body = await _read(request, intake, admission, body_timeout_s)
         if isinstance(body, Refusal):
             return intake.counted(body, signal, peer)
         return await intake.take(admission, body, encoding, coding)
 
 
-async def _read(request: Request, admission: Admission, timeout_s: float) -> bytes | Refusal:
-    """Read the body while it stays within the limits of one request and of all requests together."""
-    pieces: list[bytes] = []
+async def _read(request: Request, intake: Intake, admission: Admission, timeout_s: float) -> bytes | Refusal:
     try:
         async with asyncio.timeout(timeout_s):
-            async for piece in request.stream():
-                refusal = admission.read(len(piece))
-                if refusal:
-                    return refusal
-                pieces.append(piece)
+            return await intake.read(admission, request.stream())
     except TimeoutError:
         return unavailable(f"The body took longer than {timeout_s:g} seconds.", "slow_client")
-    return b"".join(pieces)
 
 
 def refusal_response(refusal: Refusal, request: Request) -> Response:
@@ -85,10 +82,21 @@ def refusal_response(refusal: Refusal, request: Request) -> Response:
     headers = dict(refusal.headers)
     if _declared_length(request) > DRAIN_BYTES or "transfer-encoding" in request.headers:
         headers["Connection"] = "close"
-    encoding = encoding_of(request.headers.get("content-type", ""))
-    if encoding is None:
+    if encoding_of(request.headers.get("content-type", "")) is None:
         return Response(refusal.message, refusal.http, headers, media_type="text/plain")
-    return Response(encoding.dump(status_of(refusal)), refusal.http, headers, media_type=encoding.media_type)
+    return _encoded(status_of(refusal), refusal.http, headers, request)
+
+
+def _encoded(message: Message, status: int, headers: dict[str, str], request: Request) -> Response:
+    """Return *message* in the encoding of *request*, which has one."""
+    encoding = encoding_of(request.headers.get("content-type", ""))
+    assert encoding is not None
+    try:
+        body = encoding.dump(message)
+    except Exception:  # the last line: the client is told in the words of the OpenTelemetry Collector
+        logger.exception("an answer could not be written")
+        return Response(UNWRITABLE, 500, headers, media_type=JSON.media_type)
+    return Response(body, status, headers, media_type=encoding.media_type)
 
 
 def peer_of(request: Request) -> Peer:
@@ -98,4 +106,4 @@ def peer_of(request: Request) -> Peer:
 
 def _declared_length(request: Request) -> int:
     text = request.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdecimal() else 0
+    return int(text[:MOST_DIGITS]) if text.isascii() and text.isdecimal() else 0

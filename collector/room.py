@@ -1,9 +1,14 @@
 """Room in memory for requests under way: what does not fit is told to come back before its body is read."""
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
-from controltower.collector.status import Refusal, too_large, unavailable
+from controltower.collector.status import Refusal, unavailable
+
+# A compressed body is expected to grow to so many times its size: real telemetry reaches 10 to 30. What it grows to
+# beyond that is claimed as it grows.
+EXPECTED_RATIO: Final = 10
 
 # Bodies above this size may take three quarters of the room only: slow clients with large bodies hold it for long, and
 # must not keep everybody else out.
@@ -13,27 +18,31 @@ LARGE_BYTES: Final = 1024 * 1024
 class Room:
     """The bytes that all requests under way may hold together; safe to use from several threads."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, is_short: Callable[[], bool] = lambda: False) -> None:
+        """Give out *most_bytes*, and nothing while *is_short* says that the process has too little memory."""
         self._most_bytes = most_bytes
+        self._is_short = is_short
         self._lock = threading.Lock()
-        self._taken_bytes = 0
+        self._held_bytes = 0
 
     @property
-    def taken_bytes(self) -> int:
+    def held_bytes(self) -> int:
         """What is held at the moment."""
-        return self._taken_bytes
+        return self._held_bytes
 
-    def claim(self, announced_bytes: int, most_bytes: int) -> "Claim | Refusal":
-        """Hold *announced_bytes* for a body that may grow to *most_bytes*, or return why there is no room."""
-        claim = Claim(self, most_bytes)
-        return claim if self.take(announced_bytes, claim) else _full()
+    def claim(self, expected_bytes: int) -> "Claim | Refusal":
+        """Hold *expected_bytes*, or return why there is no room."""
+        if self._is_short():
+            return unavailable("The collector is short of memory.", "memory")
+        claim = Claim(self)
+        return claim if self.hold(claim, expected_bytes) else full()
 
-    def take(self, size: int, claim: "Claim") -> bool:
+    def hold(self, claim: "Claim", size: int) -> bool:
         """Add *size* to what *claim* holds, if there is room."""
         with self._lock:
-            if self._taken_bytes + size > self._most_for(claim.held_bytes + size):
+            if self._held_bytes + size > self._most_for(claim.held_bytes + size):
                 return False
-            self._taken_bytes += size
+            self._held_bytes += size
             claim.held_bytes += size
             return True
 
@@ -45,36 +54,34 @@ class Room:
     def give_back(self, claim: "Claim") -> None:
         """Take back all that *claim* holds."""
         with self._lock:
-            self._taken_bytes -= claim.held_bytes
+            self._held_bytes -= claim.held_bytes
             claim.held_bytes = 0
 
 
 class Claim:
-    """The room that one request holds: what it announced, or more once it turned out to be larger."""
+    """The room that one request holds: what it was expected to need, or more once it turned out to be larger."""
 
-    def __init__(self, room: Room, most_bytes: int) -> None:
+    def __init__(self, room: Room) -> None:
         self._room = room
-        self._most_bytes = most_bytes
+        self._used_bytes = 0
         self.held_bytes = 0
-        self.read_bytes = 0
 
-    def grow(self, size: int) -> Refusal | None:
-        """Note that *size* more bytes are there; returns the refusal of a body that is too large or has no room."""
-        self.read_bytes += size
-        if self.read_bytes > self._most_bytes:
-            return too_large(f"The body is larger than {self._most_bytes} bytes.")
-        missing = self.read_bytes - self.held_bytes
-        return None if missing <= 0 or self._room.take(missing, self) else _full()
+    def use(self, size: int) -> Refusal | None:
+        """Note that *size* more bytes of the request are in memory; returns the refusal when there is no room for them."""
+        self._used_bytes += size
+        missing = self._used_bytes - self.held_bytes
+        return None if missing <= 0 or self._room.hold(self, missing) else full()
 
     def expect(self, size: int) -> Refusal | None:
         """Hold *size* bytes in all, without noting that any of them are there; returns the refusal if there is no room."""
         missing = size - self.held_bytes
-        return None if missing <= 0 or self._room.take(missing, self) else _full()
+        return None if missing <= 0 or self._room.hold(self, missing) else full()
 
     def close(self) -> None:
         """Give everything back; a second call does nothing."""
         self._room.give_back(self)
 
 
-def _full() -> Refusal:
+def full() -> Refusal:
+    """There is no room for this request now."""
     return unavailable("Too many bodies are being received at the same time.", "overload")

@@ -1,6 +1,7 @@
 """Settings of the collector, read once when it starts: argument beats environment beats default."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as with_options
@@ -15,6 +16,9 @@ FIRST_YEAR: Final = 1971
 LAST_YEAR: Final = 2100
 
 _MIB: Final = 1024 * 1024
+
+
+_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,23 @@ class Settings:
     items: int = 100_000
     """Most spans, log records or data points in one request; more are refused for good (413)."""
 
+    record_attributes: int = 128
+    """Most attributes of one span, log record or data point, and most events and links; more are cut and counted."""
+
+    record_value_bytes: int = 32 * 1024
+    """Longest value of one record; the rest is cut."""
+
+    record_name_bytes: int = 1_024
+    """Longest name of one record; the rest is cut."""
+
     in_flight_bytes: int = 256 * _MIB
-    """Bytes of bodies that are being read at the same time; beyond it clients are told to come back (503)."""
+    """Bytes of bodies under way at the same time, decompressed; beyond it clients are told to come back (503)."""
+
+    memory_bytes: int = 0
+    """Resident memory above which clients are told to come back (503); 0: 85 % of what machine or container have."""
+
+    path_prefix: str = ""
+    """In front of the paths of OTLP, ``/otlp`` for example: for a proxy that passes it on."""
 
     connections: int = 8_000
     """Most open connections of each transport; each costs some 15 to 50 kB. Beyond it, idle ones are closed."""
@@ -117,6 +136,8 @@ class Settings:
             )
         if timedelta(seconds=self.ahead_s) > LONGEST_AHEAD:
             raise SettingsError(variable("ahead_s"), str(self.ahead_s), f"{LONGEST_AHEAD.days} days are the most")
+        if self.path_prefix and not _PATH.fullmatch(self.path_prefix):
+            raise SettingsError(variable("path_prefix"), self.path_prefix, "it must be like /otlp")
         if bool(self.tls_certificate) != bool(self.tls_key):
             missing = "tls_key" if self.tls_certificate else "tls_certificate"
             raise SettingsError(variable(missing), "", "a certificate and its key are needed together")
@@ -181,7 +202,7 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         raise SettingsError(variable(name), text, f"{wanted} is expected") from None
 
 
-_MAY_BE_ZERO: Final = frozenset({"journal_reserve_bytes"})
+_MAY_BE_ZERO: Final = frozenset({"memory_bytes", "journal_reserve_bytes"})
 
 
 def _check_number(name: str, value: float) -> None:

@@ -3,10 +3,10 @@
 from typing import Any, Final
 
 from controltower.collector.otlp import Signal
-from controltower.collector.wire import count
+from controltower.collector.wire import Bounds, count
 
 SERVICE_NAME: Final = b"service.name"
-_MANY: Final = 1 << 62  # the request was within its limits
+_UNBOUNDED: Final = Bounds(1 << 62, 1 << 62, 1 << 62, 0)  # the request was within its limits
 
 
 def remove_foreign(signal: Signal, request: Any, sources: frozenset[str]) -> int:
@@ -18,7 +18,7 @@ def remove_foreign(signal: Signal, request: Any, sources: frozenset[str]) -> int
     for number in reversed(range(len(groups))):
         if source_of(groups[number]) not in sources:
             body = groups[number].SerializeToString()
-            removed += count(body, shape, most_items=_MANY, most_fields=_MANY).items
+            removed += count(body, shape, _UNBOUNDED).items
             del groups[number]
     return removed
 

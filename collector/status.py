@@ -1,6 +1,7 @@
 """Refusals as values, and the ``google.rpc.Status`` that every error body is."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as defaults
 from typing import Final
 
 from google.rpc.code_pb2 import Code  # type: ignore[import-untyped]  # generated, published without a marker
@@ -35,12 +36,13 @@ class Refusal:
     http: int
     reason: str  # one word for counters
     message: str
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = defaults(default_factory=dict)
+    field: str = "body"  # what of the request is to blame
 
 
-def bad_request(message: str) -> Refusal:
-    """The body cannot be read; sending it again cannot help."""
-    return Refusal(400, "malformed", message)
+def bad_request(message: str, field: str = "body") -> Refusal:
+    """The body cannot be read because of *field*; sending it again cannot help."""
+    return Refusal(400, "malformed", message, field=field)
 
 
 def unauthenticated() -> Refusal:
@@ -78,7 +80,7 @@ def status_of(refusal: Refusal) -> Message:
     """Return the message that tells a client why it was refused."""
     status = Status(code=_CODES.get(refusal.http, Code.UNKNOWN), message=refusal.message[:MESSAGE_CHARACTERS])
     if refusal.http == 400:
-        violation = BadRequest.FieldViolation(field="body", description=status.message)
+        violation = BadRequest.FieldViolation(field=refusal.field, description=status.message)
         status.details.add().Pack(BadRequest(field_violations=[violation]))
     answered: Message = status
     return answered

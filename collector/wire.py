@@ -37,6 +37,28 @@ class Counts:
 
     items: int
     fields: int
+    large: tuple[tuple[int, int], ...] = ()  # number and size of the items that are as large as was asked for
+    large_around: bool = False  # something outside of the items is
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a request may hold. Fields are held to the items that were met so far, so that a bomb ends early."""
+
+    items: int
+    fields: int
+    fields_at_first: int  # before any item, and in all groups together
+    fields_per_item: int
+
+
+# What a field takes at least in real telemetry is three bytes; two are an empty one. Beyond the first fields, fewer on
+# average are a bomb.
+LEAST_BYTES_PER_FIELD: Final = 2.5
+
+_LOOK_EVERY: Final = (
+    10_000  # fields; looking costs nothing then, and a bomb of two-byte fields is ended in milliseconds
+)
+_NEVER: Final = 1 << 62
 
 
 def shape_of(descriptor: Any, items: frozenset[str], *, below_items: bool) -> Shape:
@@ -59,28 +81,34 @@ def shape_of(descriptor: Any, items: frozenset[str], *, below_items: bool) -> Sh
     return build(descriptor)
 
 
-def count(body: bytes, shape: Shape, *, most_items: int, most_fields: int) -> Counts:
-    """Count what *body* holds; TooManyError as soon as a limit is passed, WireError when it is no message."""
+def count(body: bytes, shape: Shape, bounds: Bounds, *, large_from: int = _NEVER) -> Counts:
+    """Count what *body* holds, and note the items of *large_from* bytes and more.
+
+    Raises TooManyError as soon as a limit is passed, WireError when it is no message.
+    """
     try:
-        return _count(body, shape, most_items, most_fields)
+        return _count(body, shape, bounds, large_from)
     except IndexError:
         raise WireError("a field ends behind the message") from None
 
 
-def _count(body: bytes, shape: Shape, most_items: int, most_fields: int) -> Counts:
+def _count(body: bytes, shape: Shape, bounds: Bounds, large_from: int) -> Counts:
     """Walk the fields with a stack of its own: hostile nesting cannot exhaust Python's."""
     items = walked = position = 0
     end = len(body)
+    most_items, look_at = bounds.items, min(_LOOK_EVERY, bounds.fields)
     above: list[tuple[int, Shape]] = []
+    large: list[tuple[int, int]] = []
+    large_around = False
     while True:
         if position >= end:
             if not above:
-                return Counts(items, walked)
+                return Counts(items, walked, tuple(large), large_around)
             end, shape = above.pop()
             continue
         walked += 1
-        if walked > most_fields:
-            raise TooManyError
+        if walked > look_at:
+            look_at = _look(walked, position, items, bounds)
         tag = body[position]
         position += 1
         if tag > 0x7F:
@@ -94,11 +122,16 @@ def _count(body: bytes, shape: Shape, most_items: int, most_fields: int) -> Coun
                 length, position = _number(body, position - 1)
             embedded = shape.get(tag)
             if embedded is None:
+                if length >= large_from:
+                    large_around = True
                 position += length
             else:
-                items += embedded[1]
-                if items > most_items:
-                    raise TooManyError
+                if embedded[1]:
+                    if length >= large_from:
+                        large.append((items, length))
+                    items += 1
+                    if items > most_items:
+                        raise TooManyError
                 if embedded[0] and length:
                     above.append((end, shape))
                     end, shape = _inner(position + length, end), embedded[0]
@@ -106,6 +139,14 @@ def _count(body: bytes, shape: Shape, most_items: int, most_fields: int) -> Coun
                 position += length
         if position > end:
             raise WireError("a field ends behind its message")
+
+
+def _look(walked: int, position: int, items: int, bounds: Bounds) -> int:
+    """Return at which field to look again, TooManyError when there are too many already."""
+    allowed = min(bounds.fields, bounds.fields_at_first + bounds.fields_per_item * items)
+    if walked > allowed or (walked > bounds.fields_at_first and position < walked * LEAST_BYTES_PER_FIELD):
+        raise TooManyError
+    return min(walked + _LOOK_EVERY, allowed)
 
 
 def _inner(inner: int, outer: int) -> int:

@@ -29,6 +29,7 @@ RUN_RECORDS: Final = PREFIX + "run.records"
 RUN_REJECTED: Final = PREFIX + "run.rejected"
 RUN_CONTROL_TOTAL: Final = PREFIX + "run.control_total"
 REDACTED: Final = PREFIX + "redacted"  # what the collector removed: field:rule=times, never a value
+TRUNCATED: Final = PREFIX + "truncated"  # what the collector cut: attributes, events, links, names, values
 
 LINE_EVENT: Final = PREFIX + "line"  # span event, one per document line
 LINE: Final = "line"

@@ -238,9 +238,9 @@ def test_slow_messages_leave_room_for_others(tmp_path: Path) -> None:
 def test_large_bodies_leave_a_quarter_of_the_room_to_others() -> None:
     """Above a mebibyte, bodies take three quarters together; small ones take what is left; the largest legal one fits."""
     room = Room(8 * LARGE_BYTES)
-    large = [room.claim(2 * LARGE_BYTES, 2 * LARGE_BYTES) for _ in range(4)]
-    small = [room.claim(LARGE_BYTES // 2, LARGE_BYTES) for _ in range(5)]
+    large = [room.claim(2 * LARGE_BYTES) for _ in range(4)]
+    small = [room.claim(LARGE_BYTES // 2) for _ in range(5)]
 
     assert [isinstance(claim, Claim) for claim in large] == [True, True, True, False]
     assert [isinstance(claim, Claim) for claim in small] == [True] * 4 + [False]
-    assert isinstance(Room(LARGE_BYTES * 4).claim(LARGE_BYTES * 4, LARGE_BYTES * 4), Claim)
+    assert isinstance(Room(LARGE_BYTES * 4).claim(LARGE_BYTES * 4), Claim)

@@ -19,12 +19,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     SummaryDataPoint,
 )
 
-from controltower.collector.admission import Admitted, admit
+from controltower.collector.admission import Admitted, Limits, admit
 from controltower.collector.otlp import LOGS, METRICS, TRACES
 from controltower.collector.status import Refusal
 from tests.collector.requests import Tower, request_of, span
 
-MANY = 10**6
+LIMITS = Limits()
 
 
 def logs_of(*records: LogRecord) -> bytes:
@@ -86,7 +86,7 @@ def test_a_log_record_with_an_invalid_id_is_kept_without_it(tower: Tower) -> Non
 
 def test_the_items_of_metrics_are_data_points() -> None:
     """A metric of any kind counts as many items as it has points; the limit is on these."""
-    admitted, refused = admit(METRICS, EVERY_KIND, MANY), admit(METRICS, EVERY_KIND, 5)
+    admitted, refused = admit(METRICS, EVERY_KIND, LIMITS), admit(METRICS, EVERY_KIND, Limits(items=5))
 
     assert isinstance(admitted, Admitted)
     assert (admitted.items, admitted.rejected, admitted.body) == (6, 0, EVERY_KIND)
@@ -97,9 +97,11 @@ def test_the_items_of_metrics_are_data_points() -> None:
 def test_a_token_of_one_source_speaks_for_no_other() -> None:
     """What is of another service is left out and counted; a request of nothing else is refused."""
     ours, theirs = request_of(span(1)), request_of(span(2), span(3)).replace(b"tests", b"other")
-    some = admit(TRACES, ours + theirs, MANY, sources=frozenset({"tests"}))
-    none = admit(TRACES, theirs, MANY, sources=frozenset({"tests"}))
-    nameless = admit(LOGS, logs_of(LogRecord()).replace(b"service.name", b"service.nome"), MANY, sources=frozenset("x"))
+    some = admit(TRACES, ours + theirs, LIMITS, sources=frozenset({"tests"}))
+    none = admit(TRACES, theirs, LIMITS, sources=frozenset({"tests"}))
+    nameless = admit(
+        LOGS, logs_of(LogRecord()).replace(b"service.name", b"service.nome"), LIMITS, sources=frozenset("x")
+    )
 
     assert some == Admitted(
         ours, 1, 2, "2 spans were rejected: this token may not send for their service.name.", redacted=0
@@ -116,7 +118,7 @@ def test_what_redaction_changes_is_what_is_stored() -> None:
         request.resource_spans[0].scope_spans[0].spans[0].name = signal.encode()  # type: ignore[attr-defined]
         return 1
 
-    admitted = admit(TRACES, request_of(span(1, name="patient")), MANY, redact=redact)
+    admitted = admit(TRACES, request_of(span(1, name="patient")), LIMITS, redact=redact)
 
     assert isinstance(admitted, Admitted)
     assert admitted.redacted == 1

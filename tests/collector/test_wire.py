@@ -8,10 +8,11 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from controltower.collector.otlp import TRACES
-from controltower.collector.wire import TooManyError, WireError, count
+from controltower.collector.wire import Bounds, TooManyError, WireError, count
 from tests.collector.requests import request_of, span
 
 MANY = 10**9
+UNBOUNDED = Bounds(MANY, MANY, MANY, 0)
 
 VALUES = st.recursive(
     st.builds(AnyValue, string_value=st.text(max_size=300)) | st.builds(AnyValue, int_value=st.integers(0, 2**63 - 1)),
@@ -55,8 +56,8 @@ def test_counts_are_those_of_the_parsed_request(request: ExportTraceServiceReque
     body = request.SerializeToString()
     spans = sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
 
-    assert count(body, TRACES.shallow, most_items=MANY, most_fields=MANY).items == spans
-    deep = count(body, TRACES.deep, most_items=MANY, most_fields=MANY)
+    assert count(body, TRACES.shallow, UNBOUNDED).items == spans
+    deep = count(body, TRACES.deep, UNBOUNDED)
     assert (deep.items, deep.fields) == (spans, fields_in(request))
 
 
@@ -65,7 +66,7 @@ def test_arbitrary_bytes_are_counted_or_refused(body: bytes) -> None:
     """Nothing but the two expected errors comes out, whatever comes in."""
     for shape in (TRACES.shallow, TRACES.deep):
         try:
-            count(body, shape, most_items=50, most_fields=50)
+            count(body, shape, Bounds(50, 50, 50, 50))
         except (WireError, TooManyError):
             continue
 
@@ -74,18 +75,18 @@ def test_arbitrary_bytes_are_counted_or_refused(body: bytes) -> None:
 def test_a_cut_request_is_refused(cut: int) -> None:
     """A request that lost its end is noticed on the wire."""
     with pytest.raises(WireError):
-        count(request_of(span(1))[:-cut], TRACES.deep, most_items=MANY, most_fields=MANY)
+        count(request_of(span(1))[:-cut], TRACES.deep, UNBOUNDED)
 
 
 def test_it_stops_at_the_limit() -> None:
     """The walk ends as soon as there is one too many."""
     body = request_of(*map(span, range(1, 12)))
 
-    count(body, TRACES.shallow, most_items=11, most_fields=MANY)
+    count(body, TRACES.shallow, Bounds(11, MANY, MANY, 0))
     with pytest.raises(TooManyError):
-        count(body, TRACES.shallow, most_items=10, most_fields=MANY)
+        count(body, TRACES.shallow, Bounds(10, MANY, MANY, 0))
     with pytest.raises(TooManyError):
-        count(body, TRACES.deep, most_items=MANY, most_fields=10)
+        count(body, TRACES.deep, Bounds(MANY, 10, MANY, 0))
 
 
 def test_hostile_nesting_does_not_exhaust_the_stack() -> None:
@@ -101,7 +102,7 @@ def test_hostile_nesting_does_not_exhaust_the_stack() -> None:
     for tag in (0x4A, 0x12, 0x12, 0x0A):
         body = bytes([tag]) + _length(body) + body
 
-    assert count(body, TRACES.deep, most_items=MANY, most_fields=MANY).fields == 4_005
+    assert count(body, TRACES.deep, UNBOUNDED).fields == 4_005
 
 
 def _length(data: bytes) -> bytes:

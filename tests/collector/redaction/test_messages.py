@@ -6,7 +6,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from controltower.collector.admission import Admitted, admit
+from controltower.collector.admission import Admitted, Limits, admit
 from controltower.collector.otlp import SIGNALS, TRACES
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.redactor import Redactor
@@ -175,7 +175,7 @@ def test_what_otlp_does_not_know_is_removed() -> None:
 
     for sent in (body + unknown, replaced):
         assert b"Zebulon" in sent
-        admitted = admit(TRACES, sent, 100, redact=REDACTOR)
+        admitted = admit(TRACES, sent, Limits(), redact=REDACTOR)
         assert isinstance(admitted, Admitted)
         assert b"Zebulon" not in admitted.body
 
