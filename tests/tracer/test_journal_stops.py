@@ -1,5 +1,6 @@
 """A process that ends between any two system calls, or a power cut there, costs nothing and needs no repair."""
 
+import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -116,6 +117,21 @@ class Story:
         with segment.open("ab") as file:
             file.write(b"\xff" * 9)
 
+    def stumble(self) -> None:
+        """Start again and end while what was left behind is mended, each time one call later, until it is mended."""
+        stop_at = 0
+        while True:
+            stop_at += 1
+            disk = StoppingDisk(stop_at, torn=True)
+            with contextlib.suppress(SystemExit):
+                self.open(disk)
+            if self.journal is not None:
+                self.journal.close()
+                self.journal = None
+            disk.let_go()
+            if not disk.dead:
+                return
+
     def finish(self) -> None:
         """Start again after the end, with a client that sends again what was not acknowledged."""
         journal = self.open(StoppingDisk())
@@ -182,6 +198,8 @@ def test_ending_at_any_call_costs_nothing(tmp_path: Path, mode: str) -> None:
     told = 0
     for story, stop_at in stops(tmp_path / "journal", mode):
         try:
+            if mode == "torn":
+                story.stumble()
             story.finish()
         except BaseException as error:
             error.add_note(f"ended at call {stop_at}")
