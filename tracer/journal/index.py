@@ -30,7 +30,7 @@ def encode_lines(lines: Sequence[Line]) -> bytes:
 
 
 def _encode(line: Line) -> bytes:
-    text = _LINE.pack(line.offset, line.length, line.checksum, line.received_ns, line.key)
+    text = _LINE.pack(*line)
     return text + _CHECK.pack(zlib.crc32(text))
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from controltower.tracer.journal.backlog import Backlog
 from controltower.tracer.journal.disk import NO_ROOM, Disk
@@ -57,14 +57,14 @@ class Receipt:
     duplicate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+_STORED: Final = Receipt(duplicate=False)
+_DUPLICATE: Final = Receipt(duplicate=True)
+
+
+class _Waiting(NamedTuple):
     entry: Entry
     future: Future[Receipt]
-
-    @property
-    def memory(self) -> int:
-        return len(self.entry.message) + _WAITING_OVERHEAD
+    memory: int  # that it takes until it is on the disk
 
 
 class Journal:
@@ -166,7 +166,7 @@ class Journal:
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()
         keys = self._sealing.keys(tenant, digest)
-        waiting = _Waiting(Entry(message, received_ns, keys[0]), future)
+        waiting = _Waiting(Entry(message, received_ns, keys[0]), future, len(message) + _WAITING_OVERHEAD)
         with self._lock:
             first = self._pending.get(keys[0])
             stored = first is None and self._seen.holds(keys)
@@ -176,7 +176,7 @@ class Journal:
         if first:
             first.add_done_callback(lambda done: _share(done, future))
         elif stored:
-            future.set_result(Receipt(duplicate=True))
+            future.set_result(_DUPLICATE)
         elif refusal:
             future.set_exception(refusal)
         return future
@@ -308,7 +308,7 @@ class Journal:
                 self._seen.add(Seen(item.entry.received_ns, item.entry.key), now_s)
             self._room.watch(self._used())
         for item in batch:
-            item.future.set_result(Receipt(duplicate=False))
+            item.future.set_result(_STORED)
 
     def _refuse(self, batch: Sequence[_Waiting], refusal: JournalError) -> None:
         with self._lock:
@@ -421,7 +421,7 @@ def _share(first: Future[Receipt], second: Future[Receipt]) -> None:
     if error is not None:
         second.set_exception(error)
     else:
-        second.set_result(Receipt(duplicate=True))
+        second.set_result(_DUPLICATE)
 
 
 def _refusal_of(error: Exception) -> JournalError:

@@ -13,7 +13,6 @@ logger = logging.getLogger(__name__)
 ASK_EVERY_S: Final = 1.0  # how old the number of free bytes may be; what was written and removed since is known
 HALF: Final = 0.5  # time to look why it is not loaded
 NEARLY_FULL: Final = 0.9  # time to act: soon clients are refused
-_LEVELS: Final = (HALF, NEARLY_FULL)
 _CALM: Final = 0.05  # fallen by this much below a level, reaching it again is news
 
 
@@ -28,8 +27,7 @@ class Reading:
     @property
     def fullness(self) -> float:
         """The part of what may be used that is used, from 0 to 1."""
-        whole = self.used_bytes + self.left_bytes
-        return self.used_bytes / whole if whole else 1.0
+        return _fullness(self.used_bytes, self.left_bytes)
 
 
 class Room:
@@ -52,10 +50,11 @@ class Room:
     def read(self, used: int) -> Reading:
         """Return how much room there is when *used* bytes are used."""
         free = self._free_bytes(used)
+        return Reading(used, self._left(used, free), free)
+
+    def _left(self, used: int, free: int | None) -> int:
         left = self._budget_bytes - used
-        if free is not None:
-            left = min(left, free - self._reserve_bytes)
-        return Reading(used, max(0, left), free)
+        return max(0, left if free is None else min(left, free - self._reserve_bytes))
 
     def refusal(self, used: int, size: int) -> str | None:
         """Return why *size* bytes more are too many when *used* are used, None when they are not."""
@@ -68,8 +67,8 @@ class Room:
 
     def watch(self, used: int) -> None:
         """Say in the log when half of the room is used, and nine tenths."""
-        fullness = self.read(used).fullness
-        reached = max((level for level in _LEVELS if fullness >= level), default=0.0)
+        fullness = _fullness(used, self._left(used, self._free_bytes(used)))
+        reached = NEARLY_FULL if fullness >= NEARLY_FULL else HALF if fullness >= HALF else 0.0
         if reached > self._reached:
             log = logger.error if reached >= NEARLY_FULL else logger.warning
             log("the journal %s has used %.0f %% of its room: look why it is not loaded", self._folder, fullness * 100)
@@ -91,3 +90,7 @@ class Room:
             if self._free is not None:
                 logger.warning("the volume of %s does not say how much is free: %s", self._folder, error)
             return None
+
+
+def _fullness(used: int, left: int) -> float:
+    return used / (used + left) if used + left else 1.0

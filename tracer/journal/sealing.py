@@ -84,8 +84,9 @@ class Sealing:
         """
         identity = tenant.encode() + b"\0" + digest
         plain = hashlib.sha256(identity).digest()[:KEY_BYTES]
-        keyed = self.cipher.fingerprints(identity) if self.cipher else ()
-        return (*(key[:KEY_BYTES] for key in keyed), plain)
+        if self.cipher is None:
+            return (plain,)
+        return (*(key[:KEY_BYTES] for key in self.cipher.fingerprints(identity)), plain)
 
     def key(self, tenant: str, digest: bytes) -> bytes:
         """Return the first of ``keys``."""

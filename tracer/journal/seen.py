@@ -9,7 +9,7 @@ wall is there; then twice the window is kept.
 import struct
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -44,9 +44,9 @@ class SeenWindow:
     def __len__(self) -> int:
         return len(self._stored)
 
-    def holds(self, keys: Iterable[bytes]) -> bool:
+    def holds(self, keys: Sequence[bytes]) -> bool:
         """Whether a body that is recognised by any of *keys* was stored."""
-        return any(key in self._stored for key in keys)
+        return keys[0] in self._stored or any(key in self._stored for key in keys[1:])
 
     def stored_after(self, key: bytes, received_ns: int) -> bool:
         """Whether the body was stored again by a request that was received after *received_ns*."""

@@ -5,9 +5,8 @@ import errno
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from controltower.tracer.journal.contents import Line
 from controltower.tracer.journal.disk import Disk
@@ -22,8 +21,7 @@ logger = logging.getLogger(__name__)
 MOST_UNCUT: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):  # not a dataclass: one is made for each request
     """What goes into one record: a body with its envelope, and what the index says about it."""
 
     message: bytes
@@ -37,6 +35,7 @@ class OpenSegment:
     def __init__(self, path: Path, disk: Disk, sealing: Sealing, opened_at: float) -> None:
         """Create the files of the segment, durably by name; raises OSError with nothing left behind."""
         self.path = path
+        self._name = path.stem
         self.opened_at = opened_at
         self.size = 0
         self.records = 0
@@ -72,8 +71,8 @@ class OpenSegment:
         lines: list[Line] = []
         offset = self.size
         for entry in entries:
-            parts, checksum = encode(self._sealing.seal(entry.message, self.path.stem, offset))
-            length = sum(map(len, parts))
+            parts, checksum = encode(self._sealing.seal(entry.message, self._name, offset))
+            length = len(parts[0]) + len(parts[1]) + len(parts[2])
             lines.append(Line(offset, length, checksum, entry.received_ns, entry.key))
             pieces.extend(parts)
             offset += length
