@@ -19,7 +19,7 @@ from controltower.store.quarantine import (
     list_quarantined,
     retry_quarantined,
 )
-from controltower.tracer.journal import Quarantine, Quarantined
+from controltower.tracer.journal import PLAIN, Quarantine, Quarantined, Sealing
 
 GROUPS: Final = 10_000
 """Groups of rows that one listing reads."""
@@ -77,9 +77,12 @@ def items_of_rows(groups: Iterable[QuarantineGroup]) -> list[Item]:
 class Quarantines:
     """Everything in quarantine of one data folder and one store."""
 
-    def __init__(self, journals: Mapping[str, Path], client: Client | None) -> None:
-        """Look beside the *journals*, by signal, and into the store when there is a *client*."""
-        self._files = {signal: Quarantine(folder) for signal, folder in journals.items()}
+    def __init__(self, journals: Mapping[str, Path], client: Client | None, sealing: Sealing = PLAIN) -> None:
+        """Look beside the *journals*, by signal, and into the store when there is a *client*.
+
+        *sealing* is needed to read the bytes of an encrypted journal, and for nothing else.
+        """
+        self._files = {signal: Quarantine(folder, sealing=sealing) for signal, folder in journals.items()}
         self._client = client
 
     def items(self, matches: Callable[[Item], bool] = lambda _: True) -> list[Item]:

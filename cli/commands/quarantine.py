@@ -19,10 +19,13 @@ from controltower.cli.quarantined import Item, Quarantines, rows_of
 from controltower.cli.settings import Settings, read_settings
 from controltower.cli.shapes import Json, dumps, time_of
 from controltower.cli.text import table, when
+from controltower.collector.journals import sealing_of
+from controltower.collector.settings import read_settings as read_collector_settings
 from controltower.store.client import Client
 from controltower.store.loader import WAYS
 from controltower.store.quarantine import QuarantineRow, show_quarantined
 from controltower.store.runtime import open_store
+from controltower.tracer.journal import PLAIN, Sealing
 
 MOST_SHOWN: Final = 100
 REASON_SHOWN: Final = 80
@@ -83,7 +86,8 @@ def _list(settings: Settings, arguments: Namespace) -> int:
 
 def _show(settings: Settings, arguments: Namespace) -> int:
     with reading(settings) as client:
-        quarantines = _quarantines(settings, client)
+        sealing = sealing_of(read_collector_settings(os.environ)) if arguments.raw else PLAIN
+        quarantines = _quarantines(settings, client, sealing)
         (item,) = quarantines.chosen([arguments.id])
         rows = show_quarantined(client, rows_of(item), arguments.limit) if item.kind == "rows" else ()
         if arguments.raw:
@@ -121,9 +125,9 @@ def _deciding(settings: Settings, arguments: Namespace) -> Iterator[tuple[Quaran
         yield quarantines, quarantines.items(matches) if arguments.all else quarantines.chosen(arguments.ids)
 
 
-def _quarantines(settings: Settings, client: Client) -> Quarantines:
+def _quarantines(settings: Settings, client: Client, sealing: Sealing = PLAIN) -> Quarantines:
     journals = DataFolder(settings.data).journals
-    return Quarantines({signal: journals / signal for signal in WAYS}, client)
+    return Quarantines({signal: journals / signal for signal in WAYS}, client, sealing)
 
 
 def _filter(arguments: Namespace) -> Callable[[Item], bool]:

@@ -1,5 +1,6 @@
 """``controltower quarantine``: everything that could not be stored is listed, shown, retried and dropped by its name."""
 
+import base64
 import json
 from collections.abc import Callable
 from itertools import count
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from controltower.collector.cipher import AesGcm
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client
-from controltower.tracer.journal import Quarantine
+from controltower.tracer.journal import Quarantine, Sealing
 from tests.cli.conftest import Run
 from tests.store.otlp import Loading, request, span
 from tests.tracer.journals import NOW, body, open_journal, store
@@ -118,6 +120,22 @@ def test_bytes_are_given_out_only_into_a_private_file(quarantined: Run, tmp_path
     assert (first.code, file.read_bytes(), file.stat().st_mode & 0o777) == (0, PATIENT.encode(), 0o600)
     assert (again.code, "not there" in again.err) == (1, True)
     assert (rows.code, "otel_traces_quarantine" in rows.err) == (1, True)
+
+
+def test_encrypted_bytes_are_given_out_with_the_key_only(
+    quarantined: Run, journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listing needs no key; ``--raw`` names the one that is missing, and decrypts when it is there."""
+    key = base64.b64encode(bytes(32)).decode()
+    quarantined("quarantine", "drop", ids(quarantined)["raw"])
+    Quarantine(journal, sealing=Sealing(AesGcm([bytes(32)]))).put_raw(PATIENT.encode(), "not decoded", NOW + 1)
+    asked = ("quarantine", "show", ids(quarantined)["raw"], "--raw", str(tmp_path / "bytes"))
+    without = quarantined(*asked)
+    monkeypatch.setenv("CONTROLTOWER_COLLECTOR_JOURNAL_KEY", key)
+    with_it = quarantined(*asked)
+
+    assert (without.code, AesGcm([bytes(32)]).key_ids[0] in without.err) == (1, True)
+    assert (with_it.code, (tmp_path / "bytes").read_bytes()) == (0, PATIENT.encode())
 
 
 def test_decisions_are_written_down(quarantined: Run, tmp_path: Path) -> None:

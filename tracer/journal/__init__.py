@@ -22,12 +22,13 @@ from controltower.tracer.journal.records import (
     digest_of,
     envelope,
 )
-from controltower.tracer.journal.sealing import Cipher, Sealing
+from controltower.tracer.journal.sealing import PLAIN, Cipher, Sealing
 from controltower.tracer.journal.segment import SegmentFile
 from controltower.tracer.journal.stats import JournalStats
 
 __all__ = [
     "CHECKSUM_FIELD",
+    "PLAIN",
     "RECEIVED_FIELD",
     "RESERVED_FIELDS",
     "TENANT_FIELD",
