@@ -19,6 +19,7 @@ from controltower.collector.otlp import SIGNALS, Signal
 from controltower.collector.peer import Peer
 from controltower.collector.settings import Settings
 from controltower.collector.status import Refusal, unavailable
+from controltower.collector.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,15 @@ logger = logging.getLogger(__name__)
 MOST_CALLS: Final = 2_000
 
 # A message is seen when it is whole. One that takes longer than this may be of any size by then, and is counted as
-# the largest that is taken until it is there. What can arrive sooner is bounded by the network.
-UNSEEN_S: Final = 0.25
+# the largest that is taken until it is there. What can arrive sooner is bounded by the network: 125 MB at 10 Gbit/s.
+UNSEEN_S: Final = 0.1
+
+# Messages whose size is not known, as long as that is so. Small ones are there at once, for the library holds up to
+# 64 KiB of a message before it is asked for.
+MOST_UNSEEN: Final = 4
 
 _GZIP: Final = b"\x1f\x8b"  # no protobuf message begins so: there is no wire type 7
+_ZLIB: Final = 0x78  # nor does a request: there is no field 15
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Call: TypeAlias = Callable[[object, Context], Awaitable[bytes]]
@@ -42,6 +48,7 @@ class Exports(grpc.GenericRpcHandler):
         self._settings = settings
         self._intake = intake
         self._calls = 0
+        self._turns = Turns(MOST_UNSEEN)
         self._handlers = {f"/{signal.service}/Export": self._handler(signal) for signal in SIGNALS.values()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -90,11 +97,13 @@ class Exports(grpc.GenericRpcHandler):
             message = await self._read(context, admission)
             if isinstance(message, Refusal):
                 return self._intake.counted(message, signal, peer)
-            coding = "gzip" if message.startswith(_GZIP) else "identity"
-            return await self._intake.take(admission, message, coding=coding, deadline_s=context.time_remaining())
+            deadline_s = context.time_remaining()
+            return await self._intake.take(admission, message, coding=coding_of(message), deadline_s=deadline_s)
 
     async def _read(self, context: Context, admission: Admission) -> bytes | Refusal:
         """Read the message while it stays within the limits of one request and of all requests together."""
+        if not await self._turns.take(self._settings.deadline_s):
+            return unavailable("Too many messages are being received at the same time.", "overload")
         reading: asyncio.Future[object] = asyncio.ensure_future(context.read())
         try:
             refusal = await self._wait(reading, admission)
@@ -104,13 +113,18 @@ class Exports(grpc.GenericRpcHandler):
         if refusal is not None:
             return refusal
         message = reading.result()
+        admission.settle()
         if not isinstance(message, bytes):
             return Refusal(400, "unread", "There was no message, or one that is larger than what is taken.")
         return admission.read(len(message)) or message
 
     async def _wait(self, reading: "asyncio.Future[object]", admission: Admission) -> Refusal | None:
         """Wait for the message; returns why waiting for it must end."""
-        if (await asyncio.wait([reading], timeout=UNSEEN_S))[0]:
+        try:
+            await asyncio.wait([reading], timeout=UNSEEN_S)
+        finally:
+            self._turns.give_back()
+        if reading.done():
             return None
         refusal = admission.expect(self._settings.body_bytes)
         if refusal is not None:
@@ -119,6 +133,14 @@ class Exports(grpc.GenericRpcHandler):
         if (await asyncio.wait([reading], timeout=timeout_s))[0]:
             return None
         return unavailable(f"The message took longer than {timeout_s:g} seconds.", "slow_client")
+
+
+def coding_of(message: bytes) -> str:
+    """Return how *message* is compressed; the library knows, and does not tell."""
+    if message.startswith(_GZIP):
+        return "gzip"
+    is_zlib = message[:1] == bytes([_ZLIB]) and int.from_bytes(message[:2], "big") % 31 == 0  # RFC 1950
+    return "deflate" if is_zlib else "identity"
 
 
 def peer_of(context: Context) -> Peer:

@@ -17,8 +17,6 @@ _LEAST_PING_MS: Final = 10_000
 _PING_EVERY_MS: Final = 60_000
 _PING_ANSWER_MS: Final = 20_000
 
-_IDENTITY_AND_GZIP: Final = 1 << 0 | 1 << 2
-
 
 class GrpcServer:
     """A server of OTLP/gRPC on the event loop of its caller."""
@@ -58,7 +56,6 @@ def options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.body_bytes),
         ("grpc.per_message_decompression", 0),
-        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
         ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a share of the calls
         ("grpc.max_allowed_incoming_connections", settings.connections),
         ("grpc.server_handshake_timeout_ms", round(settings.header_timeout_s * 1_000)),

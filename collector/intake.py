@@ -99,6 +99,10 @@ class Admission:
         """Note that *size* more bytes of the body are in memory; returns the refusal when there is no room for them."""
         return self.claim.use(size)
 
+    def settle(self) -> None:
+        """Give back the room that was expected to be needed for reading, and was not: the body is there."""
+        self.claim.settle()
+
     def expect(self, size: int) -> Refusal | None:
         """Hold room for *size* bytes that may be there already, though nobody can see them yet."""
         return self.claim.expect(size)
@@ -209,7 +213,7 @@ class Intake:
         What was not handed to the journal within *deadline_s* (by default that of the settings) is dropped; what was
         stays, and is recognised when it is sent again.
         """
-        limit_s = min(deadline_s or self._settings.deadline_s, self._settings.deadline_s)
+        limit_s = self._settings.deadline_s if deadline_s is None else min(deadline_s, self._settings.deadline_s)
         began_at = self._monotonic()
         ends_at = began_at + limit_s
         received_ns = self._clock()

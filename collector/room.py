@@ -51,11 +51,12 @@ class Room:
             return self._most_bytes
         return min(self._most_bytes, max(self._most_bytes * 3 // 4, body_bytes))  # one of any size that is legal
 
-    def give_back(self, claim: "Claim") -> None:
-        """Take back all that *claim* holds."""
+    def give_back(self, claim: "Claim", kept_bytes: int = 0) -> None:
+        """Take back what *claim* holds beyond *kept_bytes*."""
         with self._lock:
-            self._held_bytes -= claim.held_bytes
-            claim.held_bytes = 0
+            surplus = max(0, claim.held_bytes - kept_bytes)
+            self._held_bytes -= surplus
+            claim.held_bytes -= surplus
 
 
 class Claim:
@@ -76,6 +77,10 @@ class Claim:
         """Hold *size* bytes in all, without noting that any of them are there; returns the refusal if there is no room."""
         missing = size - self.held_bytes
         return None if missing <= 0 or self._room.hold(self, missing) else full()
+
+    def settle(self) -> None:
+        """Give back what was expected to be needed, and was not."""
+        self._room.give_back(self, self._used_bytes)
 
     def close(self) -> None:
         """Give everything back; a second call does nothing."""

@@ -1,0 +1,141 @@
+"""Hostile messages over gRPC: each is refused for good, and costs little memory; measured in a process of its own."""
+
+import gzip
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from controltower.tracer.journal.records import varint
+from tests.collector.calls import OPTIONS, Caller, Code, Ended
+
+pytestmark = pytest.mark.slow
+
+MIB = 1024 * 1024
+LIMIT = 64 * MIB
+GROWTH = 200 * MIB
+
+
+@dataclass
+class Process:
+    """A running collector."""
+
+    pid: int
+    grpc: str
+    token: str
+
+    def rss_bytes(self, which: str = "VmRSS") -> int:
+        """Return the memory that is held, or that was held at most since the last ``forget``."""
+        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith(f"{which}:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(which)
+
+    def forget(self) -> int:
+        """Measure the peak from here on, and return what is held now."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="utf-8")
+        return self.rss_bytes()
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A collector with default limits."""
+    words = [sys.executable, "-m", "tests.collector.taking_process", str(tmp_path_factory.mktemp("collector"))]
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(words, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        _, address, token = running.stdout.readline().split()
+        yield Process(running.pid, address, token)
+        assert running.stdin is not None
+        running.stdin.close()
+
+
+@pytest.fixture
+def caller(process: Process) -> Iterator[Caller]:
+    """A channel to the collector."""
+    with closing(grpc.insecure_channel(process.grpc, OPTIONS)) as channel:
+        yield Caller(channel, process.token)
+
+
+def nested(tags: bytes, innermost: bytes) -> bytes:
+    """Return *innermost* inside messages of the given tags, outermost first."""
+    body = innermost
+    for tag in reversed(tags):
+        body = bytes([tag]) + varint(len(body)) + body
+    return body
+
+
+def filled(tags: bytes, piece: bytes) -> bytes:
+    """Return a legal request of nearly the largest size, of nothing but *piece* inside messages of the given tags."""
+    return nested(tags, piece * ((LIMIT - 64) // len(piece)))
+
+
+# resource_spans 1, scope_spans 2, spans 2; of a span: attributes 9, events 11, links 13; all length-delimited.
+SPANS = filled(b"\x0a\x12", b"\x12\x00")
+BOMBS = {
+    "empty spans": SPANS,
+    "empty attributes": filled(b"\x0a\x12\x12", b"\x4a\x00"),
+    "empty events": filled(b"\x0a\x12\x12", b"\x5a\x00"),
+    "empty links": filled(b"\x0a\x12\x12", b"\x6a\x00"),
+}
+
+
+def refused(outcome: Ended) -> bool:
+    """Whether a call was refused for good: no client tries again."""
+    return outcome.code is Code.RESOURCE_EXHAUSTED and outcome.retries_after_s is None
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_f27_a_bomb_of_empty_messages(name: str, compressed: bool, process: Process, caller: Caller) -> None:
+    """33 million empty messages, as they are or in 63 kB of gzip: refused, and never in memory as objects."""
+    held = process.forget()
+    outcome = caller.call(gzip.compress(BOMBS[name], 1) if compressed else BOMBS[name])
+
+    assert refused(outcome)
+    assert process.rss_bytes("VmHWM") - held < GROWTH
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+def test_f26_a_bomb_of_zeros(pack: Callable[[bytes, int], bytes], process: Process, caller: Caller) -> None:
+    """256 MiB in 256 kB: decompression stops long before its end."""
+    held = process.forget()
+    outcome = caller.call(pack(bytes(256 * MIB), 1))
+
+    assert refused(outcome)
+    assert process.rss_bytes("VmHWM") - held < GROWTH
+
+
+def test_o87_an_oversize_message_is_refused_by_its_prefix(process: Process, caller: Caller) -> None:
+    """What declares more than the limit is refused without being read."""
+    held = process.forget()
+    outcome = caller.call(bytes(200 * MIB))
+
+    assert refused(outcome)
+    assert process.rss_bytes("VmHWM") - held < LIMIT
+
+
+def test_f33_many_of_the_largest_messages_at_once(process: Process) -> None:
+    """Of 24 of the largest legal messages at once some are told to come back, and memory stays far below their size.
+
+    The library needs a message three times while it hands it over; all of them would be 4.5 GiB.
+    """
+    held = process.forget()
+
+    def send(_: int) -> Ended:
+        with closing(grpc.insecure_channel(process.grpc, OPTIONS)) as channel:
+            return Caller(channel, process.token).call(SPANS)
+
+    with ThreadPoolExecutor(24) as pool:
+        outcomes = list(pool.map(send, range(24)))
+
+    assert {one.code for one in outcomes} <= {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE}
+    assert all(refused(one) or one.retries_after_s == 2 for one in outcomes)
+    assert process.rss_bytes("VmHWM") - held < 1_200 * MIB
