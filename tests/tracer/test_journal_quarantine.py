@@ -1,5 +1,6 @@
 """Looking through a journal's quarantine, and working on it while the journal is open."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,7 +129,9 @@ def test_damaged_bytes_can_be_read_and_dropped_but_not_retried(tmp_path: Path) -
         quarantine.retry(item.name)
 
 
-@pytest.mark.parametrize("note", [None, b"", b"{", b"[1]", b'{"reason": 1, "quarantined_unix_nano": "x"}'])
+@pytest.mark.parametrize(
+    "note", [None, b"", b"{", b"[1]", b'{"reason": 1, "quarantined_unix_nano": "x"}', b"\xff", b"9" * 9_000]
+)
 def test_a_lost_or_damaged_note_hides_nothing(tmp_path: Path, note: bytes | None) -> None:
     """The file is listed all the same, and the listing says that its reason is not known."""
     journal = open_journal(tmp_path)
@@ -141,6 +144,19 @@ def test_a_lost_or_damaged_note_hides_nothing(tmp_path: Path, note: bytes | None
     (item,) = Quarantine(tmp_path).listing()
     assert (item.name, item.since_ns) == (name, 0)
     assert "not recorded" in item.reason
+
+
+def test_a_time_that_cannot_be_is_not_known(tmp_path: Path) -> None:
+    """Digits that damage changed do not break those who show times."""
+    journal = open_journal(tmp_path)
+    store(journal, body("a"))
+    name = refuse(journal)
+    journal.close()
+    note = {"reason": "r", "quarantined_unix_nano": 10**30, "more": [1], "signal": "traces"}
+    (tmp_path / "quarantine" / f"{name}.reason.json").write_text(json.dumps(note))
+
+    (item,) = Quarantine(tmp_path).listing()
+    assert (item.reason, item.since_ns, dict(item.details)) == ("r", 0, {"signal": "traces"})
 
 
 def test_a_quarantine_that_is_not_there_is_empty(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from controltower.tracer.journal.errors import (
     NotAuthenticError,
     QuarantineError,
 )
-from controltower.tracer.journal.journal import Journal, Receipt
+from controltower.tracer.journal.journal import Journal
 from controltower.tracer.journal.limits import JournalLimits
 from controltower.tracer.journal.quarantine import Quarantine, Quarantined
 from controltower.tracer.journal.records import (
@@ -25,6 +25,7 @@ from controltower.tracer.journal.records import (
 from controltower.tracer.journal.sealing import PLAIN, Cipher, Sealing
 from controltower.tracer.journal.segment import SegmentFile
 from controltower.tracer.journal.stats import JournalStats
+from controltower.tracer.journal.waiting import Receipt
 
 __all__ = [
     "CHECKSUM_FIELD",

@@ -17,12 +17,10 @@ by its SHA-256 and not stored twice, also after a restart and after its segment 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from controltower.tracer.journal.backlog import Backlog
 from controltower.tracer.journal.disk import NO_ROOM, Disk
@@ -38,33 +36,14 @@ from controltower.tracer.journal.sealing import Cipher, Sealing
 from controltower.tracer.journal.seen import Seen, SeenFiles, SeenWindow
 from controltower.tracer.journal.segment import SegmentFile
 from controltower.tracer.journal.stats import JournalStats
+from controltower.tracer.journal.waiting import DUPLICATE, STORED, Receipt, Waiting, WaitingLine, share
 from controltower.tracer.journal.writer import Entry, SegmentWriter
 
 logger = logging.getLogger(__name__)
 
-_WAITING_OVERHEAD: Final = (
-    1024  # memory of a waiting request beside its bytes: small ones must not slip through the bound
-)
 _RAW_SHARE: Final = (
     4  # a quarter of the budget for bodies that could not be decoded: a bad sender must not stop the others
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What was appended is on the disk; ``duplicate`` when it was there before."""
-
-    duplicate: bool
-
-
-_STORED: Final = Receipt(duplicate=False)
-_DUPLICATE: Final = Receipt(duplicate=True)
-
-
-class _Waiting(NamedTuple):
-    entry: Entry
-    future: Future[Receipt]
-    memory: int  # that it takes until it is on the disk
 
 
 class Journal:
@@ -95,9 +74,7 @@ class Journal:
         self._quarantine = Quarantine(folder, self._disk, self._sealing)
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # something to write, to rotate, or to stop for
-        self._queue: deque[_Waiting] = deque()
-        self._pending: dict[bytes, Future[Receipt]] = {}
-        self._waiting_bytes = 0
+        self._line = WaitingLine()
         self._rotations: list[Future[None]] = []
         self._closing = False
         self._last_error: str | None = None
@@ -166,41 +143,37 @@ class Journal:
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()
         keys = self._sealing.keys(tenant, digest)
-        waiting = _Waiting(Entry(message, received_ns, keys[0]), future, len(message) + _WAITING_OVERHEAD)
+        waiting = Waiting(Entry(message, received_ns, keys[0]), future)
         with self._lock:
-            first = self._pending.get(keys[0])
+            first = self._line.open_for(keys[0])
             stored = first is None and self._seen.holds(keys)
             refusal = None if first or stored else self._refusal(waiting)
             if not (first or stored or refusal):
-                self._enqueue(waiting)
+                self._line.add(waiting)
+                self._work.notify()
         if first:
-            first.add_done_callback(lambda done: _share(done, future))
+            first.add_done_callback(lambda done: share(done, future))
         elif stored:
-            future.set_result(_DUPLICATE)
+            future.set_result(DUPLICATE)
         elif refusal:
             future.set_exception(refusal)
         return future
 
-    def _refusal(self, waiting: _Waiting) -> JournalError | None:
+    def _refusal(self, waiting: Waiting) -> JournalError | None:
         size = len(waiting.entry.message)
         if self._closing:
             return JournalClosedError("The journal is closed.")
         if size > MAX_MESSAGE_BYTES:
             return JournalTooLarge(size, MAX_MESSAGE_BYTES)
-        if self._waiting_bytes and self._waiting_bytes + waiting.memory > self.limits.waiting_bytes:
+        ahead = self._line.memory_bytes
+        if ahead and ahead + waiting.memory_bytes > self.limits.waiting_bytes:
             return JournalFull("Too much is waiting for the disk of the journal.")
-        full = self._room.refusal(self._used() + self._waiting_bytes, size)
+        full = self._room.refusal(self._used(), ahead + size)
         return JournalFull(full) if full else None
 
     def _used(self) -> int:
         active = self._segments.active
         return self._backlog.disk_bytes + (active.disk_bytes if active else 0)
-
-    def _enqueue(self, waiting: _Waiting) -> None:
-        self._queue.append(waiting)
-        self._pending[waiting.entry.key] = waiting.future
-        self._waiting_bytes += waiting.memory
-        self._work.notify()
 
     @property
     def is_sealed(self) -> bool:
@@ -222,7 +195,7 @@ class Journal:
                 raise JournalFull(
                     f"The quarantine holds {kept} bytes: look through it, then retry or drop what is there."
                 )
-            full = self._room.refusal(self._used() + self._waiting_bytes, len(raw))
+            full = self._room.refusal(self._used(), self._line.memory_bytes + len(raw))
         if full:
             raise JournalFull(full)
         path = self._quarantine.put_raw(raw, reason, self._clock(), **details)
@@ -253,20 +226,19 @@ class Journal:
         with self._lock:
             self._closing = True
             rotations, self._rotations = self._rotations, []
-            left = list(self._queue)
-            self._queue.clear()
+            left = self._line.take_all()
         self._refuse(left, JournalClosedError("The journal is closed."))
         for rotation in rotations:
             rotation.set_result(None)
         self._backlog.end()
 
-    def _next_work(self) -> tuple[list[_Waiting], list[Future[None]], bool]:
+    def _next_work(self) -> tuple[list[Waiting], list[Future[None]], bool]:
         with self._lock:
-            while not (self._queue or self._rotations or self._closing or self._is_due()):
+            while not (self._line or self._rotations or self._closing or self._is_due()):
                 self._work.wait(None if self._backlog else self._segments.time_left())
-            batch = self._take()
+            batch = self._line.take(self._segments.room())
             rotations: list[Future[None]] = []
-            if not self._queue:  # what was appended before a rotation was asked for is written before it
+            if not self._line:  # what was appended before a rotation was asked for is written before it
                 rotations, self._rotations = self._rotations, rotations
             return batch, rotations, self._closing
 
@@ -278,16 +250,7 @@ class Journal:
         """
         return self._segments.is_full() or (not self._backlog and self._segments.is_old())
 
-    def _take(self) -> list[_Waiting]:
-        """Take what fits into the open segment, at least one."""
-        room = self._segments.room()
-        batch: list[_Waiting] = []
-        while self._queue and (not batch or room > 0):
-            batch.append(self._queue.popleft())
-            room -= len(batch[-1].entry.message)
-        return batch
-
-    def _commit(self, batch: list[_Waiting]) -> None:
+    def _commit(self, batch: list[Waiting]) -> None:
         try:
             self._segments.write([item.entry for item in batch])
         except Exception as error:  # whatever it is: nothing of the batch is acknowledged, and the thread lives on
@@ -299,29 +262,25 @@ class Journal:
         else:
             self._acknowledge(batch)
 
-    def _acknowledge(self, batch: list[_Waiting]) -> None:
+    def _acknowledge(self, batch: list[Waiting]) -> None:
         now_s = self._monotonic()
         with self._lock:
             self._last_error = None
             for item in batch:
-                self._settle(item)
+                self._line.settle(item)
                 self._seen.add(Seen(item.entry.received_ns, item.entry.key), now_s)
             self._room.watch(self._used())
         for item in batch:
-            item.future.set_result(_STORED)
+            item.future.set_result(STORED)
 
-    def _refuse(self, batch: Sequence[_Waiting], refusal: JournalError) -> None:
+    def _refuse(self, batch: Sequence[Waiting], refusal: JournalError) -> None:
         with self._lock:
             if batch:
                 self._last_error = str(refusal.__cause__ or refusal)
             for item in batch:
-                self._settle(item)
+                self._line.settle(item)
         for item in batch:
-            item.future.set_exception(refusal)
-
-    def _settle(self, item: _Waiting) -> None:
-        del self._pending[item.entry.key]
-        self._waiting_bytes -= item.memory
+            item.refuse(refusal)
 
     # Loading: the one that moves segments on.
 
@@ -392,7 +351,7 @@ class Journal:
                 bytes=backlog.bytes + (active.size if active else 0),
                 budget_bytes=self.limits.budget_bytes,
                 segments=backlog.segments + (active is not None),
-                waiting_bytes=self._waiting_bytes,
+                waiting_bytes=self._line.memory_bytes,
                 oldest_received_ns=min((time_ns for time_ns in times if time_ns is not None), default=None),
                 quarantined_files=backlog.quarantined_files,
                 quarantined_bytes=backlog.quarantined_bytes,
@@ -413,15 +372,6 @@ class Journal:
         self._backlog.end()
         self._thread.join()
         self._folder_lock.release()
-
-
-def _share(first: Future[Receipt], second: Future[Receipt]) -> None:
-    """Give the one who sent a body again the outcome of the one who sent it first."""
-    error = first.exception()
-    if error is not None:
-        second.set_exception(error)
-    else:
-        second.set_result(_DUPLICATE)
 
 
 def _refusal_of(error: Exception) -> JournalError:

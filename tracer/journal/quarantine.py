@@ -37,6 +37,8 @@ _KINDS: Final[Mapping[str, Kind]] = {**{f".{kind}": kind for kind in get_args(Ki
 _RETRY: Final = ".retry"
 _SEALED: Final = ".sealed"
 _REASON: Final = ".reason.json"
+_OWN_NOTES: Final = ("file", "bytes")
+_LATEST_NS: Final = 2**63 - 1  # in the year 2262; a later time is damage
 _REASON_LOST: Final = "The reason was not recorded; the log of that time has it."
 
 
@@ -180,9 +182,11 @@ class Quarantine:
         except FileNotFoundError:  # dropped or taken back meanwhile
             return None
         known = _read_reason(self._reason_path(name))
-        reason, since = known.pop("reason", _REASON_LOST), known.pop("quarantined_unix_nano", 0)
-        details = {key: value for key, value in known.items() if key not in ("file", "bytes")}
-        return Quarantined(name, kind, size, str(reason), int(since), details, retrying)
+        reason, since_ns = known.pop("reason", _REASON_LOST), known.pop("quarantined_unix_nano", 0)
+        details = {
+            key: value for key, value in known.items() if key not in _OWN_NOTES and isinstance(value, (str, int))
+        }
+        return Quarantined(name, kind, size, str(reason), since_ns, details, retrying)
 
     def _note(self, name: str, reason: str, size: int, now_ns: int, details: Mapping[str, str | int]) -> None:
         text = json.dumps(
@@ -198,7 +202,8 @@ def _read_reason(path: Path) -> dict[str, Any]:
     """Return what *path* says, nothing when it cannot be read: a damaged note must not hide the file that it is about."""
     try:
         known = json.loads(path.read_bytes())
-        return {**known, "quarantined_unix_nano": int(known["quarantined_unix_nano"])}
+        since_ns = int(known["quarantined_unix_nano"])
+        return {**known, "quarantined_unix_nano": since_ns if 0 <= since_ns <= _LATEST_NS else 0}
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 
