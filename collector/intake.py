@@ -30,6 +30,7 @@ from controltower.collector.redaction.errors import RedactionError
 from controltower.collector.room import EXPECTED_RATIO, Claim, Room
 from controltower.collector.settings import Settings
 from controltower.collector.status import (
+    MESSAGE_CHARACTERS,
     Refusal,
     bad_request,
     forbidden,
@@ -73,7 +74,7 @@ class Stored:
 
     def answer(self, signal: Signal) -> Message:
         """Return the response of *signal*."""
-        return signal.respond(self.rejected, self.words)
+        return signal.respond(self.rejected, self.words[:MESSAGE_CHARACTERS])
 
 
 @dataclass(frozen=True, slots=True)
