@@ -19,10 +19,12 @@ from controltower.cli.bench.case import Bench, Case, Result, Transport, run_case
 from controltower.cli.bench.http import http_connect
 from controltower.cli.bench.report import case_of
 from controltower.cli.bench.sending import Connect, Limits
+from controltower.cli.bench.usage import Usage, usage_of
 from tests.clickhouse_server import running
 
 SIDES: Final = ("rotel", "collect", "serve")
 PEER: Final = "rotel"
+MIB: Final = 1024 * 1024
 SMALL: Final = 100  # of the spans of a case are sent when a request holds few: they take longer
 
 
@@ -39,8 +41,7 @@ def main() -> None:
             for turn in range(arguments.rounds + 1):
                 for side in sides if turn % 2 else sides[::-1]:
                     number += 1
-                    result = _turn(side, Case("http", size, arguments.connections), limits, number)
-                    _say(side, turn, result)
+                    result = _turn(side, turn, Case("http", size, arguments.connections), limits, number)
                     if turn:  # the first one warms up
                         results.setdefault((side.name, size), []).append(result)
     for size in arguments.sizes:
@@ -64,7 +65,7 @@ def _start(stack: ExitStack, folder: Path, only: Sequence[str]) -> list[Side]:
     return sides
 
 
-def _turn(side: Side, case: Case, limits: Limits, number: int) -> Result:
+def _turn(side: Side, turn: int, case: Case, limits: Limits, number: int) -> Result:
     """Let one side have its turn, then let its engine come to rest, so that it takes nothing from the next one."""
 
     def connect(_: Transport) -> Connect:
@@ -74,20 +75,31 @@ def _turn(side: Side, case: Case, limits: Limits, number: int) -> Result:
         return int(side.client.query("SELECT count() FROM otel_traces").result_rows[0][0])
 
     before = stored()  # all rows, whoever's they seem: Rotel leaves the service out when it parts a batch
-    bench = Bench(connect, side.client, lambda services, since: stored() - before, side.pids, "bench")
+    bench = Bench(
+        connect, side.client, lambda services, since: stored() - before, list(side.processes.values()), "bench"
+    )
+    used = {name: usage_of([pid]) for name, pid in side.processes.items()}
     result = run_case(bench, case, limits, number)
+    _say(side, turn, result, {name: _since(before, side.processes[name]) for name, before in used.items()})
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and side.client.query("SELECT count() FROM system.merges").result_rows[0][0]:
         time.sleep(0.2)
     return result
 
 
-def _say(side: Side, turn: int, result: Result) -> None:
-    cpu_us = (result.collector_cpu_s or 0.0) / max(result.visible, 1) * 1e6
+def _since(before: Usage | None, pid: int) -> float:
+    after = usage_of([pid])
+    return after.cpu_s - before.cpu_s if after and before else 0.0
+
+
+def _say(side: Side, turn: int, result: Result, cpu_s: dict[str, float]) -> None:
+    spans = max(result.visible, 1)
+    cpu = " + ".join(f"{name} {seconds / spans * 1e6:,.1f}" for name, seconds in cpu_s.items())
     print(
-        f"round {turn}  {side.name:<8} {result.case.size:>6,} spans/request  acknowledged {result.acknowledged_per_s:>9,.0f}/s"
+        f"round {turn}  {side.name:<8}{result.case.size:>6,} spans/request  acknowledged {result.acknowledged_per_s:>9,.0f}/s"
         f"  visible {result.visible_per_s:>9,.0f}/s  missing {result.acknowledged - result.visible:,}"
-        f"  CPU {cpu_us:,.1f} µs/span  disk {result.disk_bytes_per_span or 0:,.0f} B/span  refused {result.refused}",
+        f"  CPU µs/span {cpu}  peak {(result.collector_peak_bytes or 0) / MIB:,.0f} MiB"
+        f"  disk {result.disk_bytes_per_span or 0:,.0f} B/span  refused {result.refused}",
         flush=True,
     )
 

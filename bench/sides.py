@@ -33,7 +33,7 @@ class Side:
     endpoint: str
     token: str
     client: Client
-    pids: tuple[int, ...]
+    processes: dict[str, int]  # what does the work: name -> process id
 
 
 def rotel_agent() -> Path:
@@ -65,7 +65,7 @@ def rotel(server: ClickHouseServer, folder: Path, *options: str) -> Iterator[Sid
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             _wait_until_answering(f"http://{address}/v1/traces", process)
-            yield Side("rotel", f"http://{address}", "", client, (process.pid, server.pid))
+            yield Side("rotel", f"http://{address}", "", client, {"rotel": process.pid, "engine": server.pid})
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -80,14 +80,16 @@ def collect(server: ClickHouseServer, folder: Path) -> Iterator[Side]:
     """Run `controltower collect` in front of *server*."""
     store = server.address("controltower")
     with _tower("collect", folder / "collect", store) as (runtime, client):
-        yield Side("collect", runtime.collector, runtime.token, client, (runtime.pid, server.pid))
+        yield Side(
+            "collect", runtime.collector, runtime.token, client, {"collector": runtime.pid, "engine": server.pid}
+        )
 
 
 @contextmanager
 def embedded(folder: Path) -> Iterator[Side]:
     """Run `controltower serve` over the embedded engine: collector, store, flow engine and alerts in one process."""
     with _tower("serve", folder / "serve", None) as (runtime, client):
-        yield Side("serve", runtime.collector, runtime.token, client, (runtime.pid,))
+        yield Side("serve", runtime.collector, runtime.token, client, {"serve": runtime.pid})
 
 
 @contextmanager

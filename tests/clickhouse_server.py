@@ -104,14 +104,15 @@ def running(data: Path, port: int | None = None) -> Iterator[ClickHouseServer]:
         )
     server = ClickHouseServer("127.0.0.1", chosen, process.pid)
     try:
-        _wait_until_up(server, process, log_path)
+        wait_until_up(server, process, log_path)
         yield server
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_until_up(server: ClickHouseServer, process: "subprocess.Popen[bytes]", log_path: Path) -> None:
+def wait_until_up(server: ClickHouseServer, process: "subprocess.Popen[bytes]", log_path: Path) -> None:
+    """Return when the server answers. Raises ServerUnavailableError with its last words when it does not."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:

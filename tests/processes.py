@@ -59,9 +59,10 @@ class Tower:
         self.processes.append(process)
         return process
 
-    def serve(self, collector_port: int = 0) -> "subprocess.Popen[str]":
+    def serve(self, collector_port: int = 0, grpc_port: int = 0) -> "subprocess.Popen[str]":
         """Start `serve` and wait until it takes spans in and its store can be read."""
-        process = self.start("serve", "--collector-port", str(collector_port), "--endpoint-port", "0")
+        ports = ["--collector-port", str(collector_port), "--grpc-port", str(grpc_port), "--endpoint-port", "0"]
+        process = self.start("serve", *ports)
         self.wait_for(process)
         return process
 
