@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from controltower.collector.cipher import AesGcm
 from controltower.collector.drain import Drain
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client, connect
 from controltower.store.loader import Segment, load_segment
 from controltower.tracer.journal import Journal, SegmentFile
 from tests.collector.requests import PATIENCE_S, request_of, running, span
+from tests.tracer.journals import append
 
 
 class Loader:
@@ -25,7 +27,7 @@ class Loader:
 
     def __call__(self, segment: SegmentFile) -> int:
         self._client = self._client or connect(self._address)
-        rows = load_segment(self._client, Segment(segment.id, "traces", segment.path))
+        rows = load_segment(self._client, Segment(segment.id, "traces", segment.path, segment.open))
         if self.dies_after_storing:
             self.dies_after_storing -= 1
             raise ConnectionError("The connection was lost before the answer.")
@@ -67,6 +69,25 @@ def test_what_was_acknowledged_is_in_the_store_once(
     expected = [*range(10, 30), *range(60, 80)]
     assert left.segments == 0
     assert rows_of(any_store) == [(f"span {number}", "acme") for number in expected]
+
+
+def test_an_encrypted_journal_is_loaded(tmp_path: Path, any_store: Client, any_address: StoreAddress) -> None:
+    """The store is given what was sent; on the disk of the journal it is not to be read."""
+    loader = Loader(any_address)
+    journal = Journal(tmp_path, cipher=AesGcm([bytes(32)]))
+    for number in range(10, 15):
+        content = request_of(span(number))
+        append(journal, content, received_ns=time.time_ns()).result(PATIENCE_S)
+    journal.rotate()
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.glob("*.otlp"))
+    left = drain_into(journal, loader).stop(PATIENCE_S)
+    journal.close()
+    loader.close()
+
+    assert on_disk
+    assert b"span 1" not in on_disk
+    assert left.segments == 0
+    assert rows_of(any_store) == [(f"span {number}", "acme") for number in range(10, 15)]
 
 
 def test_the_receive_time_is_that_of_the_request(tmp_path: Path, any_store: Client, any_address: StoreAddress) -> None:
