@@ -1,5 +1,6 @@
 """The parts of a running process, each opened with a client of its own for the thread that works with it."""
 
+import logging
 import os
 import socket
 import threading
@@ -19,9 +20,13 @@ from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import Engine
 from controltower.store.lease import LeaseKeeper
 from controltower.store.loader import Segment, Signal, load_segment
+from controltower.store.redacting import apply_redaction
+from controltower.store.redaction import Redaction
 from controltower.store.schema import migrate, pending
 from controltower.store.times import TimeBounds
 from controltower.tracer.journal import SegmentFile
+
+logger = logging.getLogger(__name__)
 
 ENGINE_LEASE: Final = "engine"
 LEASE_LASTS: Final = timedelta(seconds=15)  # after a crash the successor waits as long
@@ -39,8 +44,10 @@ class SystemClock:
 class Connections:
     """Clients of one store, which is set up before the first is handed out. Safe to use from several threads."""
 
-    def __init__(self, address: StoreAddress, *, migrates: bool) -> None:
+    def __init__(self, address: StoreAddress, *, migrates: bool, redaction: Redaction | None = None) -> None:
+        """Put *redaction* in force before anything is handed out: what is loaded must not come before it."""
         self._address = address
+        self._redaction = redaction
         self._migrates = migrates
         self._lock = threading.Lock()
         self._ready = False
@@ -68,6 +75,10 @@ class Connections:
                 migrate(client)
             elif missing := pending(client):
                 raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
+            if self._redaction is not None and apply_redaction(client, self._redaction):
+                logger.info(
+                    "the redaction policy %s version %s is in force", self._redaction.name, self._redaction.version
+                )
             self._ready = True
 
 

@@ -28,6 +28,7 @@ from controltower.collector.auth import Tokens
 from controltower.collector.drain import Drain
 from controltower.collector.journals import open_journals
 from controltower.collector.metrics import Metrics
+from controltower.collector.redaction.loading import load_rules
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.settings import Settings as CollectorSettings
 from controltower.collector.tls import read_tls
@@ -82,7 +83,8 @@ class Service:
         self.folder = DataFolder(plan.settings.data)
         self.instance = uuid4().hex
         self._address = plan.settings.address
-        self._connections = Connections(self._address, migrates=plan.migrates)
+        rules = load_rules(plan.redaction.policy, plan.redaction.keys) if plan.redaction else None
+        self._connections = Connections(self._address, migrates=plan.migrates, redaction=rules)
         self._clock = SystemClock()
         self._collecting: Collecting | None = None
         self._endpoint: WebServer | None = None

@@ -34,6 +34,12 @@ class LoadError(StoreError):
         self.permanent = permanent
 
 
+class RedactionError(StoreError):
+    """A policy cannot be put in force; trying again may help when the store did not answer."""
+
+    permanent = False
+
+
 class NoTablesError(StoreError):
     """The store is there and holds nothing yet: no migration has run."""
 

@@ -37,6 +37,8 @@ class Walker:
         self._body = body
         self._body_dropped = body_dropped
         self._tokeniser = tokeniser
+        self.names: Counter[tuple[str, str, str]] | None = None
+        """(field, rule, attribute), for who tries a policy out; nothing is noted unless it is given."""
         self._audits: dict[tuple[tuple[str, str], ...], bytes] = {}
         self._signals: dict[str, Callable[[Any, Hits], None]] = {
             "traces": self._traces,
@@ -95,11 +97,13 @@ class Walker:
             change = rule.treat(pair.value, scope)
             if change is not None:
                 hits += [(field, each) for each in change.rules]
+                if self.names is not None:
+                    self.names.update((field, each, pair.key.decode("utf-8", "replace")) for each in change.rules)
                 if change.gone:
                     gone.append(at)
             if rule.name is not None:
                 pair.key = rule.name
-                hits += [(f"{field}.key", each) for each in rule.name_rules]
+                hits.append((field, "name"))
         for at in reversed(gone):
             del attributes[at]
 

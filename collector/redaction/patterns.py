@@ -12,8 +12,7 @@ REMEMBERED: Final = 4_096  # texts and what became of them
 LONGEST_REMEMBERED: Final = 512  # bytes; longer texts repeat too seldom
 LONGEST_SHAPED: Final = 256  # bytes; a name or a number is not longer
 
-BASE64: Final = "base64"
-BASE64_MASK: Final = "[base64]"
+BASE64_MASK: Final = b"[base64]"
 # Sixteen characters hold twelve bytes; what a pattern finds is rarely shorter.
 BASE64_RUN: Final = "[A-Za-z0-9+/_-]{16,}={0,2}"
 LEAST_HIDDEN: Final = 16
@@ -27,16 +26,15 @@ class Masker:
     """Finds and masks the patterns of a policy in texts; a text is bytes, which need not be valid UTF-8."""
 
     def __init__(self, policy: Policy) -> None:
-        self._finds = [pattern.find for pattern in policy.patterns.values()]
-        self._each = [
-            (name, expression(pattern.find), pattern.mask.encode()) for name, pattern in policy.patterns.items()
-        ]
+        self._expressions = [pattern.find for pattern in policy.patterns.values()]
+        self._each = [(expression(pattern.find), pattern.mask.encode()) for pattern in policy.patterns.values()]
+        self._labels = [(name, f"[{name}]".encode()) for name in policy.rules]
         self._run = expression(BASE64_RUN)
-        self._all = Automaton(["", *self._finds])
+        self._all = Automaton(["", *self._expressions])
         self._known: dict[bytes, Masked] = {}
 
     def mask(self, text: bytes) -> Masked:
-        """Return *text* without what the patterns find, and the names of those that find something in it."""
+        """Return *text* without what the patterns find, and the names of the masks that stand in it now."""
         known = self._known.get(text)
         if known is None:
             known = self._mask(text)
@@ -48,7 +46,7 @@ class Masker:
 
     def shaped(self, shape: str) -> Callable[[bytes], bool]:
         """Return what tells whether a text has the shape *shape* and holds nothing to be masked."""
-        matches = Automaton([f"^(?:{shape})$", *self._finds]).found
+        matches = Automaton([f"^(?:{shape})$", *self._expressions]).found
 
         def fits(text: bytes) -> bool:
             # Both in one pass; an automaton that ran out of memory finds nothing, and then nothing fits.
@@ -60,23 +58,23 @@ class Masker:
 
         return fits
 
-    def _found(self, text: bytes) -> list[int]:
-        """Return the positions of the patterns that find something in *text*, in order."""
+    def _finds(self, text: bytes) -> bool:
+        """Whether a pattern finds something in *text* as it stands."""
         found = self._all.found(text)
         if not found:  # not even the empty text: no memory
-            return [at for at, (_, pattern, _) in enumerate(self._each) if pattern.search(text)]
-        return sorted(at - 1 for at in found if at)
+            return any(pattern.search(text) for pattern, _ in self._each)
+        return len(found) > 1
 
     def _mask(self, text: bytes) -> Masked:
-        rules = tuple(self._each[at][0] for at in self._found(text))
         masked = text
-        if rules:  # all of them in turn, as the load does: a mask can make room for what another finds
-            for _, pattern, mask in self._each:
+        if self._finds(text):  # all of them in turn, as the load does: a mask can make room for what another finds
+            for pattern, mask in self._each:
                 masked, _ = pattern.subn(mask, masked)
         if len(masked) >= LEAST_HIDDEN and self._hidden(masked):
-            masked, _ = self._run.subn(BASE64_MASK.encode(), masked)
-            rules = (*rules, BASE64)
-        return masked, rules
+            masked, _ = self._run.subn(BASE64_MASK, masked)
+        if masked == text:
+            return text, ()
+        return masked, tuple(name for name, label in self._labels if masked.count(label) > text.count(label))
 
     def _conceals(self, text: bytes) -> bool:
         """Whether a run of base64 in *text* is that of a plain text: of a name or a number it is by accident, one in 10^5."""
@@ -84,7 +82,7 @@ class Masker:
 
     def _hidden(self, text: bytes) -> bool:
         """Whether a run of base64 in *text* holds what is to be masked."""
-        return any(self._found(plain) for run in self._run.finditer(text) if (plain := decoded(run.group())))
+        return any(self._finds(plain) for run in self._run.finditer(text) if (plain := decoded(run.group())))
 
 
 def decoded(run: bytes) -> bytes:

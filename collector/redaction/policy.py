@@ -1,6 +1,7 @@
 """The policy: what the YAML may say, read with the line of every mistake."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,8 @@ TEXT_FIELDS: Final[tuple[TextField, ...]] = get_args(TextField)
 MOST_PATTERNS: Final = 100
 MOST_NAMES: Final = 5_000
 LONGEST_EXPRESSION: Final = 4_000
+
+BASE64: Final = "base64"  # the rule of what patterns find in base64
 
 
 Action = Literal["drop", "keep", "mask", "token"]
@@ -93,6 +96,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Glob = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+_RULE: Final = re.compile(r"\[([a-z0-9_-]+)\]")
+
+
 class Model(BaseModel):
     """Strict and frozen: an unknown field is a mistake, not a comment."""
 
@@ -103,7 +109,13 @@ class Pattern(Model):
     """What is found in free text, and what stands there instead."""
 
     find: Expression
-    mask: Annotated[str, Field(min_length=1, max_length=80)]
+    mask: Annotated[str, Field(max_length=80)]
+
+    @property
+    def rule(self) -> str:
+        """Return what the audit calls it: the word in brackets of its mask."""
+        found = _RULE.search(self.mask)
+        return found[1] if found else ""
 
 
 class Types(Model):
@@ -150,6 +162,11 @@ class Policy(Model):
     def of(self, name: ClassName) -> ClassPolicy:
         """Return what happens to the class *name*."""
         return self.classes.phi if name == "phi" else self.classes.other
+
+    @cached_property
+    def rules(self) -> tuple[str, ...]:
+        """Return what the masks of the patterns are called, each once, and that of what is hidden in base64."""
+        return tuple(dict.fromkeys([*(pattern.rule for pattern in self.patterns.values()), BASE64]))
 
     @cached_property
     def digest(self) -> str:
@@ -204,6 +221,8 @@ def _mask_problems(name: str, pattern: Pattern) -> Iterator[Problem]:
     find = expression(pattern.find)
     if find.search(b"") is not None:
         yield ("patterns", name, "find"), "is found in an empty text, so it would be found everywhere"
+    if not pattern.rule:
+        yield ("patterns", name, "mask"), "needs a word in brackets, as in [ssn]: the audit calls the rule so"
     groups = find.groups
     for digit in {
         int(char)

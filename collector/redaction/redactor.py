@@ -17,14 +17,18 @@ from controltower.collector.redaction.values import Treatments
 class Redactor:
     """Redacts requests by a policy, and counts what it did. Safe to use from several threads, one at a time inside."""
 
-    def __init__(self, policy: Policy, keys: tuple[Key, ...], name: ClassName = "phi") -> None:
-        """Without *keys* what should become a token is dropped."""
+    def __init__(
+        self, policy: Policy, keys: tuple[Key, ...], name: ClassName = "phi", *, notes_names: bool = False
+    ) -> None:
+        """Without *keys* what should become a token is dropped. *notes_names* is for trying a policy out."""
         masker, tokeniser = Masker(policy), Tokeniser(keys)
         treatments = Treatments(policy, masker, tokeniser)
         body = policy.of(name).text("log.body")
         self._walker = Walker(
             Rules(policy, name, treatments, masker), treatments.of(body, ""), body.action == "drop", tokeniser
         )
+        if notes_names:
+            self._walker.names = Counter()
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -40,6 +44,11 @@ class Redactor:
         except Exception as exc:  # noqa: BLE001 - whatever it is, its text may hold what must not be shown
             raise RedactionError(f"A {signal} request could not be redacted ({type(exc).__name__}).") from None
         return len(hits)
+
+    def names(self) -> Mapping[tuple[str, str, str], int]:
+        """Return how often each rule changed an attribute: (field, rule, attribute). Names can be patients', too."""
+        with self._lock:
+            return dict(self._walker.names or {})
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Return how often each rule changed each field since the start: (field, rule) -> times."""

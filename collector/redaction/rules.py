@@ -7,7 +7,7 @@ from typing import Any, Final
 from controltower.collector.redaction.linear import escaped, expression
 from controltower.collector.redaction.patterns import Masker
 from controltower.collector.redaction.policy import TEXT_FIELDS, ClassName, Policy, TextField, Treatment
-from controltower.collector.redaction.values import Treat, Treatments, TreatText
+from controltower.collector.redaction.values import REDACTED, Treat, Treatments, TreatText
 from controltower.tracer import attributes as names
 
 REMEMBERED: Final = 4_096  # names; a source has hundreds, and one that makes names up must not fill memory
@@ -20,7 +20,6 @@ class Rule:
     treat: Treat
     scope_of: str = ""  # the key type whose issuer this attribute names
     name: bytes | None = None  # instead of the attribute's own
-    name_rules: tuple[str, ...] = ()
 
 
 class Rules:
@@ -63,8 +62,8 @@ class Rules:
         treat = self._treatments.of(found or self._unlisted, type_)
         if found is not None or self._unlisted.action == "drop":
             return Rule(treat, type_ if key.startswith(names.SCOPE.encode()) else "")
-        masked, rules = self._masker.mask(key)  # a name can say who it is about, too
-        return Rule(treat, "", masked, rules) if rules else Rule(treat)
+        said = self._masker.mask(key)[0] != key  # a name can say who it is about, too
+        return Rule(treat, name=REDACTED) if said else Rule(treat)
 
 
 class Listed:

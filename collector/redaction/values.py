@@ -102,8 +102,9 @@ class Treatments:
         mask = self._masker.mask
 
         def treat(value: Any, scope: Scope) -> Change | None:
-            masked, rules = mask(value.string_value or printed(value))
-            if not rules:
+            text = value.string_value or printed(value)
+            masked, rules = mask(text)
+            if masked == text:
                 return None
             if instead is not None:
                 return instead(value, scope)

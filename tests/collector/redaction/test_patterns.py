@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from controltower.collector.redaction.patterns import Masker
 from controltower.collector.redaction.policy import default_policy
 
-MASKER = Masker(default_policy())
+POLICY = default_policy()
+MASKER = Masker(POLICY)
 
 FOUND = {
     "ssn": [
@@ -102,10 +103,11 @@ def mask(text: str) -> tuple[str, tuple[str, ...]]:
 @pytest.mark.parametrize("rule", FOUND)
 def test_what_is_planted_is_found(rule: str) -> None:
     """Each form is found by its rule, alone and within a text, at its ends and next to another of its kind."""
+    called = POLICY.patterns[rule].rule
     for text in FOUND[rule]:
-        assert rule in mask(text)[1], text
+        assert called in mask(text)[1], text
         for around in (f"note: {text}", f"{text}\nmore", f"a, {text} {text}"):
-            assert rule in mask(around)[1], around
+            assert called in mask(around)[1], around
 
 
 @pytest.mark.parametrize("text", UNCHANGED)
