@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,12 +19,9 @@ from controltower.store.client import Client, connect
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import Engine
 from controltower.store.lease import LeaseKeeper
-from controltower.store.loader import Segment, Signal, load_segment
 from controltower.store.redacting import apply_redaction
 from controltower.store.redaction import Redaction
 from controltower.store.schema import migrate, pending
-from controltower.store.times import TimeBounds
-from controltower.tracer.journal import SegmentFile
 
 logger = logging.getLogger(__name__)
 
@@ -80,41 +77,6 @@ class Connections:
                     "the redaction policy %s version %s is in force", self._redaction.name, self._redaction.version
                 )
             self._ready = True
-
-
-class Loading:
-    """Loads segments with a client that is kept while it works; belongs to the thread that loads."""
-
-    def __init__(
-        self,
-        connections: Connections,
-        signal: Signal,
-        loaded: Callable[[], None] = lambda: None,
-        bounds: TimeBounds | None = None,
-    ) -> None:
-        """Load segments of *signal*.
-
-        Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round.
-        """
-        self._connections = connections
-        self._signal = signal
-        self._bounds = bounds
-        self._loaded = loaded
-        self._client: Client | None = None
-
-    def __call__(self, segment: SegmentFile) -> int:
-        """Load *segment* and return its rows. Raises LoadError, StoreError."""
-        if self._client is None:
-            self._client = self._connections.open()
-        try:
-            messages = Segment(segment.id, self._signal, segment.path, segment.open)
-            rows = load_segment(self._client, messages, self._bounds)
-        except Exception:
-            self._client.close()
-            self._client = None
-            raise
-        self._loaded()
-        return rows
 
 
 def engine_opening(connections: Connections, flows: tuple[Flow, ...], clock: SystemClock) -> Opening:

@@ -19,7 +19,7 @@ from controltower.alerts.settings import AlertSettings
 from controltower.cli.data import PRIVATE_FILE, DataFolder, local_token
 from controltower.cli.errors import CommandError
 from controltower.cli.loops import Loop
-from controltower.cli.parts import Connections, Loading, SystemClock, alerts_opening, engine_opening
+from controltower.cli.parts import Connections, SystemClock, alerts_opening, engine_opening
 from controltower.cli.ports import listen, port_of
 from controltower.cli.settings import Settings
 from controltower.cli.web import WebServer
@@ -27,6 +27,7 @@ from controltower.collector.app import build_app, build_server
 from controltower.collector.auth import Tokens
 from controltower.collector.drain import Drain
 from controltower.collector.journals import open_journals
+from controltower.collector.loading import Loading
 from controltower.collector.metrics import Metrics
 from controltower.collector.redaction.loading import load_rules
 from controltower.collector.redaction.settings import Redaction
@@ -152,9 +153,7 @@ class Service:
         app.add_route("/ping", self._ping, methods=["GET"])
         both = build_server(app, settings, grpc=settings.grpc)
         server = WebServer("collector", both, listener)
-        drains = [
-            Drain(journals[signal], self._loading(signal, settings), metrics=metrics) for signal in LOADED_SIGNALS
-        ]
+        drains = [self._drain(journals[signal], signal, settings, metrics) for signal in LOADED_SIGNALS]
         scheme = "https" if settings.tls_certificate else "http"
         url = f"{scheme}://{settings.host}:{port_of(listener)}"
         self._collecting = Collecting(journals, drains, server, url, "", token)  # stopped if the start fails
@@ -162,8 +161,11 @@ class Service:
         grpc = f"{settings.host}:{both.grpc.port}" if both.grpc is not None else ""
         return replace(self._collecting, grpc=grpc)
 
-    def _loading(self, signal: Signal, settings: CollectorSettings) -> Loading:
-        return Loading(self._connections, signal, loaded=self._wake_loops, bounds=settings.time_bounds())
+    def _drain(self, journal: Journal, signal: Signal, settings: CollectorSettings, metrics: Metrics) -> Drain:
+        loading = Loading(
+            self._connections.open, journal, signal, loaded=self._wake_loops, bounds=settings.time_bounds()
+        )
+        return Drain(journal, loading, prepare=loading.prepare, metrics=metrics)
 
     def _start_endpoint(self) -> RuntimeFile:
         listener = listen("127.0.0.1", self.plan.endpoint_port, "--endpoint-port")

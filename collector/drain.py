@@ -41,18 +41,22 @@ class Drain:
         journal: Journal,
         load: Load,
         *,
+        prepare: Callable[[], None] = lambda: None,
         metrics: Metrics | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
-        """Load with *load*: it returns the rows of a segment, and may be called again for one that is loaded already.
+        """Load with *load*: it returns the rows that the store holds of a segment, and may be called again for one that is
+        loaded already; *prepare* is called before the first one, again until it succeeds.
 
         LoadError with ``permanent`` means that the store refuses the bytes for good; every other exception is tried
         again for ever. *wait* pauses until the time is over or the event is set, which it returns.
         """
         self._journal = journal
         self._load = load
+        self._prepare = prepare
+        self._is_prepared = False
         self._metrics = metrics or Metrics()
         self._clock = clock
         self._monotonic = monotonic
@@ -99,17 +103,28 @@ class Drain:
     def _run(self) -> None:
         while not self._stop.is_set():
             segment = self._journal.wait_closed(LOOK_UP_S)
-            if segment is not None:
+            if not self._is_prepared and not self._finishing.is_set():
+                self._attempt_to_prepare()
+            elif segment is not None:
                 self._attempt(segment)
             elif self._finishing.is_set() or self._journal.is_closed:
                 return
+
+    def _attempt_to_prepare(self) -> None:
+        try:
+            self._prepare()
+        except Exception as error:  # noqa: BLE001 - the last line, as for a segment
+            self._note_failure("what was loaded before", error)
+            self._wait(self._stop, self._pause_s())
+        else:
+            self._is_prepared, self._failures, self._problem = True, 0, None
 
     def _attempt(self, segment: SegmentFile) -> None:
         """Load one segment, or note why not and pause."""
         try:
             self._move_on(segment)
         except Exception as error:  # noqa: BLE001 - the last line: the data stays, the failure is counted and logged
-            self._note_failure(segment, error)
+            self._note_failure(f"segment {segment.id}", error)
             self._wait(self._stop, self._pause_s())
         else:
             self._failures, self._problem = 0, None
@@ -125,7 +140,7 @@ class Drain:
                 raise
             self._set_aside(verified, error)
         else:
-            self._journal.remove(verified)
+            self._journal.remove(verified, rows)
             self._metrics.add("segments_loaded")
             self._metrics.add("rows_loaded", rows)
 
@@ -137,14 +152,14 @@ class Drain:
         self._metrics.add("segments_refused")
         logger.error("the store refuses segment %s for good, it is kept as %s: %s", segment.id, kept, error)
 
-    def _note_failure(self, segment: SegmentFile, error: Exception) -> None:
+    def _note_failure(self, what: str, error: Exception) -> None:
         self._failures += 1
         self._problem = str(error) or type(error).__name__
         self._metrics.add("load_failures")
         now = self._monotonic()
         if self._logged_at is None or now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
-            logger.warning("segment %s is not loaded yet (%s in a row): %s", segment.id, self._failures, self._problem)
+            logger.warning("%s is not loaded yet (%s in a row): %s", what, self._failures, self._problem)
 
     def _pause_s(self) -> float:
         return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 16)))

@@ -42,6 +42,8 @@ def limits_of(settings: Settings) -> JournalLimits:
         segment_age_s=settings.segment_age_s,
         budget_bytes=settings.journal_bytes,
         reserve_bytes=settings.journal_reserve_bytes,
+        keep_s=settings.keep_loaded_s,
+        keep_bytes=settings.keep_loaded_bytes,
     )
 
 

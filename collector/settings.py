@@ -110,6 +110,12 @@ class Settings:
     segment_age_s: float = 0.3
     """Age at which a segment that holds anything is closed and loaded."""
 
+    keep_loaded_s: float = 900.0
+    """Loaded segments are kept so long, for a store that loses after a power cut what it had acknowledged; 0 keeps none."""
+
+    keep_loaded_bytes: int = 1024 * _MIB
+    """Most bytes of loaded segments that are kept, of each signal; they go first when the journals need room."""
+
     ready_lag_s: float = 60.0
     """Readiness ends when the oldest body that is not loaded is older than this."""
 
@@ -202,7 +208,7 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         raise SettingsError(variable(name), text, f"{wanted} is expected") from None
 
 
-_MAY_BE_ZERO: Final = frozenset({"memory_bytes", "journal_reserve_bytes"})
+_MAY_BE_ZERO: Final = frozenset({"memory_bytes", "journal_reserve_bytes", "keep_loaded_s", "keep_loaded_bytes"})
 
 
 def _check_number(name: str, value: float) -> None:

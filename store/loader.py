@@ -23,6 +23,12 @@ CLOCK: Final = "SELECT now64(6)"
 COUNT: Final = (
     "SELECT count() AS rows FROM {} WHERE SegmentId = {{id:String}} AND LoadedAt >= {{since:DateTime64(6, 'UTC')}}"
 )
+HELD: Final = (
+    "SELECT count() AS rows FROM {} WHERE SegmentId = {{id:String}} AND IngestedAt >= {{since:DateTime64(3, 'UTC')}}"
+)
+
+TOKEN_END: Final = "#"  # noqa: S105 - no secret: a part of an insert token
+"""What a token has behind the id of its segment, when the segment is loaded under another token than its id."""
 
 SETTINGS: Final[dict[str, Any]] = {
     # Stored when the insert returns, and once: all blocks of a segment and of the views behind it bear its token.
@@ -70,10 +76,21 @@ class Way:
         """Return the name of the file with the definition of the message."""
         return f"otlp_{self.rows.signal}.proto"
 
+    def tables(self) -> list[str]:
+        """Return the tables in which rows end."""
+        return [self.rows.quarantine, *(table for table, _ in self.rows.tables)]
+
     def count(self) -> str:
         """Return the statement that counts what one load of a segment stored, in all of the signal's tables."""
-        tables = [self.rows.quarantine, *(table for table, _ in self.rows.tables)]
-        return f"SELECT sum(rows) FROM ({' UNION ALL '.join(COUNT.format(table) for table in tables)})"  # noqa: S608 - our own names
+        return self._sum(COUNT)
+
+    def held(self) -> str:
+        """Return the statement that counts what all loads of a segment stored."""
+        return self._sum(HELD)
+
+    def _sum(self, statement: str) -> str:
+        each = " UNION ALL ".join(statement.format(table) for table in self.tables())
+        return f"SELECT sum(rows) FROM ({each})"  # noqa: S608 - our own names
 
 
 WAYS: Final[dict[Signal, Way]] = {"traces": Way("TracesData", TRACES)}
@@ -87,6 +104,7 @@ class Segment:
     signal: Signal
     path: Path
     opener: Callable[[], BinaryIO] | None = None  # when the file itself is not the messages: it is encrypted at rest
+    token: str = ""  # under which it is loaded, when that is not its id
 
     def open(self) -> BinaryIO:
         """Open its messages for reading, from the beginning."""
@@ -125,7 +143,7 @@ def _insert(client: Client, segment: Segment, bounds: TimeBounds) -> None:
             **bounds.settings(),
             **_schema(client, schema),
             "format_schema_message_name": way.message,
-            "insert_deduplication_token": segment.id,
+            "insert_deduplication_token": segment.token or segment.id,
         }
         client.raw_insert(way.inbox, insert_block=messages, fmt="Protobuf", settings=settings)
 

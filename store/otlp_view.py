@@ -104,7 +104,7 @@ SELECT
     {link_attributes} AS `Links.Attributes`,
     tenant AS TenantId,
     fromUnixTimestamp64Nano(toInt64(received), 'UTC') AS IngestedAt,
-    getSetting('insert_deduplication_token') AS SegmentId,
+    substringIndex(getSetting('insert_deduplication_token'), '#', 1) AS SegmentId,
     {quality} AS TimeQuality,
     if(TimeQuality = '', 0, start) AS SentStartUnixNano,
     if(TimeQuality = '', 0, end) AS SentEndUnixNano

@@ -105,9 +105,10 @@ CREATE TABLE span_keys (
     TenantId LowCardinality(String) DEFAULT '' CODEC(ZSTD(1)),
     IngestedAt DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)),
     INDEX idx_value Value TYPE bloom_filter(0.001) GRANULARITY 1
-) ENGINE = MergeTree
+) ENGINE = ReplacingMergeTree  -- a segment that is loaded again after the engine lost a part of it says some keys twice
 PARTITION BY toStartOfMonth(Timestamp)  -- a search without a time looks into every partition: few of them
-ORDER BY (Type, Value, Scope, Timestamp)
+PRIMARY KEY (Type, Value, Scope, Timestamp)
+ORDER BY (Type, Value, Scope, Timestamp, TraceId, SpanId)
 TTL toDateTime(greatest(Timestamp, IngestedAt)) + INTERVAL 400 DAY
 SETTINGS
     ttl_only_drop_parts = 1,
@@ -445,7 +446,7 @@ SELECT
     arrayMap((keys, os, ss, bs, is, ds, ys, avs, kks, kvs) -> CAST(arraySort((pair, at) -> (pair.1, at), arrayMap((key, o, s, b, i, d, y, av, kk, kv) -> (key, multiIf(o = 's', s, o = 'i', toString(i), o = 'd', if(isFinite(d), replaceOne(replaceOne(toString(d), 'e', 'e+'), 'e+-', 'e-'), concat('json: unsupported value: ', transform(toString(d), ['nan', '-nan', 'inf', '-inf'], ['NaN', 'NaN', '+Inf', '-Inf']))), o = 'b', toString(b), o = 'y', base64Encode(y), o = 'n', '', concat(if(o = 'a', '[', '{'), arrayStringConcat(arrayMap((k3, v3) -> concat(k3, multiIf(v3.o = 's', toJSONString(toValidUTF8(v3.s)), v3.o = 'i', toString(v3.i), v3.o = 'd', replaceOne(replaceOne(toJSONString(v3.d), 'e', 'e+'), 'e+-', 'e-'), v3.o = 'b', toString(v3.b), v3.o = 'y', toJSONString(base64Encode(v3.y)), v3.o = 'n', 'null', concat(if(v3.o = 'a', '[', '{'), arrayStringConcat(arrayMap((k2, v2) -> concat(k2, multiIf(v2.o = 's', toJSONString(toValidUTF8(v2.s)), v2.o = 'i', toString(v2.i), v2.o = 'd', replaceOne(replaceOne(toJSONString(v2.d), 'e', 'e+'), 'e+-', 'e-'), v2.o = 'b', toString(v2.b), v2.o = 'y', toJSONString(base64Encode(v2.y)), v2.o = 'n', 'null', concat(if(v2.o = 'a', '[', '{'), arrayStringConcat(arrayMap((k1, v1) -> concat(k1, multiIf(v1.o = 's', toJSONString(toValidUTF8(v1.s)), v1.o = 'i', toString(v1.i), v1.o = 'd', replaceOne(replaceOne(toJSONString(v1.d), 'e', 'e+'), 'e+-', 'e-'), v1.o = 'b', toString(v1.b), v1.o = 'y', toJSONString(base64Encode(v1.y)), v1.o = 'n', 'null', concat('{"otlp.', if(v1.o = 'a', 'array', 'kvlist'), '_value":"', base64Encode(concat(v1.a, v1.k)), '"}'))), arrayResize(arrayMap(k1 -> concat(toJSONString(toValidUTF8(k1)), ':'), arraySort(v2.`k.v.key`)), length(v2.`a.v`) + length(v2.`k.v.value`)), arrayConcat(v2.`a.v`, arraySort((v1, k1, i1) -> (k1, i1), v2.`k.v.value`, v2.`k.v.key`, arrayEnumerate(v2.`k.v.key`)))), ','), if(v2.o = 'a', ']', '}')))), arrayResize(arrayMap(k2 -> concat(toJSONString(toValidUTF8(k2)), ':'), arraySort(v3.`k.v.key`)), length(v3.`a.v`) + length(v3.`k.v.value`)), arrayConcat(v3.`a.v`, arraySort((v2, k2, i2) -> (k2, i2), v3.`k.v.value`, v3.`k.v.key`, arrayEnumerate(v3.`k.v.key`)))), ','), if(v3.o = 'a', ']', '}')))), arrayResize(arrayMap(k3 -> concat(toJSONString(toValidUTF8(k3)), ':'), arraySort(kk)), length(av) + length(kv)), arrayConcat(av, arraySort((v3, k3, i3) -> (k3, i3), kv, kk, arrayEnumerate(kk)))), ','), if(o = 'a', ']', '}')))), keys, os, ss, bs, is, ds, ys, avs, kks, kvs), arrayEnumerate(keys)), 'Map(LowCardinality(String), String)'), la_key, la_o, la_s, la_b, la_i, la_d, la_y, la_av, la_kk, la_kv) AS `Links.Attributes`,
     tenant AS TenantId,
     fromUnixTimestamp64Nano(toInt64(received), 'UTC') AS IngestedAt,
-    getSetting('insert_deduplication_token') AS SegmentId,
+    substringIndex(getSetting('insert_deduplication_token'), '#', 1) AS SegmentId,
     multiIf(
         start = 0, 'start_missing',
         start < earliest, 'start_too_early',

@@ -12,4 +12,5 @@ FROM span_keys
 WHERE Value IN {values:Array(String)}
     AND ({type:String} = '' OR Type = {type:String})
 ORDER BY Timestamp DESC, TraceId, SpanId
+LIMIT 1 BY Type, Scope, Value, TraceId, SpanId
 LIMIT {limit:UInt32}

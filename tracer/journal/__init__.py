@@ -12,6 +12,7 @@ from controltower.tracer.journal.errors import (
     QuarantineError,
 )
 from controltower.tracer.journal.journal import Journal
+from controltower.tracer.journal.kept import KeptFile
 from controltower.tracer.journal.limits import JournalLimits
 from controltower.tracer.journal.quarantine import Quarantine, Quarantined
 from controltower.tracer.journal.records import (
@@ -23,7 +24,7 @@ from controltower.tracer.journal.records import (
     envelope,
 )
 from controltower.tracer.journal.sealing import PLAIN, Cipher, Sealing
-from controltower.tracer.journal.segment import SegmentFile
+from controltower.tracer.journal.segment import SegmentFile, order_of
 from controltower.tracer.journal.stats import JournalStats
 from controltower.tracer.journal.waiting import Receipt
 
@@ -44,6 +45,7 @@ __all__ = [
     "JournalLockedError",
     "JournalStats",
     "JournalTooLarge",
+    "KeptFile",
     "NotAuthenticError",
     "Quarantine",
     "QuarantineError",
@@ -53,4 +55,5 @@ __all__ = [
     "SegmentFile",
     "digest_of",
     "envelope",
+    "order_of",
 ]

@@ -10,6 +10,7 @@ from typing import Final
 from controltower.tracer.journal.contents import Line, plain_messages
 from controltower.tracer.journal.disk import NO_ROOM, Disk
 from controltower.tracer.journal.errors import JournalFull
+from controltower.tracer.journal.kept import Kept
 from controltower.tracer.journal.quarantine import Quarantine
 from controltower.tracer.journal.records import Damage
 from controltower.tracer.journal.recovery import mend_logged, seen_of
@@ -54,13 +55,18 @@ class Backlog:
         seen_files: SeenFiles,
         disk: Disk,
         sealing: Sealing,
+        kept: Kept,
         *,
         clock: Callable[[], int],
         monotonic: Callable[[], float],
         stored_after: Callable[[bytes, int], bool],
         changed: Callable[[], None],
+        is_short: Callable[[], bool],
     ) -> None:
-        """Ask *stored_after* whether a body was stored again; tell *changed* when there is less to load."""
+        """Ask *stored_after* whether a body was stored again; tell *changed* when there is less to load.
+
+        What is loaded goes to *kept*, as long as there is room: *is_short* says when there is not.
+        """
         self._quarantine = quarantine
         self._seen_files = seen_files
         self._disk = disk
@@ -69,6 +75,8 @@ class Backlog:
         self._monotonic = monotonic
         self._stored_after = stored_after
         self._changed = changed
+        self._kept = kept
+        self._is_short = is_short
         self._lock = threading.Lock()
         self._loadable = threading.Condition(self._lock)  # a segment, or the end
         self._digests = threading.Lock()  # of the files of digests: they are written by whoever removes a segment
@@ -173,9 +181,11 @@ class Backlog:
             self.offer(half)
         return halves
 
-    def remove(self, segment: SegmentFile) -> None:
-        """Remove *segment*, which is loaded. Raises OSError."""
+    def remove(self, segment: SegmentFile, rows: int = 0) -> None:
+        """Remove *segment*, of which the store holds *rows* now, or keep it a while. Raises OSError."""
         self._keep_digests(segment)
+        if rows and self._kept.keeps and not self._is_short():
+            self._kept.take(segment, rows)
         discard(segment.path, self._disk)
         self._forget(segment)
 
@@ -224,7 +234,19 @@ class Backlog:
                 self._take_back(path)
         except OSError as error:  # it stays where it is
             logger.warning("the quarantine %s could not be looked at: %s", self._quarantine.folder, error)
+        self._look_at_kept()
         self.measure()
+
+    def _look_at_kept(self) -> None:
+        try:
+            if self._is_short():
+                given = self._kept.clear()
+                if given:
+                    logger.warning("%s bytes of loaded segments were removed early: the journal needs room", given)
+            else:
+                self._kept.expire()
+        except OSError as error:
+            logger.warning("loaded segments in %s could not be removed: %s", self._kept.folder, error)
 
     def _take_back(self, path: Path) -> None:
         missing = missing_keys(path, self._sealing)

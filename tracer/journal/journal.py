@@ -25,6 +25,7 @@ from typing import Final
 from controltower.tracer.journal.backlog import Backlog
 from controltower.tracer.journal.disk import NO_ROOM, Disk
 from controltower.tracer.journal.errors import JournalClosedError, JournalError, JournalFull, JournalTooLarge
+from controltower.tracer.journal.kept import Kept, KeptFile
 from controltower.tracer.journal.limits import JournalLimits
 from controltower.tracer.journal.lock import FolderLock
 from controltower.tracer.journal.marker import Marker
@@ -34,7 +35,7 @@ from controltower.tracer.journal.recovery import Recovered, Recovery
 from controltower.tracer.journal.room import Room
 from controltower.tracer.journal.sealing import Cipher, Sealing
 from controltower.tracer.journal.seen import Seen, SeenFiles, SeenWindow
-from controltower.tracer.journal.segment import SegmentFile
+from controltower.tracer.journal.segment import SegmentFile, order_of
 from controltower.tracer.journal.stats import JournalStats
 from controltower.tracer.journal.waiting import DUPLICATE, STORED, Receipt, Waiting, WaitingLine, share
 from controltower.tracer.journal.writer import Entry, SegmentWriter
@@ -72,6 +73,9 @@ class Journal:
         self._disk = disk or Disk()
         self._sealing = Sealing(cipher)
         self._quarantine = Quarantine(folder, self._disk, self._sealing)
+        self.kept = Kept(
+            folder, self._disk, keep_s=self.limits.keep_s, keep_bytes=self.limits.keep_bytes, clock=self._clock
+        )
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # something to write, to rotate, or to stop for
         self._line = WaitingLine()
@@ -111,10 +115,12 @@ class Journal:
             seen_files,
             self._disk,
             self._sealing,
+            self.kept,
             clock=self._clock,
             monotonic=self._monotonic,
             stored_after=self._stored_after,
             changed=self._has_less,
+            is_short=self._is_short,
         )
         for segment in found.segments:
             self._backlog.offer(segment)
@@ -315,9 +321,22 @@ class Journal:
         """
         return self._backlog.verify(segment)
 
-    def remove(self, segment: SegmentFile) -> None:
-        """Remove *segment*, which is loaded; its bodies are still recognised until the window has passed."""
-        self._backlog.remove(segment)
+    def remove(self, segment: SegmentFile, rows: int = 0) -> None:
+        """Remove *segment*, which is loaded; its bodies are still recognised until the window has passed.
+
+        With *rows*, as many as the store holds of it, its file is kept a while (``kept``).
+        """
+        self._backlog.remove(segment, rows)
+
+    def kept_segment(self, kept: KeptFile) -> SegmentFile:
+        """Return what was *kept* as a segment that can be opened and loaded; it is not offered."""
+        begun_ns, _ = order_of(kept.id)
+        return SegmentFile(kept.id, kept.path, kept.bytes, 0, begun_ns, begun_ns, self._sealing)
+
+    def _is_short(self) -> bool:
+        """Whether there is no room for another segment."""
+        with self._lock:
+            return self._room.read(self._used()).left_bytes < self.limits.segment_bytes
 
     def quarantine(self, segment: SegmentFile, reason: str) -> Path:
         """Move *segment*, which the store refuses for good, out of the way with its *reason*; returns where it is."""

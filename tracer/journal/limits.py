@@ -17,3 +17,5 @@ class JournalLimits:
     waiting_bytes: int = 256 * _MIB  # in memory while the disk is slow
     window_s: float = 3600.0  # longer than any client tries again
     window_entries: int = 100_000  # some 30 MB of memory
+    keep_s: float = 0.0  # loaded segments are kept so long, for a store that loses what it acknowledged
+    keep_bytes: int = 1024 * _MIB  # and so many bytes of them; they are no part of the budget

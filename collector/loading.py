@@ -1,0 +1,140 @@
+"""One journal's segments into the store, each once: also when the store forgot what it was given."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from controltower.collector.offers import Offers, OffersFile
+from controltower.store.again import fresh_token, recount, stored, take_out
+from controltower.store.client import Client
+from controltower.store.life import engine_life
+from controltower.store.loader import Segment, Signal, load_segment
+from controltower.store.times import TimeBounds
+from controltower.tracer.journal import Journal, SegmentFile
+
+logger = logging.getLogger(__name__)
+
+
+class Loading:
+    """Loads segments with a client that is kept while it works; belongs to the thread that loads.
+
+    A token makes a segment load once for as long as the engine runs. When the engine was restarted, what it may hold of
+    an older segment is looked for first; and what was loaded shortly before and is missing now is loaded again.
+    """
+
+    def __init__(
+        self,
+        open_client: Callable[[], Client],
+        journal: Journal,
+        signal: Signal,
+        *,
+        loaded: Callable[[], None] = lambda: None,
+        bounds: TimeBounds | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Load segments of *signal* from *journal*.
+
+        Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round.
+        """
+        self._open_client = open_client
+        self._journal = journal
+        self._signal = signal
+        self._bounds = bounds
+        self._loaded = loaded
+        self._clock = clock
+        self._file = OffersFile(journal.folder)
+        self._offers: Offers | None = None
+        self._failed: set[str] = set()  # offered in this run, outcome unknown
+        self._client: Client | None = None
+
+    def __call__(self, segment: SegmentFile) -> int:
+        """Load *segment* and return how many rows of it the store holds. Raises LoadError, StoreError, OSError."""
+        rows = self._with_client(lambda client: self._load(client, segment))
+        self._loaded()
+        return rows
+
+    def prepare(self) -> None:
+        """Look whether the store lost what it had; call it at the start. Raises as loading does."""
+        self._with_client(lambda _: 0)
+
+    def _with_client(self, work: Callable[[Client], int]) -> int:
+        try:
+            if self._client is None:
+                self._client = self._open_client()
+                self._notice_life(self._client)
+            return work(self._client)
+        except Exception:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+            raise
+
+    def _load(self, client: Client, segment: SegmentFile) -> int:
+        offers = self._known()
+        if offers.is_unsure(segment.id):
+            offers = self._look_for(client, segment)
+        again = segment.id in self._failed
+        self._failed.add(segment.id)
+        rows = self._insert(client, segment, offers.token(segment.id))
+        self._failed.discard(segment.id)
+        if again or not rows:  # this call need not have been the one that stored it
+            rows = stored(client, self._signal, segment.id)
+        if segment.id in offers.tokens:
+            self._settle(client, segment.id)
+        return rows
+
+    def _look_for(self, client: Client, segment: SegmentFile) -> Offers:
+        """Take out what an earlier run of the engine holds of *segment*, and give it a token of its own."""
+        found = stored(client, self._signal, segment.id)
+        if found:
+            logger.warning("%s rows of segment %s are there already; it is loaded anew", found, segment.id)
+            self._note(self._known().counted(right=False))
+            take_out(client, self._signal, segment.id)
+        return self._note(self._known().with_token(segment.id, fresh_token(segment.id)))
+
+    def _settle(self, client: Client, segment: str) -> None:
+        """Make counts right that *segment* was counted twice in, and forget its token: it is done."""
+        if self._signal == "traces" and not self._known().is_counted:
+            recount(client)
+        self._note(self._known().counted(right=True).without(segment))
+
+    def _insert(self, client: Client, segment: SegmentFile, token: str) -> int:
+        messages = Segment(segment.id, self._signal, segment.path, segment.open, token)
+        return load_segment(client, messages, self._bounds)
+
+    # The engine's run.
+
+    def _notice_life(self, client: Client) -> None:
+        before = self._known()
+        offers = before.in_life(engine_life(client), self._clock())
+        if offers is not before:
+            self._failed.clear()
+            self._note(offers)
+        if not offers.is_checked:
+            self._check_kept(client)
+            self._note(self._known().checked())
+
+    def _check_kept(self, client: Client) -> None:
+        """Load again what was loaded before the engine was restarted, and is not there in full."""
+        for kept in self._journal.kept.files():
+            offers = self._known()
+            held = stored(client, self._signal, kept.id)
+            if held >= kept.rows and kept.id not in offers.tokens:
+                continue
+            segment = self._journal.kept_segment(kept)
+            if kept.id not in offers.tokens:
+                self._note(offers.counted(right=False))
+                logger.error("the store lost %s of %s rows of segment %s", kept.rows - held, kept.rows, kept.id)
+                offers = self._look_for(client, segment)
+            self._insert(client, segment, offers.token(kept.id))
+            self._settle(client, kept.id)
+
+    def _known(self) -> Offers:
+        if self._offers is None:
+            self._offers = self._file.read()
+        return self._offers
+
+    def _note(self, offers: Offers) -> Offers:
+        self._file.write(offers)
+        self._offers = offers
+        return offers

@@ -1,0 +1,68 @@
+"""Load a segment of which an earlier run of the engine may hold a part.
+
+A token makes an insert happen once for as long as the engine remembers it. It may forget: its memory of tokens is never
+synced to the disk, and a power cut can take parts that were acknowledged. So what a restarted engine holds of a segment
+is taken out, and the segment is loaded under a token that was never used. Only for an engine whose earlier run is over:
+an insert that is still running would come on top.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import uuid4
+
+from controltower.store.client import Client
+from controltower.store.loader import TOKEN_END, WAYS, Signal
+
+RECOUNT: Final = """
+INSERT INTO source_watermarks
+SELECT ServiceName, max(Timestamp), max(LoadedAt), count()
+FROM otel_traces
+GROUP BY ServiceName
+"""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FARTHEST_S: Final = 7_258_118_400  # the year 2200
+SYNC: Final = {"mutations_sync": 2, "allow_nondeterministic_mutations": 1}
+
+
+def stored(client: Client, signal: Signal, segment: str) -> int:
+    """Return the rows of *segment* that the store holds, in quarantine or not. Raises the engine's errors."""
+    return int(client.query(WAYS[signal].held(), parameters={"id": segment, "since": since(segment)}).result_rows[0][0])
+
+
+def take_out(client: Client, signal: Signal, segment: str) -> None:
+    """Delete the rows that the store holds of *segment*. Raises the engine's errors.
+
+    The keys of its spans stay: they say the same when they are stored again. What was counted is not: see ``recount``.
+    """
+    for table in WAYS[signal].tables():
+        client.command(
+            f"ALTER TABLE {table} DELETE WHERE SegmentId = {{segment:String}} "
+            "AND IngestedAt >= {since:DateTime64(3, 'UTC')}",
+            parameters={"segment": segment, "since": since(segment)},
+            settings={"mutations_sync": 2},
+        )
+
+
+def since(segment: str) -> datetime:
+    """Return when the rows of *segment* were received at the earliest: its name begins with when it was begun, in ns.
+
+    An hour before, for clocks that were set; so that not every day that is stored is looked through.
+    """
+    begun = segment.partition("-")[0]
+    if not begun.isdecimal():
+        return EPOCH
+    return max(EPOCH, datetime.fromtimestamp(min(int(begun) // 10**9, FARTHEST_S), UTC) - timedelta(hours=1))
+
+
+def recount(client: Client) -> None:
+    """Count the spans of each system anew: what was taken out or lost, and loaded again, was counted twice.
+
+    It reads two columns of all spans, so it is for the hour after a crash. Raises the engine's errors.
+    """
+    client.command("TRUNCATE TABLE source_watermarks")
+    client.command(RECOUNT)
+
+
+def fresh_token(segment: str) -> str:
+    """Return a token for *segment* that was never used: the old one may be remembered although its rows are gone."""
+    return f"{segment}{TOKEN_END}{uuid4().hex}"
