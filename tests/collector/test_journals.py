@@ -10,6 +10,7 @@ from controltower.collector.errors import SettingsError
 from controltower.collector.journals import limits_of, open_journals
 from controltower.collector.settings import Settings
 from controltower.tracer.journal import JournalKeyError, JournalLockedError
+from tests.collector.requests import request_of, running, span
 from tests.tracer.journals import body, store
 
 KEY = base64.b64encode(bytes(32)).decode()
@@ -66,3 +67,21 @@ def test_one_that_is_in_use_lets_go_of_the_others(tmp_path: Path) -> None:
         open_journals(tmp_path, ["logs", "traces"], Settings())
     open_journals(tmp_path, ["logs"], Settings())["logs"].close()
     first["traces"].close()
+
+
+def test_no_token_is_written(tmp_path: Path) -> None:
+    """F72: what a request was sent with is in no file of the data folder, whatever became of the request."""
+    with running(tmp_path) as tower:
+        tower.send(request_of(span(1)))
+        tower.send(b"garbage")
+        tower.journal.rotate()
+        tower.journal.quarantine(tower.journal.closed_segments()[0], "refused")
+        tower.send(request_of(span(2)))
+        tower.journal.rotate()
+        tower.journal.remove(tower.journal.closed_segments()[0])
+        token = tower.token.encode()
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        found = [path.name for path in files if token in path.read_bytes() or b"earer" in path.read_bytes()]
+
+    assert {path.suffix for path in files} >= {".refused", ".seen", ".json"}
+    assert found == []
