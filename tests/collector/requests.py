@@ -183,8 +183,10 @@ def body_of(data: bytes, record: Record) -> bytes:
 def running(
     folder: Path, settings: Settings | None = None, *, disk: Disk | None = None, grpc: bool = False, **options: Any
 ) -> Iterator[Tower]:
-    """Run a collector over *folder* on free ports of loopback until the block ends, with gRPC if asked for."""
-    settings = replace(settings or Settings(port=0), grpc_port=0)
+    """Run a collector over *folder* on loopback until the block ends, with gRPC if asked for; never on gRPC's own port."""
+    settings = settings or Settings(port=0)
+    if settings.grpc_port == Settings().grpc_port:
+        settings = replace(settings, grpc_port=0)
     limits = JournalLimits(segment_age_s=3600.0, budget_bytes=settings.journal_bytes)
     token = create_token(folder / "tokens.json", "tests", "acme")
     journals = {signal: Journal(folder / "journal" / signal, limits, disk=disk) for signal in SIGNALS}
