@@ -61,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that *argv* asks for and return its exit code; errors are one sentence on standard error."""
     words = list(sys.argv[1:] if argv is None else argv)
     logging.getLogger().addHandler(logging.NullHandler())  # a library's warning is no answer to the user
+    os.environ.setdefault(
+        "GRPC_VERBOSITY", "NONE"
+    )  # nor is a line of gRPC's for each peer that fails; read at its import
     chosen = next((word for word in words if not word.startswith("-")), "")
     try:
         parser, command = _parser(chosen)

@@ -19,6 +19,7 @@ from controltower.alerts.settings import AlertSettings
 from controltower.cli.data import PRIVATE_FILE, DataFolder, local_token
 from controltower.cli.errors import CommandError
 from controltower.cli.loops import Loop
+from controltower.cli.open_files import allow_open_files, connections_within
 from controltower.cli.parts import Connections, SystemClock, alerts_opening, engine_opening
 from controltower.cli.ports import listen, port_of
 from controltower.cli.settings import Settings
@@ -131,6 +132,7 @@ class Service:
             logger.warning("the store is tried again: %s", exc)
 
     def _start_collector(self, settings: CollectorSettings) -> Collecting:
+        settings = self._within_open_files(settings)
         read_tls(settings)  # files that cannot be used are told before anything is touched
         listener = listen(settings.host, settings.port, "--collector-port")
         try:
@@ -155,10 +157,11 @@ class Service:
         server = WebServer("collector", both, listener)
         drains = [self._drain(journals[signal], signal, settings, metrics) for signal in LOADED_SIGNALS]
         scheme = "https" if settings.tls_certificate else "http"
-        url = f"{scheme}://{settings.host}:{port_of(listener)}"
+        host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
+        url = f"{scheme}://{host}:{port_of(listener)}"
         self._collecting = Collecting(journals, drains, server, url, "", token)  # stopped if the start fails
         server.start()
-        grpc = f"{settings.host}:{both.grpc.port}" if both.grpc is not None else ""
+        grpc = f"{host}:{both.grpc.port}" if both.grpc is not None else ""
         return replace(self._collecting, grpc=grpc)
 
     def _drain(self, journal: Journal, signal: Signal, settings: CollectorSettings, metrics: Metrics) -> Drain:
@@ -166,6 +169,14 @@ class Service:
             self._connections.open, journal, signal, loaded=self._wake_loops, bounds=settings.time_bounds()
         )
         return Drain(journal, loading, prepare=loading.prepare, metrics=metrics)
+
+    def _within_open_files(self, settings: CollectorSettings) -> CollectorSettings:
+        """Allow fewer connections where the system allows fewer open files: a full table would stop the journal, too."""
+        allowed = allow_open_files()
+        connections = connections_within(allowed, settings.connections, 2 if settings.grpc else 1)
+        if connections < settings.connections:
+            logger.warning("%s open files are allowed, so %s connections are; see ulimit -n", allowed, connections)
+        return replace(settings, connections=connections)
 
     def _start_endpoint(self) -> RuntimeFile:
         listener = listen("127.0.0.1", self.plan.endpoint_port, "--endpoint-port")

@@ -164,6 +164,7 @@ class Tower:
         rows = [
             ["dashboard", dashboard or "not started"],
             ["collector", f"{runtime.collector}/v1/traces  (token in {self._folder.local_token})"],
+            ["", f"{runtime.grpc}  (gRPC)" if runtime.grpc else "gRPC is off"],
             [
                 "store",
                 f"http://{runtime.host}:{runtime.port}" if self._plan.settings.address.embedded else runtime.store,

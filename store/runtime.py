@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass, field
@@ -50,7 +52,11 @@ class RuntimeFile:
 
     def alive(self) -> bool:
         """Whether that process exists and its endpoint answers with this instance. Blocks for two seconds at most."""
-        return _process_exists(self.pid) and _instance(self.host, self.port) == self.instance
+        if not _process_exists(self.pid):
+            return False
+        if self.collector.startswith("https:") and self.collector.endswith(f":{self.port}"):
+            return _speaks_tls(self.host, self.port)
+        return _instance(self.host, self.port) == self.instance
 
 
 def runtime_path(data: Path) -> Path:
@@ -135,6 +141,23 @@ def _instance(host: str, port: int) -> str | None:
             return str(answer.headers.get(INSTANCE_HEADER))
     except (OSError, ValueError):
         return None
+
+
+def _speaks_tls(host: str, port: int) -> bool:
+    """Whether TLS is spoken there. Who it is cannot be asked: a client certificate may be needed for that."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent
+    try:
+        with (
+            socket.create_connection((host, port), timeout=PING_TIMEOUT_S) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except ssl.SSLError:
+        return True  # it wants a certificate of ours
+    except OSError:
+        return False
 
 
 def _as_json(runtime: RuntimeFile) -> dict[str, Any]:

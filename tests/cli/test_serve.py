@@ -6,10 +6,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from controltower.cli.ports import listen, port_of
 from tests.clickhouse_server import ClickHouseServer
+from tests.collector.certificates import Authority
 from tests.collector.requests import request_of, span
+from tests.collector.test_tls import export_grpc, export_http
 from tests.processes import Tower, tower, until
 
 pytestmark = pytest.mark.slow
@@ -88,6 +91,29 @@ def test_spans_are_taken_in_while_the_server_is_away(tmp_path: Path) -> None:
         assert status == 200
         assert any("does not answer: Connection refused" in problem for problem in problems)
         assert running.get("/readyz")["journals"]["traces"]["segments"] == 1
+
+
+def test_serve_takes_both_transports_over_mutual_tls_and_stops_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an authority for clients, the stock exporters deliver over HTTP and gRPC; SIGTERM loses none of it."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # the exporter's library puts them before ours
+        monkeypatch.delenv(name, raising=False)
+    authority = Authority(tmp_path)
+    own, known = authority.sign("collector"), authority.sign("client")
+    files = {"CERTIFICATE": own.certificate, "KEY": own.key, "CLIENT_CA": authority.certificate}
+    variables = {f"CONTROLTOWER_COLLECTOR_TLS_{name}": str(path) for name, path in files.items()}
+    with tower(tmp_path / "data", environment=variables) as here:
+        serve = here.serve()
+        sent = [export(here.runtime, authority, known) for export in (export_http, export_grpc)]
+        took = here.stop(serve)
+        here.serve()
+        with here.client() as client:
+            count = "SELECT count() FROM otel_traces"
+            until(lambda: client.query(count).result_rows == [(2,)], "both are loaded, once")
+
+    assert sent == [SpanExportResult.SUCCESS] * 2
+    assert took < 10
 
 
 @pytest.mark.server

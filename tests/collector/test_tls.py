@@ -1,5 +1,6 @@
 """TLS and mutual TLS: the stock exporters connect over them, and files that cannot work are told at the start."""
 
+import os
 import socket
 import ssl
 import warnings
@@ -15,6 +16,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from controltower.collector.errors import SettingsError
 from controltower.collector.settings import Settings
 from controltower.collector.tls import read_tls
+from controltower.store.runtime import RuntimeFile
 from tests.collector.calls import Code, calling
 from tests.collector.certificates import Authority, Identity
 from tests.collector.requests import PATIENCE_S, Tower, request_of, running, span
@@ -64,15 +66,15 @@ def settings(server: Identity, authority: Authority | None = None) -> Settings:
     return Settings(port=0, tls_certificate=str(server.certificate), tls_key=str(server.key), tls_client_ca=client_ca)
 
 
-def export_http(tower: Tower, authority: Authority, client: Identity | None) -> SpanExportResult:
+def export_http(runtime: RuntimeFile, authority: Authority, client: Identity | None) -> SpanExportResult:
     """Send a span with the stock exporter over HTTP."""
     exporter = HttpExporter(
-        f"https://127.0.0.1:{tower.port}/v1/traces",
+        f"{runtime.collector}/v1/traces",
         certificate_file=str(authority.certificate),
         client_certificate_file=str(client.certificate) if client else None,
         client_key_file=str(client.key) if client else None,
-        headers={"Authorization": f"Bearer {tower.token}"},
-        timeout=1,
+        headers={"Authorization": f"Bearer {runtime.token}"},
+        timeout=10,
     )
     try:
         return exporter.export(some_spans().get_finished_spans())
@@ -87,13 +89,13 @@ def channel_credentials(authority: Authority, client: Identity | None) -> grpc.C
     return credentials
 
 
-def export_grpc(tower: Tower, authority: Authority, client: Identity | None) -> SpanExportResult:
+def export_grpc(runtime: RuntimeFile, authority: Authority, client: Identity | None) -> SpanExportResult:
     """Send a span with the stock exporter over gRPC."""
     exporter = GrpcExporter(
-        f"https://{tower.grpc}",
+        f"https://{runtime.grpc}",
         credentials=channel_credentials(authority, client),
-        headers={"authorization": f"Bearer {tower.token}"},
-        timeout=1,
+        headers={"authorization": f"Bearer {runtime.token}"},
+        timeout=10,
     )
     try:
         return exporter.export(some_spans().get_finished_spans())
@@ -101,14 +103,23 @@ def export_grpc(tower: Tower, authority: Authority, client: Identity | None) -> 
         exporter.shutdown()
 
 
-Export = Callable[[Tower, Authority, Identity | None], SpanExportResult]
+Export = Callable[[RuntimeFile, Authority, Identity | None], SpanExportResult]
+
+
+def runtime_of(tower: Tower) -> RuntimeFile:
+    """Return what a process would tell about *tower*, which speaks TLS."""
+    url = f"https://127.0.0.1:{tower.port}"
+    return RuntimeFile(
+        os.getpid(), "one", "clickhouse://db/x", "127.0.0.1", tower.port,
+        collector=url, grpc=tower.grpc, token=tower.token,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("export", [export_http, export_grpc])
 def test_exporters_connect_over_tls(export: Export, tmp_path: Path, authority: Authority, server: Identity) -> None:
     """With the authority's certificate the stock exporters deliver over TLS; the token is asked for all the same."""
     with running(tmp_path, settings(server), grpc=True) as tower:
-        assert export(tower, authority, None) is SpanExportResult.SUCCESS
+        assert export(runtime_of(tower), authority, None) is SpanExportResult.SUCCESS
         assert tower.stored_spans() == ["one"]
 
 
@@ -118,9 +129,9 @@ def test_a_client_certificate_is_needed_where_an_authority_is_set(
 ) -> None:
     """A known certificate gets in; none, or one that somebody else signed, does not."""
     with running(tmp_path, settings(server, authority), grpc=True) as tower:
-        assert export(tower, authority, client) is SpanExportResult.SUCCESS
-        assert export(tower, authority, None) is SpanExportResult.FAILURE
-        assert export(tower, authority, stranger) is SpanExportResult.FAILURE
+        assert export(runtime_of(tower), authority, client) is SpanExportResult.SUCCESS
+        assert export(runtime_of(tower), authority, None) is SpanExportResult.FAILURE
+        assert export(runtime_of(tower), authority, stranger) is SpanExportResult.FAILURE
         assert tower.stored_spans() == ["one"]
 
 
@@ -161,6 +172,17 @@ def shakes_hands(port: int, version: ssl.TLSVersion, authority: Authority) -> bo
                 return connection.version() is not None
         except ssl.SSLError:
             return False
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_a_collector_behind_tls_is_known_to_be_there(
+    mutual: bool, tmp_path: Path, authority: Authority, server: Identity
+) -> None:
+    """Commands find the running collector also where they have no certificate to ask it with."""
+    with running(tmp_path, settings(server, authority if mutual else None)) as tower:
+        there = runtime_of(tower)
+        assert there.alive()
+    assert not there.alive()
 
 
 def test_plain_text_gets_no_answer_where_tls_is_set(tmp_path: Path, server: Identity) -> None:
