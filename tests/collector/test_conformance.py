@@ -241,15 +241,22 @@ def test_o16_answers_are_not_compressed(tower: Tower) -> None:
     assert "content-encoding" not in answer.headers
 
 
-def broken() -> Iterator[tuple[str, bytes]]:
-    whole, deflated = gzip.compress(new_request()), zlib.compress(new_request())
-    yield from (("gzip", body) for body in (b"", b"not gzip", whole[:-4], whole[:-8] + bytes(8), whole + b"behind"))
-    yield from (("deflate", body) for body in (b"", b"not zlib", deflated[:-4], deflated[:-4] + bytes(4), deflated * 2))
-    yield "gzip", deflated
-    yield "deflate", whole
+def broken() -> Iterator[tuple[str, str, bytes]]:
+    whole, deflated = gzip.compress(new_request(), mtime=0), zlib.compress(new_request())
+    for coding, packed, sum_bytes in (("gzip", whole, 8), ("deflate", deflated, 4)):
+        yield coding, "nothing", b""
+        yield coding, "text", b"not packed"
+        yield coding, "cut short", packed[:-4]
+        yield coding, "wrong checksum", packed[:-sum_bytes] + bytes(sum_bytes)
+        yield coding, "more behind it", packed + (b"behind" if coding == "gzip" else packed)
+    yield "gzip", "the other format", deflated
+    yield "deflate", "the other format", whole
 
 
-@pytest.mark.parametrize(("coding", "body"), [*broken()])
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [pytest.param(coding, body, id=f"{coding}-{what}") for coding, what, body in broken()],
+)
 def test_o17_broken_compression_is_refused_as_a_whole(tower: Tower, coding: str, body: bytes) -> None:
     """Cut short, wrong checksum, trailing bytes or the other format: 400, and nothing of it is stored."""
     before = tower.stored_bodies("traces")
