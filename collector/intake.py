@@ -228,7 +228,7 @@ class Intake:
                 if len(body) <= (INLINE_BYTES if plain else INLINE_DEAR_BYTES):
                     waiting = hand_over()
                 else:
-                    waiting = await asyncio.get_running_loop().run_in_executor(self._executor, hand_over)
+                    waiting = await self._in_thread(admission.claim, hand_over)
                 outcome = waiting if isinstance(waiting, Refusal) else await self._acknowledge(waiting)
         except TimeoutError:
             outcome = unavailable("The disk did not confirm in time.", "slow")
@@ -243,6 +243,13 @@ class Intake:
             return outcome
         return self.counted(outcome, admission.signal, admission.peer)
 
+    async def _in_thread(self, claim: Claim, work: Callable[[], _Waiting | Refusal]) -> _Waiting | Refusal:
+        """Do *work* in a thread, which holds *claim* for as long as it holds the body, also when nobody waits any more."""
+        claim.share()
+        job = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        job.add_done_callback(lambda _: claim.close())
+        return await asyncio.shield(job)
+
     def counted(self, refusal: Refusal, signal: Signal, peer: Peer = UNKNOWN_PEER) -> Refusal:
         """Count *refusal* and return it; transports pass what ``admit`` refused and what they refuse themselves."""
         self._metrics_of(signal, peer).refused(refusal.reason)
@@ -256,6 +263,8 @@ class Intake:
     ) -> _Waiting | Refusal:
         """Decode and check *body*, and hand it to the journal; any thread."""
         signal, sender = admission.signal, admission.sender
+        if self._monotonic() > ends_at:  # it waited for a thread, and its client was told to come back
+            return _late()
         try:
             admitted = self._decode(admission, encoding, coding, body)
         except RedactionError as error:  # never stored as it came
@@ -273,7 +282,7 @@ class Intake:
         if not admitted.items:
             return _Waiting(admitted, None)
         if self._monotonic() > ends_at:
-            return unavailable("The request could not be handled in time.", "slow")
+            return _late()
         message = admitted.body + envelope(received_ns, sender.tenant)
         receipt = self._journals[signal.name].append(
             message, tenant=sender.tenant, received_ns=received_ns, digest=digest_of(admitted.body)
@@ -337,3 +346,7 @@ def _count_stored(metrics: Metrics, stored: Stored, sender: str) -> None:
     if stored.duplicate:
         metrics.add("requests_duplicate")
     metrics.add("items_duplicate" if stored.duplicate else "items_accepted", stored.items, sender=sender)
+
+
+def _late() -> Refusal:
+    return unavailable("The request could not be handled in time.", "slow")

@@ -65,6 +65,7 @@ class Claim:
     def __init__(self, room: Room) -> None:
         self._room = room
         self._used_bytes = 0
+        self._holders = 1
         self.held_bytes = 0
 
     def use(self, size: int) -> Refusal | None:
@@ -82,9 +83,15 @@ class Claim:
         """Give back what was expected to be needed, and was not."""
         self._room.give_back(self, self._used_bytes)
 
+    def share(self) -> None:
+        """Hold what is held until one more ``close``: somebody else works with the request, too."""
+        self._holders += 1
+
     def close(self) -> None:
-        """Give everything back; a second call does nothing."""
-        self._room.give_back(self)
+        """Give everything back, as the last of those that hold it; call it on the event loop, once for each."""
+        self._holders -= 1
+        if not self._holders:
+            self._room.give_back(self)
 
 
 def full() -> Refusal:

@@ -1,6 +1,7 @@
-"""Hostile messages over gRPC: each is refused for good, and costs little memory; measured in a process of its own."""
+"""Hostile requests over both transports: refused for good, and cheap in memory; measured in a process of its own."""
 
 import gzip
+import http.client
 import subprocess
 import sys
 import zlib
@@ -15,6 +16,8 @@ import pytest
 
 from controltower.tracer.journal.records import varint
 from tests.collector.calls import OPTIONS, Caller, Code, Ended
+from tests.collector.conforming import JSON, json_request, new_request
+from tests.collector.requests import PATIENCE_S, PROTOBUF
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +31,22 @@ class Process:
     """A running collector."""
 
     pid: int
+    port: int
     grpc: str
     token: str
+
+    def post(self, body: bytes, **headers: str) -> int:
+        """Send *body* over HTTP and return the status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        usual = {"Content-Type": PROTOBUF, "Authorization": f"Bearer {self.token}"}
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request("POST", "/v1/traces", body, usual | named)
+            return connection.getresponse().status
+        except (BrokenPipeError, ConnectionResetError):  # refused and closed while it was being sent
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def rss_bytes(self, which: str = "VmRSS") -> int:
         """Return the memory that is held, or that was held at most since the last ``forget``."""
@@ -51,8 +68,8 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     root = Path(__file__).resolve().parents[2]
     with subprocess.Popen(words, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        _, address, token = running.stdout.readline().split()
-        yield Process(running.pid, address, token)
+        port, address, token = running.stdout.readline().split()
+        yield Process(running.pid, int(port), address, token)
         assert running.stdin is not None
         running.stdin.close()
 
@@ -139,3 +156,53 @@ def test_f33_many_of_the_largest_messages_at_once(process: Process) -> None:
     assert {one.code for one in outcomes} <= {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE}
     assert all(refused(one) or one.retries_after_s == 2 for one in outcomes)
     assert process.rss_bytes("VmHWM") - held < 1_200 * MIB
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_f27_a_bomb_of_empty_messages_over_http(name: str, compressed: bool, process: Process) -> None:
+    """The same, and 413."""
+    held = process.forget()
+    if compressed:
+        status = process.post(gzip.compress(BOMBS[name], 1), Content_Encoding="gzip")
+    else:
+        status = process.post(BOMBS[name])
+
+    assert status == 413
+    assert process.rss_bytes("VmHWM") - held < GROWTH
+
+
+@pytest.mark.parametrize("bomb", [b"{},", b"[],", b"0,", b'{"a":{}},'])
+def test_f27_a_bomb_of_empty_values_in_json(bomb: bytes, process: Process) -> None:
+    """Twenty million of them are never made, and as many as are allowed cost little."""
+    most = 2_700_000 // (3 * bomb.count(b"{") + 2 * bomb.count(b"[") + 1)
+    held = process.forget()
+    statuses = [process.post(b'{"x":[' + bomb * number + b"{}]}", Content_Type=JSON) for number in (LIMIT // 16, most)]
+
+    assert statuses == [413, 200]
+    assert process.rss_bytes("VmHWM") - held < GROWTH * 3 // 2
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_f25_a_bomb_of_zeros_over_http(coding: str, pack: Callable[[bytes, int], bytes], process: Process) -> None:
+    """1 GiB in a megabyte, and gzip in gzip: decompression stops long before its end."""
+    zeros = pack(bytes(256 * MIB), 1)
+    bomb = zeros * 4 if coding == "gzip" else zeros
+    held = process.forget()
+    statuses = [process.post(body, Content_Encoding=coding) for body in (bomb, pack(bomb, 1))]
+
+    assert statuses[0] == 413
+    assert statuses[1] in (400, 413)  # what is inside of it is no request
+    assert process.rss_bytes("VmHWM") - held < 100 * MIB
+
+
+def test_f33_many_of_the_largest_bodies_at_once_over_http(process: Process) -> None:
+    """Of 40 at once most are told to come back before they are read; memory stays below the bodies that are taken."""
+    body = new_request(90_000) + b"\xc2\x3e" + varint(30 * MIB) + bytes(30 * MIB)
+    held = process.forget()
+    with ThreadPoolExecutor(40) as pool:
+        statuses = list(pool.map(lambda _: process.post(body), range(40)))
+
+    assert set(statuses) <= {200, 503}
+    assert process.post(json_request([{}]), Content_Type=JSON) == 200
+    assert process.rss_bytes("VmHWM") - held < 900 * MIB

@@ -1,15 +1,19 @@
 """What is taken over HTTP beyond the conformance list: large bodies, bodies sent again, bombs, and what is kept of them."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from controltower.collector import intake
+from controltower.collector import admission, intake
 from controltower.collector.auth import Sender, Tokens
+from controltower.collector.settings import Settings
 from tests.collector.conforming import WAYS, Way, json_request, new_request, new_span, send_json, spans_of, stored_by
-from tests.collector.requests import Tower, request_of, running
+from tests.collector.requests import PATIENCE_S, Tower, request_of, running
+from tests.processes import until
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,23 @@ def test_what_cannot_be_decoded_is_not_kept_of_a_source_of_class_phi(
         assert not list((own.journal.folder / "quarantine").iterdir())
     assert "RuntimeError in test_receive.py" in caplog.text
     assert "Zebulon" not in caplog.text + json.dumps(answer.body.decode(errors="replace"))
+
+
+def test_room_is_held_for_as_long_as_a_body_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that was told to come back in time does not make room while its body is still being decoded."""
+    go_on = threading.Event()
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        assert go_on.wait(PATIENCE_S)
+        return admission.admit(*arguments, **options)
+
+    monkeypatch.setattr(intake, "admit", slow)
+    body = new_request(4_000)
+    with running(tmp_path, Settings(port=0, deadline_s=0.2, in_flight_bytes=len(body) * 3 // 2)) as own:
+        late, refused = own.send(body), own.send(new_request(4_000))
+        go_on.set()
+        monkeypatch.undo()
+
+        assert "in time" in late.refusal.message
+        assert "same time" in refused.refusal.message
+        until(lambda: own.send(body).status == 200, "the room is free again")
