@@ -11,7 +11,8 @@ from controltower.collector.cut import RecordLimits
 from controltower.collector.otlp import Checked, Signal
 from controltower.collector.sources import remove_foreign
 from controltower.collector.status import Refusal, bad_request, forbidden, too_large
-from controltower.collector.trim import trim
+from controltower.collector.texts import mend
+from controltower.collector.trim import is_beyond, trim
 from controltower.collector.wire import Bounds, Counts, TooManyError, WireError, count
 from controltower.tracer.journal import RESERVED_FIELDS
 from controltower.tracer.journal.records import fields
@@ -70,7 +71,7 @@ def admit(
     try:
         counts = _count(signal, body, limits)
         own = _without_reserved(body)
-        request = signal.request.FromString(own)
+        request, mended = _parse(signal, own)
     except TooManyError:
         return too_large(
             f"More than {limits.items} {signal.items} or {MOST_FIELDS} values in one request, "
@@ -78,22 +79,34 @@ def admit(
         )
     except (WireError, DecodeError):
         return bad_request(f"The body is not a valid OTLP {signal.name} request.")
+    beyond = is_beyond(signal, request, counts, limits.record)
+    if (beyond or redact or sources) and not mended:
+        request = signal.request.FromString(own)  # these look into texts, and read them as bytes
     foreign = remove_foreign(signal, request, sources) if sources else 0
     if foreign and foreign == counts.items:
         return forbidden(f"This token may not send for the service.name of these {signal.items}.")
     checked = signal.check(request)
     redacted = redact(signal.name, request) if redact else 0
     # After redaction: of a value that was cut it might not know what it is.
-    trimmed = trim(signal, request, counts, limits.record)
+    trimmed = trim(signal, request, counts, limits.record) if beyond else 0
     # What was redacted is written anew even where nothing was found: bytes can hold what the parser passes over.
-    if not (foreign or redact or trimmed or checked != _UNCHANGED):
+    if not (foreign or redact or trimmed or mended or checked != _UNCHANGED):
         return Admitted(own, counts.items)
     rejected = foreign + checked.rejected
-    words = _words(signal, foreign, checked, trimmed)
+    words = _words(signal, foreign, checked, trimmed, mended)
     return Admitted(request.SerializeToString(), counts.items - rejected, rejected, words, redacted, trimmed)
 
 
 _UNCHANGED: Final = Checked()
+
+
+def _parse(signal: Signal, body: bytes) -> tuple[Any, int]:
+    """Return the request, and how many of its texts were no UTF-8; of these it has the mended ones, and all as bytes."""
+    try:
+        return signal.generated.FromString(body), 0
+    except DecodeError:
+        request = signal.request.FromString(body)
+        return request, mend(signal, request)
 
 
 def _count(signal: Signal, body: bytes, limits: Limits) -> Counts:
@@ -105,13 +118,14 @@ def _count(signal: Signal, body: bytes, limits: Limits) -> Counts:
     return counts
 
 
-def _words(signal: Signal, foreign: int, checked: Checked, trimmed: int) -> str:
+def _words(signal: Signal, foreign: int, checked: Checked, trimmed: int, mended: int) -> str:
     """Return what the sender is told about items that were left out or changed."""
     said = (
         (foreign, f"{foreign} {signal.items} were rejected: this token may not send for their service.name."),
         (checked.rejected, f"{checked.rejected} {signal.items} were rejected: {signal.reject_reason}."),
         (checked.repaired, f"{checked.repaired} {signal.items} were changed: {signal.repair_reason}."),
         (trimmed, f"{trimmed} records were cut to the limits of attributes, events, links and lengths."),
+        (mended, f"{mended} texts were no UTF-8: what is invalid in them is the replacement character."),
     )
     return " ".join(words for number, words in said if number)
 

@@ -1,7 +1,7 @@
 """Message classes in which every text is bytes: one invalid byte in one attribute must not fail a whole request.
 
 The generated classes refuse a request in which any text is no UTF-8. These read the same bytes and keep them as they
-came; the load shows what is invalid as U+FFFD.
+came, so that each text can be mended, cut or redacted.
 """
 
 from functools import cache

@@ -49,7 +49,8 @@ class Signal:
     path: str
     service: str  # full name of the service over gRPC
     items: str  # what its items are called
-    request: Any  # class of the request; texts are bytes
+    generated: Any  # class of the request; DecodeError when a text of it is no UTF-8
+    request: Any  # the same, in which texts are bytes
     plan: Plan  # of the request in OTLP/JSON
     shallow: Shape
     deep: Shape
@@ -97,21 +98,18 @@ def _check_traces(request: Any) -> Checked:
     """Take out the spans whose trace or span id is none."""
     rejected = 0
     for spans in _lists_of_spans(request):
-        bad = [number for number, span in enumerate(spans) if not _has_identity(span)]
+        bad = [
+            number
+            for number, span in enumerate(spans)
+            if len(trace_id := span.trace_id) != TRACE_ID_BYTES
+            or trace_id == _NO_TRACE
+            or len(span_id := span.span_id) != SPAN_ID_BYTES
+            or span_id == _NO_SPAN
+        ]
         rejected += len(bad)
         for number in reversed(bad):
             del spans[number]
     return Checked(rejected)
-
-
-def _has_identity(span: Any) -> bool:
-    trace_id, span_id = span.trace_id, span.span_id
-    return (
-        len(trace_id) == TRACE_ID_BYTES
-        and len(span_id) == SPAN_ID_BYTES
-        and trace_id != _NO_TRACE
-        and span_id != _NO_SPAN
-    )
 
 
 def _check_logs(request: Any) -> Checked:
@@ -167,6 +165,7 @@ def _signal(name: str, service: str, generated: Any, items: str, messages: froze
         path=f"/v1/{name}",
         service=f"opentelemetry.proto.collector.{service}",
         items=items,
+        generated=generated,
         request=request,
         shallow=shape_of(request.DESCRIPTOR, messages, below_items=False),
         deep=shape_of(request.DESCRIPTOR, messages, below_items=True),

@@ -8,20 +8,28 @@ from controltower.collector.otlp import Signal
 from controltower.collector.wire import Counts
 
 
-def trim(signal: Signal, request: Any, counts: Counts, limits: RecordLimits) -> int:
-    """Cut what is beyond *limits* in the parsed *request*, of which *counts* was found; returns in how many places."""
+def is_beyond(signal: Signal, request: Any, counts: Counts, limits: RecordLimits) -> bool:
+    """Whether something in *request*, of which *counts* was found, may be beyond *limits*; texts may be either kind."""
     cutter = Cutter(limits)
-    trimmed = 0
-    if counts.large:
-        large = [item for item, size in _large_items(signal, request, counts, limits) if cutter.is_beyond(item, size)]
-        trimmed += sum(map(cutter.cut, large))
-    if counts.large_around or counts.fields - counts.items > limits.attributes:
-        trimmed += _trim_around(request, cutter)
-    return trimmed
+    if any(cutter.is_beyond(item, size) for item, size in _large_items(signal, request, counts, limits)):
+        return True
+    if counts.large_around:
+        return True
+    around = counts.fields - counts.items > limits.attributes
+    return around and any(len(attributes) > limits.attributes for attributes in _attributes_around(request))
+
+
+def trim(signal: Signal, request: Any, counts: Counts, limits: RecordLimits) -> int:
+    """Cut what is beyond *limits* in *request*, whose texts are bytes; returns in how many places."""
+    cutter = Cutter(limits)
+    large = [item for item, size in _large_items(signal, request, counts, limits) if cutter.is_beyond(item, size)]
+    return sum(map(cutter.cut, large)) + _trim_around(request, cutter)
 
 
 def _large_items(signal: Signal, request: Any, counts: Counts, limits: RecordLimits) -> Iterator[tuple[Any, int]]:
     """Yield the large items with their sizes: by their numbers, unless items were taken out since they were counted."""
+    if not counts.large:
+        return
     lists = list(signal.lists(request))
     if sum(map(len, lists)) != counts.items:
         sized = ((item, item.ByteSize()) for items in lists for item in items)
@@ -48,6 +56,15 @@ def _trim_around(request: Any, cutter: Cutter) -> int:
                     trimmed += sum(map(cutter.cut, (scope.scope for scope in scopes)))
                     trimmed += sum(cutter.cut_metric(metric) for scope in scopes for metric in _metrics(scope))
     return trimmed
+
+
+def _attributes_around(request: Any) -> Iterator[Any]:
+    for _, groups in request.ListFields():
+        for group in groups:
+            yield group.resource.attributes
+            for scope in (scope for field, scopes in group.ListFields() if field.is_repeated for scope in scopes):
+                yield scope.scope.attributes
+                yield from (metric.metadata for metric in _metrics(scope))
 
 
 def _metrics(scope: Any) -> Any:

@@ -119,7 +119,12 @@ def _count(body: bytes, shape: Shape, bounds: Bounds, large_from: int) -> Counts
             length = body[position]
             position += 1
             if length > 0x7F:
-                length, position = _number(body, position - 1)
+                second = body[position]
+                if second < 0x80:  # most items are of 128 to 16,383 bytes
+                    length += (second - 1) << 7
+                    position += 1
+                else:
+                    length, position = _number(body, position - 1)
             embedded = shape.get(tag)
             if embedded is None:
                 if length >= large_from:

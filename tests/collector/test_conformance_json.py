@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from controltower.collector.admission import Admitted, Limits, admit
+from controltower.collector.otlp import SIGNALS
 from tests.collector.conforming import (
     JSON,
     NUMBERS,
@@ -30,8 +33,8 @@ from tests.collector.conforming import (
     stored_by,
     stored_span,
 )
-from tests.collector.otlp_json_writer import IDS, as_json
-from tests.collector.requests import Tower, request_of, running
+from tests.collector.otlp_json_writer import IDS, as_json, filled
+from tests.collector.requests import PROTOBUF, Tower, request_of, running
 from tests.samples import SAMPLES, needs_samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -486,12 +489,31 @@ def test_o82_unknown_fields_of_protobuf_are_ignored(tower: Tower) -> None:
     assert stored_by(tower, lambda: tower.send(body)) == [body]
 
 
-def test_o83_one_invalid_byte_does_not_lose_the_batch(tower: Tower) -> None:
-    """Of a hundred spans with one that is no UTF-8 and one with NUL, a hundred are stored, byte for byte."""
+@pytest.mark.parametrize("way", [PROTOBUF, "gzip"])
+def test_o83_one_invalid_byte_does_not_lose_the_batch(tower: Tower, way: str) -> None:
+    """Of a hundred spans with one that is no UTF-8 and one with NUL, a hundred are stored, and the sender is told."""
     spans = [new_span() for _ in range(98)]
     body = request_of(*spans, new_span(name="in@valid"), new_span(name="n\0l")).replace(b"in@valid", b"in\xffvalid")
+    answer, stored = sent(tower, lambda: tower.send(body) if way == PROTOBUF else tower.send_gzip(body))
 
-    assert stored_by(tower, lambda: tower.send(body)) == [body]
+    assert [span.name for span in spans_of(stored)][98:] == ["in\ufffdvalid", "n\0l"]
+    assert spans_of(stored)[:98] == spans
+    assert answer.response.partial_success.rejected_spans == 0
+    assert answer.response.partial_success.error_message == (
+        "1 texts were no UTF-8: what is invalid in them is the replacement character."
+    )
+
+
+@pytest.mark.parametrize("signal", REQUESTS)
+def test_o83_no_text_of_any_message_can_be_invalid(signal: str) -> None:
+    """Every text field of every message, at any depth, is mended, and bytes are not."""
+    for seed in range(30):
+        message = filled(REQUESTS[signal], Random(seed))
+        body = message.SerializeToString()
+        spoilt = body.replace("é".encode(), b"\xc3\x28")  # a byte that continues nothing, and of the same length
+        found = admit(SIGNALS[signal], spoilt, Limits())
+        assert isinstance(found, Admitted)
+        REQUESTS[signal].FromString(found.body)  # raises for a text that is invalid
 
 
 def array(levels: int) -> AnyValue:
