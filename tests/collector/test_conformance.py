@@ -18,18 +18,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest  # type: ignore[import-untyped]  # generated, without a marker
+from opentelemetry._logs import LogRecord as LogRecordOfSdk
 from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExportResult
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext
 
 from controltower.collector import intake, receive
+from controltower.collector import status as refusals
 from controltower.collector.errors import SettingsError
+from controltower.collector.grpc_server import options as grpc_options
+from controltower.collector.grpc_status import ending_of
 from controltower.collector.settings import Settings, read_settings
 from controltower.tracer.journal.records import varint
 from tests.collector.conforming import (
@@ -100,6 +111,29 @@ def test_o2_beyond_loopback_only_with_tls_or_in_plain_words() -> None:
 def test_o3_each_signal_has_its_path(tower: Tower, signal: str) -> None:
     """Three posts, three 200, each stored byte for byte."""
     assert stored_by(tower, lambda: tower.send(BODIES[signal], f"/v1/{signal}"), signal) == [BODIES[signal]]
+
+
+def test_o3_the_exporters_of_logs_and_metrics_arrive(tower: Tower) -> None:
+    """As the SDK for Python has them, each record and each point once."""
+    headers = {"Authorization": f"Bearer {tower.token}"}
+    logs, metrics = LoggerProvider(shutdown_on_exit=False), InMemoryMetricReader()
+    logs.add_log_record_processor(
+        SimpleLogRecordProcessor(OTLPLogExporter(f"{tower.url}/v1/logs", headers=headers, timeout=10))
+    )
+    stored = len(tower.stored_bodies("logs"))
+    logs.get_logger("tests").emit(LogRecordOfSdk(body="Zwölf", severity_text="INFO"))
+    logs.shutdown()
+    meters = MeterProvider([metrics], shutdown_on_exit=False)
+    meters.get_meter("tests").create_counter("orders").add(3)
+    read = metrics.get_metrics_data()
+    exporter = OTLPMetricExporter(f"{tower.url}/v1/metrics", headers=headers, timeout=10)
+    outcome = exporter.export(read) if read is not None else None
+    exporter.shutdown()
+    meters.shutdown()
+
+    assert outcome is MetricExportResult.SUCCESS
+    assert "Zwölf".encode() in b"".join(tower.stored_bodies("logs")[stored:])
+    assert b"orders" in tower.stored_bodies("metrics")[-1]
 
 
 def test_o4_profiles_are_not_offered(tower: Tower) -> None:
@@ -395,6 +429,13 @@ def test_o24_an_answer_is_short(tower: Tower) -> None:
 
     assert answer.response.partial_success.rejected_spans == 100_000
     assert len(answer.body) < 2_048
+
+
+def test_o25_grpc_has_the_same_limit() -> None:
+    """That messages over it are RESOURCE_EXHAUSTED is tested with gRPC, O87."""
+    options = dict(grpc_options(replace(SETTINGS, body_bytes=123_456)))
+
+    assert options["grpc.max_receive_message_length"] == 123_456
 
 
 def test_o26_the_operating_defaults_are_documented() -> None:
@@ -695,6 +736,24 @@ def test_o46_an_error_that_cannot_be_written_is_told_in_fixed_words(
     assert answer.body == b'{"code": 13, "message": "failed to marshal error message"}'
 
 
+@pytest.mark.parametrize(
+    ("refusal", "http", "code"),
+    [
+        (refusals.bad_request("x"), 400, grpc.StatusCode.INVALID_ARGUMENT),
+        (refusals.unauthenticated(), 401, grpc.StatusCode.UNAUTHENTICATED),
+        (refusals.forbidden("x"), 403, grpc.StatusCode.PERMISSION_DENIED),
+        (refusals.not_found("x"), 404, grpc.StatusCode.UNIMPLEMENTED),
+        (refusals.too_large("x"), 413, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (refusals.unavailable("x"), 503, grpc.StatusCode.UNAVAILABLE),
+    ],
+)
+def test_o47_one_refusal_is_told_over_both_transports(
+    refusal: refusals.Refusal, http: int, code: grpc.StatusCode
+) -> None:
+    """The Collector's map, with 413 for what is too large; nothing else is ever refused."""
+    assert (refusal.http, ending_of(refusal).code) == (http, code)
+
+
 def test_o48_a_slow_disk_is_answered_in_time(tmp_path: Path) -> None:
     """A client that hears nothing drops its batch after ten seconds, so it hears 503 before."""
     go_on = threading.Event()
@@ -719,6 +778,11 @@ def test_o48_a_slow_disk_is_answered_in_time(tmp_path: Path) -> None:
 # 6. Back-pressure and retry
 
 
+def test_o49_the_delay_is_in_seconds(overloaded: Tower) -> None:
+    """Not a date, which would need equal clocks."""
+    assert overloaded.send(new_request()).headers["retry-after"].isdecimal()
+
+
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_o50_overload_is_503(overloaded: Tower, way: Way) -> None:
     """Older exporters for Python drop on 429."""
@@ -734,6 +798,18 @@ def test_o51_retry_after_is_two_seconds(overloaded: Tower, tmp_path: Path) -> No
         assert len(full.stored_bodies("traces")) == 20 - len(refused)
     assert {answer.status for answer in refused} == {503}
     assert {answer.headers["retry-after"] for answer in (*refused, overloaded.send(new_request()))} == {"2"}
+
+
+def test_o52_the_exporter_comes_back_after_the_delay(overloaded: Tower) -> None:
+    """In three seconds it tries twice; in its ten it tries five times, longer than with any other delay."""
+    before = overloaded.metrics.snapshot()["requests_refused"]
+    with exporting(overloaded, overloaded.token, timeout=3) as exporter:
+        outcome = exporter.export(some_spans().get_finished_spans())
+    after = overloaded.metrics.snapshot()["requests_refused"]
+
+    assert outcome is SpanExportResult.FAILURE
+    assert isinstance(before, int)
+    assert after == before + 2
 
 
 @pytest.mark.parametrize("signal", BODIES)

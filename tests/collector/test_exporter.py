@@ -18,11 +18,11 @@ from tests.tracer.journals import BrokenDisk
 
 @contextmanager
 def exporting(
-    tower: Tower, token: str, path: str = "/v1/traces", compression: Compression = Compression.Gzip
+    tower: Tower, token: str, path: str = "/v1/traces", compression: Compression = Compression.Gzip, timeout: float = 10
 ) -> Iterator[OTLPSpanExporter]:
     """Yield the stock exporter, set up as its documentation says."""
     headers = {"Authorization": f"Bearer {token}"}
-    exporter = OTLPSpanExporter(tower.url + path, headers=headers, compression=compression, timeout=10)
+    exporter = OTLPSpanExporter(tower.url + path, headers=headers, compression=compression, timeout=timeout)
     yield exporter
     exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's own
 
