@@ -8,6 +8,7 @@ The policy belongs to the collector; here are its rules as the engine needs them
 in a column that is stored nowhere, so that they stand in no statement, no setting and no log.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -129,9 +130,10 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
         [
             f"arrayMap((e, kind, m, name, w, t) -> {_treated(names, found)}, entries, kinds, masked, names, wanted, tokens) AS treated"
         ],
-        # The condition of every column below, which must not be `dirty`: what stands in a branch alone is evaluated
-        # there, once for each column (6 seconds for one row).
+        # The condition of every column below must not be `dirty`: what stands in a branch alone is evaluated there,
+        # once for each column (6 seconds for one row).
         [f"{view.audit()} AS audit", "notEmpty(treated) AS changed"],
+        [f"{view.rebuilt()} AS rebuilt"],
     ]
     inner = f"(\n    SELECT * FROM {source}\n)"  # noqa: S608 - names of ours
     for step in steps:
@@ -163,6 +165,17 @@ class _Kinds:
     def of(self, key: str) -> str:
         """Return the number of the attribute *key*, whose name is in lower case."""
         return self._number(key, self.redaction.attributes, str(_UNLISTED + self.number(self.redaction.unlisted)))
+
+    def changing(self) -> str:
+        """Return the expression for the names of attributes whose values are changed whatever they are."""
+        names = self.redaction.attributes
+        wanted = ("drop", "token")
+        found = [re.escape(name) for name, treatment in names.exact.items() if treatment.action in wanted]
+        # A name has no separator in it, so that an expression for any characters stays within the name.
+        found += [e.replace(".*", "[^\\x1e\\x1f]*") for e, treatment in names.expressions if treatment.action in wanted]
+        if self.redaction.unlisted.action in wanted:
+            return "[^\\x1e\\x1f]*"
+        return "|".join(found) or "\\x1e"
 
     def kind(self, place: str, key: str, texts: Sequence[tuple[int, Treatment]]) -> str:
         """Return the number for an entry: a text has that of its place, an attribute that of its name."""
@@ -205,7 +218,7 @@ class _Search:
 
     def finds(self, text: str) -> str:
         """Return whether a pattern finds something in *text*, as it stands or in the base64 in it."""
-        return f"({self.plainly(text)} OR {self._hidden(text)})" if self._patterns else "false"
+        return f"({self.plainly(text)} OR {self.hidden(text)})" if self._patterns else "false"
 
     def plainly(self, text: str) -> str:
         """Return whether a pattern finds something in *text* as it stands."""
@@ -222,13 +235,14 @@ class _Search:
         for find, mask in self._patterns:
             text = f"replaceRegexpAll({text}, {literal(find)}, {literal(mask)})"
         runs = literal(BASE64_RUN)
-        return f"arrayMap(m -> if({self._hidden('m')}, replaceRegexpAll(m, {runs}, {literal(BASE64_MASK)}), m), [{text}])[1]"
+        return f"arrayMap(m -> if({self.hidden('m')}, replaceRegexpAll(m, {runs}, {literal(BASE64_MASK)}), m), [{text}])[1]"
 
     def fits(self, text: str, shape: str) -> str:
         """Return whether *text* has a shape and holds nothing to be masked."""
         return f"(length({text}) <= {LONGEST_SHAPED} AND match({text}, {_whole(shape)}) AND NOT {self.finds(text)})"
 
-    def _hidden(self, text: str) -> str:
+    def hidden(self, text: str) -> str:
+        """Return whether a pattern finds something in the base64 in *text*."""
         plain = "translate(trimRight(run, '='), '-_', '+/')"
         decoded = f"tryBase64Decode(concat({plain}, substring('===', 1, (4 - length({plain}) % 4) % 4)))"
         runs = f"extractAll({text}, {literal(BASE64_RUN)})"
@@ -274,8 +288,8 @@ class _Rows:
             if (changes := _changes("text", treatment, found))
         ]
         if keys:
-            joined = (f"arrayConcat({', '.join(keys)})", f"arrayConcat({', '.join(values)})")
-            searched.append(_dirty_pairs(*joined, kinds, found))
+            every = (f"arrayConcat({', '.join(keys)})", f"arrayConcat({', '.join(values)})")
+            searched.append(f"({_suspicious(*every, kinds, found)} AND {_dirty_pairs(*every, kinds, found)})")
         return " OR ".join(searched) or "false"
 
     def entries(self) -> str:
@@ -315,11 +329,26 @@ class _Rows:
         )
         return f"arrayStringConcat(arrayFlatten(arrayMap(every -> {counted}, [{every}])), ' ')"
 
+    def rebuilt(self) -> str:
+        """Return the maps of a changed row, in the order of their places: one expression for all of them."""
+        wanted = [f"[(toUInt8({number}), toUInt32(0))]" for number, _ in self._of_kind("map")]
+        for number, place in self._of_kind("maps"):
+            column = quoted(place.column)
+            wanted.append(f"arrayMap(i -> (toUInt8({number}), toUInt32(i)), arrayEnumerate({column}))")
+        kept = "arrayFilter((t, e) -> e.3 = w.1 AND e.2 = w.2 AND NOT t.4, treated, entries)"
+        audited = f"w.1 = {self._places[self._rows.audit][0]} AND audit != ''"
+        pairs = f"arrayConcat(arrayMap(t -> (t.2, t.1), {kept}), if({audited}, [({literal(AUDIT)}, audit)], []))"
+        made = f"arrayMap(w -> CAST({pairs}, 'Map(LowCardinality(String), String)'), arrayConcat({', '.join(wanted)}))"
+        return f"if(changed, {made}, [])"
+
+    def _of_kind(self, kind: str) -> list[tuple[int, Place]]:
+        return [(number, place) for number, place in self._places.values() if place.kind == kind]
+
     def column(self, name: str) -> str:
         """Return a column of the row, put together again where anything was changed in it."""
         column = quoted(name)
         if name == "ServiceName" and "ResourceAttributes" in self._places:
-            return f"if(changed, {self._map(self._places['ResourceAttributes'][0])}['service.name'], {column})"
+            return f"if(changed, rebuilt[{self._at('ResourceAttributes')}]['service.name'], toString({column}))"
         if name not in self._places:
             return column
         number, place = self._places[name]
@@ -328,15 +357,15 @@ class _Rows:
         if place.kind == "texts":
             own = f"arrayFilter((t, e) -> e.3 = {number}, treated, entries)"
             return f"if(changed, arrayMap(t -> t.1, {own}), arrayMap(text -> toString(text), {column}))"
-        audit = f", if(audit = '', [], [({literal(AUDIT)}, audit)])" if name == self._rows.audit else ""
         if place.kind == "map":
-            return f"if(changed, {self._map(number, audit)}, {column})"
-        return f"if(changed, arrayMap(i -> {self._map(number, element='i')}, arrayEnumerate({column})), {column})"
+            return f"if(changed, rebuilt[{self._at(name)}], {column})"
+        before = [f"length({quoted(other.column)})" for at, other in self._of_kind("maps") if at < number]
+        start = " + ".join([str(1 + len(self._of_kind("map"))), *before])
+        return f"if(changed, arraySlice(rebuilt, {start}, length({column})), {column})"
 
-    def _map(self, number: int, more: str = "", element: str = "") -> str:
-        there = f"e.3 = {number} AND NOT t.4" + (f" AND e.2 = {element}" if element else "")
-        pairs = f"arrayMap(t -> (t.2, t.1), arrayFilter((t, e) -> {there}, treated, entries))"
-        return f"CAST(arrayConcat({pairs}{more}), 'Map(LowCardinality(String), String)')"
+    def _at(self, column: str) -> int:
+        """Return where the map of *column* stands in ``rebuilt``."""
+        return 1 + [place.column for _, place in self._of_kind("map")].index(column)
 
 
 def _entry(place: int, element: str, key: str, value: str, line: str = "false") -> str:
@@ -352,6 +381,18 @@ def _changes(text: str, treatment: Treatment, found: _Search) -> str:
     if treatment.action == "shape":
         return f"({text} != '' AND NOT {found.fits(text, treatment.shape)})"
     return found.finds(text)
+
+
+def _suspicious(keys: str, values: str, kinds: _Kinds, found: _Search) -> str:
+    """Return whether an attribute may have to be changed: names and values are searched as one text, in a sixth of the time.
+
+    What is found in a value that is kept, or from a name into its value, is found for nothing.
+    """
+    joined = f"arrayStringConcat(arrayMap((k, v) -> concat(k, '\\x1f', v), {keys}, {values}), '\\x1e')"
+    hidden = f"arrayExists(v -> {found.hidden('v')}, {values})" if found.any_pattern != "''" else "false"
+    name = literal(f"(?i)(?:^|\\x1e)(?:{kinds.changing()})\\x1f")
+    ways = [f"match(joined, {name})", found.plainly("joined"), hidden]
+    return "true" if kinds.shapes else f"arrayExists(joined -> {' OR '.join(ways)}, [{joined}])"
 
 
 def _dirty_pairs(keys: str, values: str, kinds: _Kinds, found: _Search) -> str:
