@@ -106,7 +106,7 @@ def _parse(signal: Signal, body: bytes) -> tuple[Any, int]:
         return signal.generated.FromString(body), 0
     except DecodeError:
         request = signal.request.FromString(body)
-        return request, mend(signal, request)
+        return request, mend(signal, request) or 1  # an invalid one that the parser passes over is left out
 
 
 def _count(signal: Signal, body: bytes, limits: Limits) -> Counts:

@@ -102,7 +102,7 @@ class Cutter:
         if beyond <= 0:
             return
         self._cut.add(name)
-        if _COUNTS[name]:
+        if _COUNTS[name] in message.DESCRIPTOR.fields_by_name:  # data points have none
             dropped = getattr(message, _COUNTS[name]) + beyond
             setattr(message, _COUNTS[name], min(dropped, 2**32 - 1))
         keep = self._first(items) if name == "attributes" else range(self._limits.attributes)
