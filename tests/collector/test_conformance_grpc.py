@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -341,3 +342,49 @@ def test_o100_the_deadline_of_the_client_is_that_of_the_call(tmp_path: Path) -> 
         disk.let_go.set()
 
         assert outcome.code in {Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE}
+
+
+# 13. The matrix
+
+
+def matrix_body(condition: str) -> bytes:
+    """Return the message of a condition."""
+    bodies = {
+        "partial": request_of(span(1), span(2, trace_id=b"")),
+        "empty": b"",
+        "malformed": b"\x0a\x7fno request" * 50,
+        "oversize": request_of(*map(span, range(1, 2_000))),
+    }
+    return bodies.get(condition, request_of(*map(span, range(1, 50))))
+
+
+CONDITIONS = {
+    "full": Code.OK,
+    "partial": Code.OK,
+    "empty": Code.OK,
+    "malformed": Code.INVALID_ARGUMENT,
+    "oversize": Code.RESOURCE_EXHAUSTED,
+    "overload": Code.UNAVAILABLE,
+    "unauthenticated": Code.UNAUTHENTICATED,
+    "store down": Code.OK,
+}
+TARGETS: dict[str, dict[str, Any]] = {
+    "oversize": {"settings": Settings(port=0, body_bytes=50_000)},
+    "overload": {"settings": Settings(port=0, in_flight_bytes=1)},
+    "store down": {"store_problem": lambda: "Connection refused."},
+}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_matrix(compression: grpc.Compression, condition: str, tmp_path: Path) -> None:
+    """Each condition has its one answer, compressed or not, and says when to come back only where that can help."""
+    token = "wrong" if condition == "unauthenticated" else None
+    with running(tmp_path, grpc=True, **TARGETS.get(condition, {})) as tower, calling(tower) as caller:
+        outcome = caller.call(matrix_body(condition), token=token, compression=compression)
+
+        assert outcome.code is CONDITIONS[condition]
+        assert outcome.retries_after_s == (2 if outcome.code is Code.UNAVAILABLE else None)
+        assert bool(outcome.body) is (condition == "partial")
+        if outcome.code is not Code.OK and "grpc-status-details-bin" in outcome.metadata:
+            assert outcome.status.code == outcome.code.value[0]
