@@ -7,6 +7,7 @@ from collections.abc import Callable
 from controltower.collector.offers import Offers, OffersFile
 from controltower.store.again import fresh_token, recount, stored, take_out
 from controltower.store.client import Client
+from controltower.store.errors import LoadError
 from controltower.store.life import engine_life
 from controltower.store.loader import Segment, Signal, load_segment
 from controltower.store.times import TimeBounds
@@ -122,12 +123,20 @@ class Loading:
             if held >= kept.rows and kept.id not in offers.tokens:
                 continue
             segment = self._journal.kept_segment(kept)
+            if segment is None:  # damaged, it is in the backlog again; the journal says why
+                continue
             if kept.id not in offers.tokens:
                 self._note(offers.counted(right=False))
                 logger.error("the store lost %s of %s rows of segment %s", kept.rows - held, kept.rows, kept.id)
                 offers = self._look_for(client, segment)
-            self._insert(client, segment, offers.token(kept.id))
-            self._settle(client, kept.id)
+            try:
+                self._insert(client, segment, offers.token(kept.id))
+            except LoadError as error:
+                if not error.permanent:
+                    raise
+                self._journal.load_again(kept)  # refused now: like any other it is halved, and the bad record set aside
+            else:
+                self._settle(client, kept.id)
 
     def _known(self) -> Offers:
         if self._offers is None:

@@ -14,7 +14,7 @@ from controltower.store.client import Client, connect
 from controltower.store.errors import LoadError, StoreError
 from controltower.store.life import engine_life
 from controltower.store.schema import migrate
-from controltower.tracer.journal import Journal, JournalLimits, SegmentFile
+from controltower.tracer.journal import Journal, JournalLimits, Quarantine, SegmentFile
 from tests.clickhouse_server import free_port, running
 from tests.store.otlp import NOON_NS, request, span
 from tests.tracer.journals import NOW, append, open_journal
@@ -200,6 +200,29 @@ def test_trouble_while_looking_for_losses_is_tried_again(
 
     assert counted(any_store)["spans"] == SPANS
     assert OffersFile(journal.folder).read().is_checked
+
+
+def test_a_kept_segment_that_was_damaged_does_not_stop_loading(
+    loading: Loading, journal: Journal, any_store: Client, any_address: StoreAddress
+) -> None:
+    """What the store lost and the disk damaged: the intact rest comes back, the damage is in quarantine, others are loaded."""
+    segment = segment_in(journal)
+    append(journal, request(span(900)).SerializeToString(), received_ns=NOON_NS).result(20)
+    journal.remove(segment, loading(segment))
+    any_store.command("TRUNCATE TABLE otel_traces")
+    restart(any_store)
+    (kept,) = journal.kept.files()
+    kept.path.write_bytes(kept.path.read_bytes() + b"\xff" * 9)
+    journal.rotate()
+    after = new_loading(journal, any_address)
+    after.prepare()
+    while (offered := journal.wait_closed(0)) is not None:
+        verified = journal.verify(offered)
+        assert verified is not None
+        journal.remove(verified, after(verified))
+
+    assert counted(any_store)["spans"] == counted(any_store)["different"] == SPANS + 1
+    assert [item.bytes for item in Quarantine(journal.folder).listing()] == [9]
 
 
 @pytest.mark.parametrize("content", ["nonsense", '{"life": 1}'])

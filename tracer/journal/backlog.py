@@ -10,7 +10,7 @@ from typing import Final
 from controltower.tracer.journal.contents import Line, plain_messages
 from controltower.tracer.journal.disk import NO_ROOM, Disk
 from controltower.tracer.journal.errors import JournalFull
-from controltower.tracer.journal.kept import Kept
+from controltower.tracer.journal.kept import Kept, KeptFile
 from controltower.tracer.journal.quarantine import Quarantine
 from controltower.tracer.journal.records import Damage
 from controltower.tracer.journal.recovery import mend_logged, seen_of
@@ -188,6 +188,27 @@ class Backlog:
             self._kept.take(segment, rows)
         discard(segment.path, self._disk)
         self._forget(segment)
+
+    def kept_segment(self, kept: KeptFile) -> SegmentFile | None:
+        """Return what was *kept* as an intact segment; see ``Journal.kept_segment``."""
+        begun_ns, _ = order_of(kept.id)
+        segment = SegmentFile(kept.id, kept.path, kept.bytes, 0, begun_ns, begun_ns, self._sealing)
+        missing = missing_keys(kept.path, self._sealing)
+        if missing:
+            logger.error("%s is not loaded again: it needs key %s", kept.path.name, ", ".join(sorted(missing)))
+            return None
+        try:
+            if self._is_intact(segment):
+                return segment
+            self.load_again(kept)
+        except FileNotFoundError:  # its time was over
+            logger.error("%s was removed before it could be loaded again", kept.path.name)
+        return None
+
+    def load_again(self, kept: KeptFile) -> None:
+        """Offer what was *kept* like any other segment; see ``Journal.load_again``."""
+        target = self._kept.give_back(kept)
+        self.offer(as_it_is(target, self._sealing))
 
     def refuse(self, segment: SegmentFile, reason: str) -> Path:
         """Move *segment* to quarantine. Raises OSError."""

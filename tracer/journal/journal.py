@@ -35,7 +35,7 @@ from controltower.tracer.journal.recovery import Recovered, Recovery
 from controltower.tracer.journal.room import Room
 from controltower.tracer.journal.sealing import Cipher, Sealing
 from controltower.tracer.journal.seen import Seen, SeenFiles, SeenWindow
-from controltower.tracer.journal.segment import SegmentFile, order_of
+from controltower.tracer.journal.segment import SegmentFile
 from controltower.tracer.journal.stats import JournalStats
 from controltower.tracer.journal.waiting import DUPLICATE, STORED, Receipt, Waiting, WaitingLine, share
 from controltower.tracer.journal.writer import Entry, SegmentWriter
@@ -328,10 +328,17 @@ class Journal:
         """
         self._backlog.remove(segment, rows)
 
-    def kept_segment(self, kept: KeptFile) -> SegmentFile:
-        """Return what was *kept* as a segment that can be opened and loaded; it is not offered."""
-        begun_ns, _ = order_of(kept.id)
-        return SegmentFile(kept.id, kept.path, kept.bytes, 0, begun_ns, begun_ns, self._sealing)
+    def kept_segment(self, kept: KeptFile) -> SegmentFile | None:
+        """Return what was *kept* as an intact segment that can be opened and loaded; it is not offered.
+
+        None when it is gone, when it was damaged (then it is offered like any other, so that the rest of it is loaded and the
+        damage goes to quarantine), or when its key is not here. Raises OSError when it cannot be read.
+        """
+        return self._backlog.kept_segment(kept)
+
+    def load_again(self, kept: KeptFile) -> None:
+        """Offer what was *kept* like any other segment, to be verified, halved or refused. Raises OSError."""
+        self._backlog.load_again(kept)
 
     def _is_short(self) -> bool:
         """Whether there is no room for another segment."""

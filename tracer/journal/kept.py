@@ -38,6 +38,7 @@ class Kept:
     def __init__(self, journal: Path, disk: Disk, *, keep_s: float, keep_bytes: int, clock: Callable[[], int]) -> None:
         """Keep segments for *keep_s*, and no more than *keep_bytes* of them; 0 keeps none."""
         self.folder = journal / FOLDER
+        self._journal = journal
         self._disk = disk
         self._keep_ns = int(keep_s * 1e9)
         self._keep_bytes = keep_bytes
@@ -52,6 +53,12 @@ class Kept:
         """Take the file of *segment*, of which the store holds *rows*. Raises OSError."""
         self._disk.private_folder(self.folder)
         self._disk.rename(segment.path, self.folder / f"{segment.id}.{rows}{SEGMENT_SUFFIX}")
+
+    def give_back(self, kept: KeptFile) -> Path:
+        """Move the file of *kept* back to the segments and return where it is. Raises OSError."""
+        target = self._journal / f"{kept.id}{SEGMENT_SUFFIX}"
+        self._disk.move(kept.path, target)
+        return target
 
     def files(self) -> list[KeptFile]:
         """Return what is here, the oldest first. Raises OSError."""
