@@ -1,0 +1,116 @@
+"""A collector that patients' systems send to: nothing of a patient is in its files, answers, pages or logs (F70)."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controltower.collector.auth import Sender, Tokens
+from controltower.collector.redaction.settings import read_redaction
+from tests.collector import requests
+from tests.collector.calls import calling
+from tests.collector.otlp_json_writer import as_json
+from tests.collector.redaction.canaries import CANARIES, REQUESTS, everywhere, hits
+from tests.collector.requests import Answer, Tower, running
+
+JSON = "application/json"
+
+
+class PhiTokens(Tokens):
+    """Tokens of senders of patient data."""
+
+    def sender(self, authorization: str | None) -> Sender | None:
+        """Return the sender, of class phi."""
+        found = super().sender(authorization)
+        return replace(found, phi=True) if found else None
+
+
+@pytest.fixture
+def phi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tower]:
+    """A running collector whose only sender is of class phi."""
+    monkeypatch.setattr(requests, "Tokens", PhiTokens)
+    with running(tmp_path, redact=read_redaction({}).redactor(), grpc=True) as started:
+        yield started
+
+
+def bodies(signal: str) -> Iterator[tuple[bytes, str]]:
+    """Yield requests of *signal* with every canary in every field, in both encodings."""
+    for canary in CANARIES.values():
+        request = everywhere(signal, canary)
+        yield request.SerializeToString(), requests.PROTOBUF
+        yield as_json(request), JSON
+
+
+def broken(signal: str) -> Iterator[tuple[bytes, str]]:
+    """Yield bodies that are refused, with canaries where an error might quote them."""
+    canary = CANARIES["F e-mail"]
+    whole = everywhere(signal, canary).SerializeToString()
+    (top,) = [field.json_name for field in REQUESTS[signal].DESCRIPTOR.fields]
+    yield whole[: len(whole) // 2], requests.PROTOBUF
+    yield canary.encode() * 50, requests.PROTOBUF
+    yield f'{{"{top}": "{canary}"}}'.encode(), JSON
+    yield f'{{"{top}": [{{"{canary}": 1}}, {{"resource": {{"attributes": "{canary}"}}}}]}}'.encode(), JSON
+    attribute = '{"key": "a", "value": {"intValue": "' + canary + '"}}'
+    yield f'{{"{top}": [{{"resource": {{"attributes": [{attribute}]}}}}]}}'.encode(), JSON
+    yield f'{{"{top}": [{canary}]}}'.encode(), JSON
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield every file below *folder*, its name and its bytes."""
+    for path in folder.rglob("*"):
+        yield str(path), path.name.encode() + b"\0" + (path.read_bytes() if path.is_file() else b"")
+
+
+@pytest.mark.parametrize("signal", sorted(REQUESTS))
+def test_nothing_of_a_patient_is_left(
+    phi: Tower, tmp_path: Path, signal: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every canary in every field, and bodies that are refused: no hit in files, answers, pages and log lines."""
+    caplog.set_level(logging.DEBUG)
+    path = f"/v1/{signal}"
+    answers = [phi.send(body, path, content_type=kind) for body, kind in bodies(signal)]
+    assert {answer.status for answer in answers} == {200}
+    refused = [phi.send(body, path, content_type=kind) for body, kind in broken(signal)]
+    assert {answer.status for answer in refused} == {400}
+    with calling(phi) as caller:
+        calls = [caller.call(body, signal) for body, kind in bodies(signal) if kind == requests.PROTOBUF]
+        calls += [caller.call(body, signal) for body, kind in broken(signal) if kind == requests.PROTOBUF]
+    pages = [phi.get(page) for page in ("/metrics", "/readyz", "/healthz")]
+    for journal in phi.journals.values():
+        journal.rotate()
+
+    assert [name for name, content in files(tmp_path) if hits(content)] == []
+    assert [found for answer in [*answers, *refused, *pages] if (found := hits(_said(answer)))] == []
+    assert hits(repr(calls).encode()) == []
+    assert hits(caplog.text.encode()) == []
+    assert phi.metrics.snapshot()["values_redacted"]
+
+
+def _said(answer: Answer) -> bytes:
+    return answer.body + repr(answer.headers).encode()
+
+
+def test_a_request_that_cannot_be_redacted_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the redaction itself fails the sender is told to come back, and nothing of the request is kept or shown."""
+    redactor = read_redaction({}).redactor()
+    monkeypatch.setattr(redactor, "_walker", None)
+    monkeypatch.setattr(requests, "Tokens", PhiTokens)
+    with running(tmp_path, redact=redactor) as tower:
+        answer = tower.send(everywhere("traces", CANARIES["A name"]).SerializeToString())
+
+    assert answer.status == 503
+    assert [name for name, content in files(tmp_path) if hits(content)] == []
+    assert hits(answer.body + caplog.text.encode()) == []
+
+
+def test_without_a_policy_patients_senders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector that cannot redact takes nothing from a sender of class phi."""
+    monkeypatch.setattr(requests, "Tokens", PhiTokens)
+    with running(tmp_path) as tower:
+        answer = tower.send(everywhere("traces", CANARIES["A name"]).SerializeToString())
+
+    assert answer.status == 503
