@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from controltower.collector.cipher import AesGcm
 from controltower.tracer.journal import Cipher, Journal, JournalError, Quarantine, Receipt, SegmentFile
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.kept import Kept
 from tests.tracer.journals import (
     NOW,
     PATIENCE_S,
+    PATIENT,
     Steps,
     append,
     bodies_in,
@@ -25,6 +28,7 @@ from tests.tracer.journals import (
 from tests.tracer.stopping import PowerDisk, StoppingDisk
 
 POISON = "poison"
+KEEPING = replace(PATIENT, keep_s=3600.0)
 
 
 class Story:
@@ -47,7 +51,7 @@ class Story:
     def open(self, disk: Disk) -> Journal:
         self._now += 1_000_000
         now = self._now
-        self.journal = open_journal(self.folder, disk=disk, now=now, monotonic=self.steps, cipher=self.cipher)
+        self.journal = open_journal(self.folder, KEEPING, disk=disk, now=now, monotonic=self.steps, cipher=self.cipher)
         return self.journal
 
     def send(self, journal: Journal, *names: str) -> None:
@@ -80,7 +84,7 @@ class Story:
                 journal.quarantine(segment, "poison")
             return
         assert self.rows.setdefault(segment.id, names) == names  # the same token, the same rows
-        journal.remove(segment)
+        journal.remove(segment, len(names))
 
     def retry(self, journal: Journal) -> None:
         """Cure the store, and have everything loaded again that it refused."""
@@ -154,6 +158,8 @@ class Story:
         assert counts == dict.fromkeys(self.sent, 1)
         left = {path.suffix for path in self.folder.iterdir() if path.is_file()} - {""}
         assert left <= {".seen"}
+        kept = {file.id: file.rows for file in Kept(self.folder, Disk(), keep_s=1, keep_bytes=1, clock=int).files()}
+        assert kept == {name: len(self.rows[name]) for name in kept}
         kinds = {item.kind for item in Quarantine(self.folder).listing()}
         assert kinds <= {"damaged", "torn", "raw"}
 
