@@ -13,10 +13,13 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client
 from controltower.store.errors import LoadError
-from controltower.store.otlp_rows import TRACES, Rows
+from controltower.store.otlp_logs import LOGS
+from controltower.store.otlp_metrics import METRICS
+from controltower.store.otlp_rows import Rows
+from controltower.store.otlp_traces import TRACES
 from controltower.store.times import TimeBounds
 
-Signal = Literal["traces"]
+Signal = Literal["traces", "logs", "metrics"]
 LOADED_SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
 
 CLOCK: Final = "SELECT now64(6)"
@@ -78,7 +81,7 @@ class Way:
 
     def tables(self) -> list[str]:
         """Return the tables in which rows end."""
-        return [self.rows.quarantine, *(table for table, _ in self.rows.tables)]
+        return [self.rows.quarantine, *(target.table for target in self.rows.targets)]
 
     def count(self) -> str:
         """Return the statement that counts what one load of a segment stored, in all of the signal's tables."""
@@ -93,7 +96,11 @@ class Way:
         return f"SELECT sum(rows) FROM ({each})"  # noqa: S608 - our own names
 
 
-WAYS: Final[dict[Signal, Way]] = {"traces": Way("TracesData", TRACES)}
+WAYS: Final[dict[Signal, Way]] = {
+    "traces": Way("TracesData", TRACES),
+    "logs": Way("LogsData", LOGS),
+    "metrics": Way("MetricsData", METRICS),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,20 @@
-"""The messages of the load and the inbox that mirrors them.
+"""What the messages of all signals have in common: values and attributes, the journal's envelope, and the inboxes.
 
 ClickHouse's ``Protobuf`` reader knows no recursive message, and an OTLP ``AnyValue`` is one: it may be an array or a
 key-value list of further values. So it is unrolled to ``DEPTH`` levels of containers; what lies deeper is read as bytes.
 
-The engine analyses the view behind the inbox anew for each insert, about 0.05 ms per function, so the shape matters:
-one column per member instead of one tuple, names of one letter inside, and each level named once by the level above it.
+The engine analyses the view behind an inbox anew for each insert, about 0.05 ms per function and 0.1 ms per column, so
+the shape matters: a list of attributes is two columns, names inside have one letter, and each level of containers is
+named once by the level above it.
 
-The texts are committed: ``otlp_traces.proto`` whole, and the end of ``0001_otel_traces.sql``. A test builds them again.
+The texts are committed: ``otlp_*.proto`` whole, and the ends of the migrations. A test builds them again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 DEPTH: Final = 3
-"""Levels of arrays and key-value lists that are printed as JSON. A level costs some 15 ms per insert at 2, 30 at 3."""
+"""Levels of arrays and key-value lists that are printed as JSON. A level costs some 10 ms per insert at 2, 20 at 3."""
 
 RECEIVED_FIELD: Final = 20001
 """Envelope of the journal: when the message was received, in Unix nanoseconds; the last one in a message counts."""
@@ -34,9 +35,10 @@ class Column(NamedTuple):
     level: int
 
 
-def proto(depth: int = DEPTH) -> str:
-    """Return the message definitions, with ``AnyValue`` unrolled to *depth* levels."""
-    return _PROTO_HEAD + "".join(_any_value(level, depth) for level in range(depth + 1)) + _PROTO_TAIL
+def any_values(depth: int) -> str:
+    """Return the messages of a value, unrolled to *depth* levels, and of an attribute."""
+    values = "".join(_any_value(level, depth) for level in range(depth + 1))
+    return values + "\nmessage KeyValue { string key = 1; Any value = 2; }\n"
 
 
 def _any_value(level: int, depth: int) -> str:
@@ -64,114 +66,61 @@ def _any_value(level: int, depth: int) -> str:
     )
 
 
-_PROTO_HEAD: Final = """\
-// What is read of an OTLP trace request, and the journal's envelope. Made by store/otlp.py, which says why AnyValue is
-// unrolled; only the numbers are on the wire, the names are those of the inbox's columns.
-syntax = "proto3";
+def proto(signal: str, depth: int, messages: str) -> str:
+    """Return the definitions of a signal's messages; *messages* are its own, and name the envelope ``ENVELOPE``."""
+    return _PROTO_HEAD.format(signal=signal) + any_values(depth) + messages
 
-"""
-_PROTO_TAIL: Final = f"""
-message KeyValue {{ string key = 1; Any value = 2; }}
-message Resource {{ repeated KeyValue attributes = 1; }}
-message Scope {{ string name = 1; string version = 2; }}
-message Event {{ fixed64 time_unix_nano = 1; string name = 2; repeated KeyValue attributes = 3; }}
-message Link {{ bytes trace_id = 1; bytes span_id = 2; string trace_state = 3; repeated KeyValue attributes = 4; }}
-message Status {{ string message = 2; int32 code = 3; }}
-message Span {{
-  bytes trace_id = 1;
-  bytes span_id = 2;
-  string trace_state = 3;
-  bytes parent_span_id = 4;
-  string name = 5;
-  int32 kind = 6;
-  fixed64 start_time_unix_nano = 7;
-  fixed64 end_time_unix_nano = 8;
-  repeated KeyValue attributes = 9;
-  repeated Event events = 11;
-  repeated Link links = 13;
-  Status status = 15;
-}}
-message ScopeSpans {{ Scope scope = 1; repeated Span spans = 2; }}
-message ResourceSpans {{ Resource resource = 1; repeated ScopeSpans scope_spans = 2; }}
-message TracesData {{
-  repeated ResourceSpans resource_spans = 1;
+
+ENVELOPE: Final = f"""\
   fixed64 received_unix_nano = {RECEIVED_FIELD};
   repeated string tenant = {TENANT_FIELD};  // repeated: the reader empties a single text that comes twice
-}}
+"""
+_PROTO_HEAD: Final = """\
+// What is read of an OTLP {signal} request, and the journal's envelope. Made by the store's builder, which says why
+// AnyValue is unrolled; only the numbers are on the wire, the names are those of the inbox's columns.
+syntax = "proto3";
+
 """
 
 
 def value_type(level: int) -> str:
-    """Return the type of a value inside of a container, with *level* further levels of containers."""
-    return f"Tuple({', '.join(f'`{path}` {type_}' for _, path, type_ in members(level))})"
+    """Return the type of a value, with *level* levels of containers."""
+    return f"Tuple({', '.join(f'`{name}` {type_}' for name, type_ in members(level))})"
 
 
-def members(level: int) -> list[tuple[str, str, str]]:
-    """Return name, path and type of a value's members, with *level* levels of containers."""
-    if level:
-        inner = value_type(level - 1)
-        containers = [
-            ("av", "a.v", f"Array({inner})"),
-            ("kk", "k.v.key", "Array(String)"),
-            ("kv", "k.v.value", f"Array({inner})"),
-        ]
-    else:
-        containers = [("av", "a", "String"), ("kv", "k", "String")]
-    return [*((name, name, type_) for name, type_ in _SCALARS.items()), *containers]
+def members(level: int) -> list[tuple[str, str]]:
+    """Return name and type of a value's members, with *level* levels of containers.
+
+    The order is: which one is set, text, bool, whole number, double, bytes, then what containers hold.
+    """
+    if not level:
+        return [*_SCALARS.items(), ("a", "String"), ("k", "String")]
+    inner = value_type(level - 1)
+    containers = [("a.v", f"Array({inner})"), ("k.v.key", "Array(String)"), ("k.v.value", f"Array({inner})")]
+    return [*_SCALARS.items(), *containers]
 
 
-def columns(depth: int = DEPTH) -> list[Column]:
-    """Return the columns of the inbox below ``resource_spans``."""
-    resource = "resource_spans."
-    scope = resource + "scope_spans."
-    span = scope + "spans."
-    return [
-        *_attributes("ra", f"{resource}resource.attributes", 1, 1, depth),
-        Column("scope_name", f"{scope}scope.name", "String", 2),
-        Column("scope_version", f"{scope}scope.version", "String", 2),
-        *(Column(name, span + path, type_, 3) for name, path, type_ in _SPAN),
-        *_attributes("sa", f"{span}attributes", 1, 3, depth),
-        *(Column(name, span + path, f"Array({type_})", 3) for name, path, type_ in _EVENT),
-        *_attributes("ea", f"{span}events.attributes", 2, 3, depth),
-        *(Column(name, span + path, f"Array({type_})", 3) for name, path, type_ in _LINK),
-        *_attributes("la", f"{span}links.attributes", 2, 3, depth),
-    ]
+def attributes(prefix: str, path: str, arrays: int, level: int, depth: int) -> list[Column]:
+    """Return the columns of a list of attributes, joined at *level*; *arrays* of it are left then."""
+    parts = (("key", "String"), ("value", value_type(depth)))
+    return [Column(f"{prefix}_{name}", f"{path}.{name}", array(type_, arrays), level) for name, type_ in parts]
 
 
-_SPAN: Final = (
-    ("trace_id", "trace_id", "String"),
-    ("span_id", "span_id", "String"),
-    ("trace_state", "trace_state", "String"),
-    ("parent_span_id", "parent_span_id", "String"),
-    ("span_name", "name", "String"),
-    ("kind", "kind", "Int32"),
-    ("start", "start_time_unix_nano", "UInt64"),
-    ("end", "end_time_unix_nano", "UInt64"),
-    ("status_code", "status.code", "Int32"),
-    ("status_message", "status.message", "String"),
-)
-_EVENT: Final = (("event_time", "events.time_unix_nano", "UInt64"), ("event_name", "events.name", "String"))
-_LINK: Final = (
-    ("link_trace_id", "links.trace_id", "String"),
-    ("link_span_id", "links.span_id", "String"),
-    ("link_trace_state", "links.trace_state", "String"),
-)
+def fields(path: str, of: Iterable[tuple[str, str, str]], level: int) -> list[Column]:
+    """Return the columns of fields below *path*: name in the view, path in the message, type."""
+    return [Column(name, path + below, type_, level) for name, below, type_ in of]
 
 
-def _attributes(prefix: str, path: str, arrays: int, level: int, depth: int) -> list[Column]:
-    parts = [("key", "key", "String"), *((name, f"value.{below}", type_) for name, below, type_ in members(depth))]
-    return [Column(f"{prefix}_{name}", f"{path}.{below}", _array(type_, arrays), level) for name, below, type_ in parts]
-
-
-def _array(type_: str, times: int) -> str:
+def array(type_: str, times: int = 1) -> str:
+    """Return the type of *times* arrays around *type_*."""
     return "Array(" * times + type_ + ")" * times
 
 
-def inbox(depth: int = DEPTH) -> str:
+def inbox(signal: str, columns: Sequence[Column]) -> str:
     """Return the table that a segment is inserted into: a column per member of the message, and it keeps nothing."""
     shown = ["received_unix_nano UInt64", "tenant Array(String)"]
-    shown += [f"`{column.path}` {_array(column.type, column.level)}" for column in columns(depth)]
-    return "CREATE TABLE otlp_traces_inbox (\n" + lines(shown, 4) + "\n) ENGINE = Null"
+    shown += [f"`{column.path}` {array(column.type, column.level)}" for column in columns]
+    return f"CREATE TABLE otlp_{signal}_inbox (\n" + lines(shown, 4) + "\n) ENGINE = Null"
 
 
 def lines(items: Iterable[str], indent: int) -> str:

@@ -10,89 +10,83 @@ what is in quarantine alike.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from controltower.store.otlp import lines
 from controltower.store.times import IMPOSSIBLE
 
+TEXT: Final = "String"
+NAME: Final = "LowCardinality(String)"
+MAP: Final = "Map(LowCardinality(String), String)"
+TIME: Final = "DateTime64(9, 'UTC')"
+
 _KEPT_DAYS: Final = 400
-_TEXT: Final = "String"
-_NAME: Final = "LowCardinality(String)"
-_MAP: Final = "Map(LowCardinality(String), String)"
-_TIME: Final = "DateTime64(9, 'UTC')"
+
+
+class Target(NamedTuple):
+    """A table of the exporter: which rows it takes (all when empty), and which of their columns."""
+
+    table: str
+    condition: str
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of a signal: their columns, and the table that takes each kind of them, with its condition."""
+    """The decoded rows of a signal: their columns, and the tables that they go into."""
 
     signal: str
     columns: tuple[tuple[str, str], ...]
-    tables: tuple[tuple[str, str], ...]
+    targets: tuple[Target, ...]
 
     @property
     def quarantine(self) -> str:
         """Return the table of rows whose times cannot be."""
         return f"otel_{self.signal}_quarantine"
 
-    def names(self) -> list[str]:
-        """Return the names of the columns, quoted where they need to be."""
-        return [f"`{name}`" if "." in name else name for name, _ in self.columns]
-
 
 OURS: Final = (
-    ("TenantId", _NAME),
+    ("TenantId", NAME),
     ("IngestedAt", "DateTime64(3, 'UTC')"),
-    ("SegmentId", _NAME),
-    ("TimeQuality", _NAME),
+    ("SegmentId", NAME),
+    ("TimeQuality", NAME),
 )
 """What every row has beside the exporter's columns."""
 
-TRACES: Final = Rows(
-    "traces",
-    (
-        ("Timestamp", _TIME),
-        ("TraceId", _TEXT),
-        ("SpanId", _TEXT),
-        ("ParentSpanId", _TEXT),
-        ("TraceState", _TEXT),
-        ("SpanName", _NAME),
-        ("SpanKind", _NAME),
-        ("ServiceName", _NAME),
-        ("ResourceAttributes", _MAP),
-        ("ScopeName", _TEXT),
-        ("ScopeVersion", _TEXT),
-        ("SpanAttributes", _MAP),
-        ("Duration", "UInt64"),
-        ("StatusCode", _NAME),
-        ("StatusMessage", _TEXT),
-        ("Events.Timestamp", f"Array({_TIME})"),
-        ("Events.Name", f"Array({_NAME})"),
-        ("Events.Attributes", f"Array({_MAP})"),
-        ("Links.TraceId", "Array(String)"),
-        ("Links.SpanId", "Array(String)"),
-        ("Links.TraceState", "Array(String)"),
-        ("Links.Attributes", f"Array({_MAP})"),
-        *OURS,
-        ("SentStartUnixNano", "UInt64"),
-        ("SentEndUnixNano", "UInt64"),
-    ),
-    (("otel_traces", ""),),
+OURS_OF: Final = (
+    ("TenantId", "tenant"),
+    ("IngestedAt", "fromUnixTimestamp64Nano(toInt64(received), 'UTC')"),
+    ("SegmentId", "substringIndex(getSetting('insert_deduplication_token'), '#', 1)"),
+    ("TimeQuality", "TimeQuality"),
 )
+"""Their expressions in the view behind the inbox."""
+
+
+def quoted(names: Iterable[str]) -> list[str]:
+    """Return names of columns, quoted where they need to be."""
+    return [f"`{name}`" if "." in name else name for name in names]
 
 
 def steps(rows: Rows) -> list[str]:
     """Return the statements that make the way of *rows* from decoded to stored, without the tables they end in."""
     decoded, redacted = f"otlp_{rows.signal}_decoded", f"otlp_{rows.signal}_redacted"
+    every = [name for name, _ in rows.columns]
     return [
         _null(decoded, rows),
         _null(redacted, rows),
         _quarantine(rows),
-        _view(f"otlp_{rows.signal}_redact", redacted, decoded, rows),
-        _view(f"otlp_{rows.signal}_to_quarantine", rows.quarantine, redacted, rows, _impossible()),
+        _view(f"otlp_{rows.signal}_redact", redacted, decoded, every),
+        _view(f"otlp_{rows.signal}_to_quarantine", rows.quarantine, redacted, every, _impossible()),
         *(
-            _view(f"otlp_{rows.signal}_to_{table}", table, redacted, rows, _impossible("NOT IN"), kind)
-            for table, kind in rows.tables
+            _view(
+                f"otlp_{rows.signal}_to_{target.table}",
+                target.table,
+                redacted,
+                target.columns,
+                _impossible("NOT IN"),
+                target.condition,
+            )
+            for target in rows.targets
         ),
     ]
 
@@ -116,12 +110,13 @@ def _quarantine(rows: Rows) -> str:
 
 
 def _typed(rows: Rows) -> str:
-    return lines((f"{name} {type_}" for name, (_, type_) in zip(rows.names(), rows.columns, strict=True)), 4)
+    names = quoted(name for name, _ in rows.columns)
+    return lines((f"{name} {type_}" for name, (_, type_) in zip(names, rows.columns, strict=True)), 4)
 
 
-def _view(name: str, target: str, source: str, rows: Rows, *conditions: str) -> str:
+def _view(name: str, target: str, source: str, columns: Iterable[str], *conditions: str) -> str:
     where = " AND ".join(filter(None, conditions))
-    return f"CREATE MATERIALIZED VIEW {name} TO {target} AS\nSELECT\n{lines(rows.names(), 4)}\nFROM {source}" + (
+    return f"CREATE MATERIALIZED VIEW {name} TO {target} AS\nSELECT\n{lines(quoted(columns), 4)}\nFROM {source}" + (
         f"\nWHERE {where}" if where else ""
     )
 

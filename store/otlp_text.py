@@ -6,45 +6,45 @@ exporter loses the whole attribute), of equal keys all stay (the exporter keeps 
 last level is its bytes in base64, ``{"otlp.array_value":"CgIYAQ=="}``, so that nothing comes out empty.
 """
 
-from typing import Final
-
-from controltower.store.otlp import DEPTH
+from controltower.store.otlp import DEPTH, members
 
 
-def text(depth: int = DEPTH) -> str:
-    """Return the expression that prints a value, whose members are the names of a lambda, as an attribute's text."""
-    containers = _container("o", "av", "kk", "kv", depth) if depth else _undecoded("o", "av", "kv")
+def text(value: str, depth: int = DEPTH) -> str:
+    """Return the expression that prints the tuple *value* as an attribute's text."""
+    o, s, b, i, d, y, *containers = _members(value, depth)
     return (
         "multiIf("
-        "o = 's', s, "
-        "o = 'i', toString(i), "
-        f"o = 'd', if(isFinite(d), {_go('toString(d)')}, {_NOT_FINITE}), "
-        "o = 'b', toString(b), "
-        "o = 'y', base64Encode(y), "
-        "o = 'n', '', "
-        f"{containers})"
+        f"{o} = 's', {s}, "
+        f"{o} = 'i', toString({i}), "
+        f"{o} = 'd', if(isFinite({d}), {_go(f'toString({d})')}, {_not_finite(d)}), "
+        f"{o} = 'b', toString({b}), "
+        f"{o} = 'y', base64Encode({y}), "
+        f"{o} = 'n', '', "
+        f"{_container(o, containers, depth)})"
     )
 
 
-# The exporter's own words for what is no number in JSON.
-_NOT_FINITE: Final = "concat('json: unsupported value: ', transform(toString(d), ['nan', '-nan', 'inf', '-inf'], ['NaN', 'NaN', '+Inf', '-Inf']))"
+def _members(value: str, depth: int) -> list[str]:
+    return [f"{value}.{name if name.isidentifier() else f'`{name}`'}" for name, _ in members(depth)]
+
+
+def _not_finite(number: str) -> str:
+    said = f"transform(toString({number}), ['nan', '-nan', 'inf', '-inf'], ['NaN', 'NaN', '+Inf', '-Inf'])"
+    return f"concat('json: unsupported value: ', {said})"
 
 
 def _json(value: str, level: int) -> str:
     """Return the expression that prints *value*, an element of a container, as JSON."""
-    if level:
-        containers = _container(f"{value}.o", f"{value}.`a.v`", f"{value}.`k.v.key`", f"{value}.`k.v.value`", level)
-    else:
-        containers = _undecoded(f"{value}.o", f"{value}.a", f"{value}.k")
+    o, s, b, i, d, y, *containers = _members(value, level)
     return (
         "multiIf("
-        f"{value}.o = 's', toJSONString(toValidUTF8({value}.s)), "
-        f"{value}.o = 'i', toString({value}.i), "
-        f"{value}.o = 'd', {_go(f'toJSONString({value}.d)')}, "
-        f"{value}.o = 'b', toString({value}.b), "
-        f"{value}.o = 'y', toJSONString(base64Encode({value}.y)), "
-        f"{value}.o = 'n', 'null', "
-        f"{containers})"
+        f"{o} = 's', toJSONString(toValidUTF8({s})), "
+        f"{o} = 'i', toString({i}), "
+        f"{o} = 'd', {_go(f'toJSONString({d})')}, "
+        f"{o} = 'b', toString({b}), "
+        f"{o} = 'y', toJSONString(base64Encode({y})), "
+        f"{o} = 'n', 'null', "
+        f"{_container(o, containers, level)})"
     )
 
 
@@ -53,8 +53,11 @@ def _go(number: str) -> str:
     return f"replaceOne(replaceOne({number}, 'e', 'e+'), 'e+-', 'e-')"
 
 
-def _container(kind: str, array: str, keys: str, values: str, level: int) -> str:
+def _container(kind: str, members: list[str], level: int) -> str:
     """Print an array, or a key-value list sorted by key: of the two, one is empty."""
+    if not level:
+        return _undecoded(kind, *members)
+    array, keys, values = members
     key, value, at = f"k{level}", f"v{level}", f"i{level}"
     prefixes = f"arrayMap({key} -> concat(toJSONString(toValidUTF8({key})), ':'), arraySort({keys}))"
     by_key = f"arraySort(({value}, {key}, {at}) -> ({key}, {at}), {values}, {keys}, arrayEnumerate({keys}))"

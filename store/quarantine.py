@@ -11,6 +11,7 @@ from typing import Final
 
 from controltower.store.client import Client
 from controltower.store.loader import WAYS, Signal
+from controltower.store.otlp_rows import quoted
 from controltower.store.queries import Query, checked, named
 from controltower.store.reads.fetch import fetch
 
@@ -126,11 +127,12 @@ def _groups(client: Client, which: QuarantineFilter) -> Iterator[tuple[Signal, s
 def _store(client: Client, group: tuple[Signal, str, str, int]) -> int:
     signal, reason, segment, rows = group
     way = WAYS[signal].rows
-    names = ", ".join(way.names())
-    for table, kind in way.tables:
+    for target in way.targets:
+        names = ", ".join(quoted(target.columns))
         client.command(
-            f"INSERT INTO {table} ({names}) SELECT {names} FROM {way.quarantine} "  # noqa: S608 - our own names
-            f"WHERE SegmentId = {{segment:String}} AND TimeQuality = {{reason:String}} AND {kind or 'true'} ORDER BY ALL",
+            f"INSERT INTO {target.table} ({names}) SELECT {names} FROM {way.quarantine} "  # noqa: S608 - our own names
+            "WHERE SegmentId = {segment:String} AND TimeQuality = {reason:String} "
+            f"AND {target.condition or 'true'} ORDER BY ALL",
             parameters={"segment": segment, "reason": reason},
             settings={"insert_deduplication_token": f"retry {segment} {reason}", "max_partitions_per_insert_block": 0},
         )

@@ -153,7 +153,7 @@ ARRAY JOIN
 WHERE startsWith(name, 'controltower.key.') AND Value != ''
 LIMIT 1 BY TraceId, SpanId, Type, Scope, Value;  -- half the cost of DISTINCT over all columns
 
--- From here on made by store/otlp_view.py: a segment is inserted into the inbox as it is, `FORMAT Protobuf` with
+-- From here on made by store/otlp_traces.py: a segment is inserted into the inbox as it is, `FORMAT Protobuf` with
 -- otlp_traces.proto, and the view behind it makes the spans.
 CREATE TABLE otlp_traces_inbox (
     received_unix_nano UInt64,

@@ -8,29 +8,32 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from controltower.store import otlp, otlp_view
+from controltower.store import otlp, otlp_logs, otlp_metrics, otlp_traces
 from controltower.tracer.journal import RECEIVED_FIELD, TENANT_FIELD
 
 SQL = Path(str(files("controltower.store").joinpath("sql")))
-MADE_FROM_HERE = "-- From here on made by store/otlp_view.py"
+MADE_FROM_HERE = "-- From here on made by store/"
+BUILDERS: dict[str, Any] = {"traces": otlp_traces, "logs": otlp_logs, "metrics": otlp_metrics}
 REGENERATE = bool(os.environ.get("REGENERATE"))  # write what is built, to be read in review
 
 
-def test_the_messages_are_committed_as_built() -> None:
+@pytest.mark.parametrize("signal", BUILDERS)
+def test_the_messages_are_committed_as_built(signal: str) -> None:
     """The message definitions are those of the builder."""
-    file = SQL / "otlp_traces.proto"
+    file = SQL / f"otlp_{signal}.proto"
     if REGENERATE:
-        file.write_text(otlp.proto(), encoding="utf-8")
+        file.write_text(BUILDERS[signal].proto(), encoding="utf-8")
 
-    assert file.read_text(encoding="utf-8") == otlp.proto()
+    assert file.read_text(encoding="utf-8") == BUILDERS[signal].proto()
 
 
-def test_the_statements_are_committed_as_built() -> None:
-    """The inbox and its view are those of the builder, after what is written by hand."""
-    file = SQL / "0001_otel_traces.sql"
+@pytest.mark.parametrize("signal", BUILDERS)
+def test_the_statements_are_committed_as_built(signal: str) -> None:
+    """The inbox and the views behind it are those of the builder, after what is written by hand."""
+    (file,) = SQL.glob(f"000?_otel_{signal}.sql")
     by_hand, mark, rest = file.read_text(encoding="utf-8").partition(MADE_FROM_HERE)
     comment, _, _ = rest.partition("CREATE TABLE")
-    expected = by_hand + mark + comment + otlp_view.statements()
+    expected = by_hand + mark + comment + BUILDERS[signal].statements()
     if REGENERATE:
         file.write_text(expected, encoding="utf-8")
 
@@ -84,7 +87,7 @@ _WIRE = {
 
 def _fields(message: str) -> dict[str, tuple[int, bool, str]]:
     """Return name -> number, repeated and type of the fields of one of our messages."""
-    _, _, body = otlp.proto().partition(f"message {message} {{")
+    _, _, body = otlp_traces.proto().partition(f"message {message} {{")
     found = {}
     for line in body[: body.index("}")].split(";"):
         words = line.rpartition("\n")[2].split() if "//" in line else line.split()
