@@ -6,12 +6,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from controltower.store.client import Client
-from controltower.store.loader import Segment, load_segment
+from controltower.store.loader import Segment, Signal, load_segment
 from controltower.store.times import TimeBounds
 from controltower.tracer.journal.records import encode, envelope
 
@@ -90,12 +92,12 @@ class Loading:
     folder: Path
     numbers: "count[int]"
 
-    def segment(self, content: bytes, token: str | None = None) -> Segment:
+    def segment(self, content: bytes, token: str | None = None, signal: Signal = "traces") -> Segment:
         """Return a segment with *content*."""
         name = token or f"segment-{next(self.numbers)}"
         path = self.folder / name
         path.write_bytes(content)
-        return Segment(name, "traces", path)
+        return Segment(name, signal, path)
 
     def load(
         self, *requests: ExportTraceServiceRequest, received_ns: int = NOON_NS, bounds: TimeBounds | None = None
@@ -105,6 +107,24 @@ class Loading:
         segment = self.segment(content)
         load_segment(self.client, segment, bounds)
         return segment.id
+
+    def load_signal(
+        self,
+        signal: Signal,
+        *requests: ExportLogsServiceRequest | ExportMetricsServiceRequest,
+        bounds: TimeBounds | None = None,
+    ) -> str:
+        """Load requests of any signal as one segment and return its token."""
+        content = b"".join(record(each.SerializeToString()) for each in requests)
+        segment = self.segment(content, signal=signal)
+        load_segment(self.client, segment, bounds)
+        return segment.id
+
+    def read(self, table: str, token: str, *columns: str, order: str = "SentUnixNano") -> Sequence[Sequence[Any]]:
+        """Return columns of what a segment became in *table*."""
+        names = ", ".join(columns)
+        where = f"WHERE SegmentId = {{token:String}} ORDER BY {order}"
+        return self.client.query(f"SELECT {names} FROM {table} {where}", parameters={"token": token}).result_rows
 
     def rows(self, token: str, *columns: str) -> Sequence[Sequence[Any]]:
         """Return columns of the spans that a segment became, in the order of their ids."""

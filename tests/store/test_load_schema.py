@@ -1,11 +1,14 @@
 """The committed load schema is the one that is built, and it is OTLP's."""
 
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from controltower.store import otlp, otlp_logs, otlp_metrics, otlp_traces
@@ -45,58 +48,69 @@ def test_the_envelope_is_the_journals() -> None:
     assert (otlp.RECEIVED_FIELD, otlp.TENANT_FIELD) == (RECEIVED_FIELD, TENANT_FIELD)
 
 
-@pytest.mark.parametrize(
-    ("ours", "message"),
-    [
-        ("TracesData", "ExportTraceServiceRequest"),
-        ("ResourceSpans", "ResourceSpans"),
-        ("Resource", "Resource"),
-        ("ScopeSpans", "ScopeSpans"),
-        ("Scope", "InstrumentationScope"),
-        ("Span", "Span"),
-        ("Event", "Span.Event"),
-        ("Link", "Span.Link"),
-        ("Status", "Status"),
-        ("KeyValue", "KeyValue"),
-    ],
-)
-def test_field_numbers_and_types_are_those_of_otlp(ours: str, message: str) -> None:
+REQUESTS: dict[str, Any] = {
+    "traces": ExportTraceServiceRequest,
+    "logs": ExportLogsServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+}
+# Ours by OTLP's name, where it has another; the levels of a value are not OTLP's.
+THEIRS = {
+    "Scope": "InstrumentationScope",
+    "Event": "Span.Event",
+    "Link": "Span.Link",
+    "Buckets": "ExponentialHistogramDataPoint.Buckets",
+    "ValueAtQuantile": "SummaryDataPoint.ValueAtQuantile",
+}
+UNROLLED = re.compile(r"(Any|Array|Pairs?)\d*")
+
+
+@pytest.mark.parametrize("signal", BUILDERS)
+def test_field_numbers_and_types_are_those_of_otlp(signal: str) -> None:
     """What is read of a message has OTLP's name, number and wire type."""
-    theirs = {field.name: field for field in _messages(ExportTraceServiceRequest.DESCRIPTOR)[message].fields}
-    for name, (number, repeated, kind) in _fields(ours).items():
-        if number >= otlp.RECEIVED_FIELD:
-            continue
-        field = theirs[name]
-        assert number == field.number, name
-        assert repeated == field.is_repeated, name
-        assert kind == _WIRE[field.type], name
+    request = REQUESTS[signal].DESCRIPTOR
+    known = {**_messages(request), f"{signal.capitalize()}Data": request}
+    for ours, fields in _ours(BUILDERS[signal].proto()).items():
+        theirs = {field.name: field for field in known[THEIRS.get(ours, ours)].fields}
+        for name, (number, repeated, kind) in fields.items():
+            if number >= otlp.RECEIVED_FIELD:
+                continue
+            field = theirs[name]
+            assert number == field.number, (ours, name)
+            assert repeated == field.is_repeated, (ours, name)
+            assert kind == _WIRE[field.type], (ours, name)
 
 
 _WIRE = {
     1: "double",
     3: "int64",
+    4: "uint64",
     5: "int32",
     6: "fixed64",
+    7: "fixed32",
     8: "bool",
     9: "string",
     11: "message",
     12: "bytes",
+    13: "uint32",
     14: "int32",
+    16: "sfixed64",
+    17: "sint32",
 }
 
 
-def _fields(message: str) -> dict[str, tuple[int, bool, str]]:
-    """Return name -> number, repeated and type of the fields of one of our messages."""
-    _, _, body = otlp_traces.proto().partition(f"message {message} {{")
+def _ours(proto: str) -> dict[str, dict[str, tuple[int, bool, str]]]:
+    """Return our messages: for each field its number, whether it is repeated, and its type."""
     found = {}
-    for line in body[: body.index("}")].split(";"):
-        words = line.rpartition("\n")[2].split() if "//" in line else line.split()
-        if "=" not in words:
+    for name, body in re.findall(r"message (\w+) \{(.*?)(?=\nmessage|\Z)", proto, re.DOTALL):
+        if UNROLLED.fullmatch(name):
             continue
-        *kinds, name, _, number = words
-        kind = kinds[-1] if kinds[-1] in _WIRE.values() else "message"
-        found[name] = (int(number), kinds[0] == "repeated", kind)
-    assert found
+        fields = re.findall(r"(repeated )?(\w+) (\w+) = (\d+);", body)
+        found[name] = {
+            field: (int(number), bool(repeated), kind if kind in _WIRE.values() else "message")
+            for repeated, kind, field, number in fields
+        }
+        assert found[name], name
+    assert len(found) > 4
     return found
 
 
