@@ -349,7 +349,7 @@ SELECT
     event_name AS EventName,
     tenant AS TenantId,
     fromUnixTimestamp64Nano(toInt64(received), 'UTC') AS IngestedAt,
-    getSetting('insert_deduplication_token') AS SegmentId,
+    substringIndex(getSetting('insert_deduplication_token'), '#', 1) AS SegmentId,
     TimeQuality,
     time AS SentUnixNano,
     observed AS ObservedUnixNano,

@@ -823,7 +823,7 @@ SELECT
     flags AS Flags,
     tenant AS TenantId,
     fromUnixTimestamp64Nano(toInt64(received), 'UTC') AS IngestedAt,
-    getSetting('insert_deduplication_token') AS SegmentId,
+    substringIndex(getSetting('insert_deduplication_token'), '#', 1) AS SegmentId,
     TimeQuality,
     if(TimeQuality = '', 0, start) AS SentStartUnixNano,
     if(TimeQuality = '', 0, time) AS SentUnixNano,
