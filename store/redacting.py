@@ -6,11 +6,17 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client, engine_text
 from controltower.store.errors import RedactionError
-from controltower.store.otlp_rows import TRACES as TRACE_ROWS
+from controltower.store.otlp_logs import LOGS as LOG_ROWS
+from controltower.store.otlp_metrics import METRICS as METRIC_ROWS
 from controltower.store.otlp_rows import Rows
-from controltower.store.redaction import KEYS_COLUMN, NO_KEYS, TRACES, Audited, Redaction, redacting
+from controltower.store.otlp_traces import TRACES as TRACE_ROWS
+from controltower.store.redaction import KEYS_COLUMN, LOGS, METRICS, NO_KEYS, TRACES, Audited, Redaction, redacting
 
-SIGNALS: Final[tuple[tuple[Rows, Audited], ...]] = ((TRACE_ROWS, TRACES),)
+SIGNALS: Final[tuple[tuple[Rows, Audited], ...]] = (
+    (TRACE_ROWS, TRACES),
+    (LOG_ROWS, LOGS),
+    (METRIC_ROWS, METRICS),
+)
 
 CURRENT: Final = "SELECT Digest, KeyVersions FROM redaction_policies ORDER BY AppliedAt DESC LIMIT 1"
 NOTE: Final = (

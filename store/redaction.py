@@ -106,6 +106,39 @@ TRACES: Final = Audited(
     audit="SpanAttributes",
     issuers="SpanAttributes",
 )
+LOGS: Final = Audited(
+    (
+        Place("Body", "log.body", "text"),
+        Place("SeverityText", "log.severity_text", "text"),
+        Place("EventName", "log.event_name", "text"),
+        Place("ResourceSchemaUrl", "schema_url", "text"),
+        Place("ScopeSchemaUrl", "schema_url", "text"),
+        Place("ScopeName", "scope.name", "text"),
+        Place("ScopeVersion", "scope.version", "text"),
+        Place("ResourceAttributes", "resource.attributes", "map"),
+        Place("ScopeAttributes", "scope.attributes", "map"),
+        Place("LogAttributes", "log.attributes", "map"),
+    ),
+    audit="LogAttributes",
+    issuers="LogAttributes",
+)
+METRICS: Final = Audited(
+    (
+        Place("MetricName", "metric.name", "text"),
+        Place("MetricUnit", "metric.unit", "text"),
+        Place("MetricDescription", "metric.description", "text"),
+        Place("ResourceSchemaUrl", "schema_url", "text"),
+        Place("ScopeSchemaUrl", "schema_url", "text"),
+        Place("ScopeName", "scope.name", "text"),
+        Place("ScopeVersion", "scope.version", "text"),
+        Place("ResourceAttributes", "resource.attributes", "map"),
+        Place("ScopeAttributes", "scope.attributes", "map"),
+        Place("Attributes", "metric.attributes", "map"),
+        Place("Exemplars.FilteredAttributes", "exemplar.attributes", "maps"),
+    ),
+    audit="Attributes",
+    issuers="Attributes",
+)
 
 
 def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], source: str, keys: str = KEYS_COLUMN) -> str:

@@ -40,3 +40,33 @@ FROM otlp_traces_redacted
 ARRAY JOIN splitByChar(' ', SpanAttributes['controltower.redacted']) AS done
 WHERE done != ''
 GROUP BY Day, TenantId, ServiceName, Field, Rule;
+
+CREATE MATERIALIZED VIEW otel_logs_to_redactions TO redactions AS
+SELECT
+    toDate(IngestedAt) AS Day,
+    'logs' AS Signal,
+    TenantId,
+    ServiceName,
+    substring(done, 1, position(done, ':') - 1) AS Field,
+    extract(done, ':([a-z0-9_-]+)=') AS Rule,
+    count() AS Rows,
+    sum(toUInt64OrZero(extract(done, '=([0-9]+)$'))) AS Times
+FROM otlp_logs_redacted
+ARRAY JOIN splitByChar(' ', LogAttributes['controltower.redacted']) AS done
+WHERE done != ''
+GROUP BY Day, TenantId, ServiceName, Field, Rule;
+
+CREATE MATERIALIZED VIEW otel_metrics_to_redactions TO redactions AS
+SELECT
+    toDate(IngestedAt) AS Day,
+    'metrics' AS Signal,
+    TenantId,
+    ServiceName,
+    substring(done, 1, position(done, ':') - 1) AS Field,
+    extract(done, ':([a-z0-9_-]+)=') AS Rule,
+    count() AS Rows,
+    sum(toUInt64OrZero(extract(done, '=([0-9]+)$'))) AS Times
+FROM otlp_metrics_redacted
+ARRAY JOIN splitByChar(' ', Attributes['controltower.redacted']) AS done
+WHERE done != ''
+GROUP BY Day, TenantId, ServiceName, Field, Rule;

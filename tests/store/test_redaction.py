@@ -6,6 +6,8 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Gauge, NumberDataPoint
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from controltower.collector.otlp import TRACES
@@ -16,7 +18,8 @@ from controltower.collector.redaction.tokens import Key, Tokeniser
 from controltower.store.redacting import apply_redaction
 from controltower.store.redaction import Audited, Place, redacting
 from tests.collector.redaction.canaries import CANARIES, hits
-from tests.store.otlp import Loading, Value, array, attributes, pairs, request, span
+from tests.store.logs import log, logs
+from tests.store.otlp import NOON_NS, Loading, Value, array, attributes, pairs, request, span
 from tests.store.otlp_text import text_of
 
 POLICY = default_policy()
@@ -130,6 +133,35 @@ def test_what_was_removed_is_counted(loading: Loading) -> None:
         ("traces", "span.attributes", "drop", 3, 3),
         ("traces", "span.attributes", "ssn", 3, 6),
     ]
+
+
+@pytest.mark.parametrize(
+    "canary", [CANARIES["F e-mail"], CANARIES["G social security number"], CANARIES["H medical record number"]]
+)
+def test_logs_and_metrics_are_redacted_too(loading: Loading, canary: str) -> None:
+    """Nothing of a person is left in any text of a log record, a metric or an exemplar, also in quarantine."""
+    have: dict[str, Value] = {"note": canary, canary: 1, "list": array(canary)}
+    records = [log(pairs(("said", array(canary))), have, severity_text=canary, event_name=canary), log(canary)]
+    sent_logs = logs(*records, log(canary, have, time_unix_nano=1))
+    sent_logs.resource_logs[0].resource.attributes.extend(attributes([("owner", canary)]))
+    sent_logs.resource_logs[0].scope_logs[0].scope.attributes.extend(attributes([("owner", canary)]))
+    exemplar = Exemplar(time_unix_nano=NOON_NS, as_int=1, filtered_attributes=attributes(have.items()))
+    points = [
+        NumberDataPoint(time_unix_nano=at, as_int=1, attributes=attributes(have.items()), exemplars=[exemplar])
+        for at in (NOON_NS, 1)
+    ]
+    sent_metrics = ExportMetricsServiceRequest()
+    scope = sent_metrics.resource_metrics.add().scope_metrics.add(schema_url=canary)
+    scope.metrics.add(name="m", description=canary, gauge=Gauge(data_points=points))
+
+    kept = [(table, loading.load_signal("logs", sent_logs)) for table in ("otel_logs", "otel_logs_quarantine")]
+    token = loading.load_signal("metrics", sent_metrics)
+    kept += [(table, token) for table in ("otel_metrics_gauge", "otel_metrics_quarantine")]
+
+    for table, segment in kept:
+        rows = loading.read(table, segment, "*")
+        assert rows, table
+        assert hits(repr(rows).encode()) == [], table
 
 
 def test_another_policy_is_noted_once(loading: Loading) -> None:
