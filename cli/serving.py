@@ -168,7 +168,7 @@ class Service:
         loading = Loading(
             self._connections.open, journal, signal, loaded=self._wake_loops, bounds=settings.time_bounds()
         )
-        return Drain(journal, loading, prepare=loading.prepare, metrics=metrics)
+        return Drain(journal, loading, prepare=loading.prepare, workers=settings.load_workers, metrics=metrics)
 
     def _within_open_files(self, settings: CollectorSettings) -> CollectorSettings:
         """Allow fewer connections where the system allows fewer open files: a full table would stop the journal, too."""

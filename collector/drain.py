@@ -34,7 +34,7 @@ class DrainState:
 
 
 class Drain:
-    """A thread that loads what the journal closes, and removes it when it is loaded."""
+    """Threads that load what the journal closes, and remove it when it is loaded: each the oldest that no other has."""
 
     def __init__(
         self,
@@ -42,13 +42,15 @@ class Drain:
         load: Load,
         *,
         prepare: Callable[[], None] = lambda: None,
+        workers: int = 1,
         metrics: Metrics | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
         """Load with *load*: it returns the rows that the store holds of a segment, and may be called again for one that is
-        loaded already; *prepare* is called before the first one, again until it succeeds.
+        loaded already; *prepare* is called before the first one, again until it succeeds. *load* is called by so
+        many *workers* at the same time.
 
         LoadError with ``permanent`` means that the store refuses the bytes for good; every other exception is tried
         again for ever. *wait* pauses until the time is over or the event is set, which it returns.
@@ -56,7 +58,9 @@ class Drain:
         self._journal = journal
         self._load = load
         self._prepare = prepare
-        self._is_prepared = False
+        self._prepared = threading.Event()
+        self._taken: set[str] = set()  # segments that a worker has
+        self._lock = threading.Lock()
         self._metrics = metrics or Metrics()
         self._clock = clock
         self._monotonic = monotonic
@@ -66,11 +70,15 @@ class Drain:
         self._failures = 0
         self._problem: str | None = None
         self._logged_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=[number], name=f"drain-{number}", daemon=True)
+            for number in range(workers)
+        ]
 
     def start(self) -> None:
         """Begin to load."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, deadline_s: float) -> DrainState:
         """Load what is left until *deadline_s* from now, then end; returns what stays for the next start. Blocks.
@@ -81,14 +89,18 @@ class Drain:
         ends_at = self._monotonic() + deadline_s
         self._journal.rotate()
         self._finishing.set()
-        if self._thread.is_alive():
-            self._thread.join(deadline_s)
-            self._stop.set()
-            self._thread.join(max(LOOK_UP_S, ends_at - self._monotonic()))
+        self._join(ends_at)
+        self._stop.set()
+        self._join(max(ends_at, self._monotonic() + LOOK_UP_S))
         state = self.state()
         if state.segments:
             logger.warning("%s segments (%s bytes) stay in the journal for the next start", state.segments, state.bytes)
         return state
+
+    def _join(self, ends_at: float) -> None:
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, ends_at - self._monotonic()))
 
     def state(self) -> DrainState:
         """Return how far loading is behind."""
@@ -100,15 +112,33 @@ class Drain:
         """Return why the store cannot be loaded, None when the last attempt succeeded."""
         return self._problem
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
         while not self._stop.is_set():
-            segment = self._journal.wait_closed(LOOK_UP_S)
-            if not self._is_prepared and not self._finishing.is_set():
-                self._attempt_to_prepare()
-            elif segment is not None:
+            if not (self._prepared.is_set() or self._finishing.is_set()):
+                self._get_prepared(number)
+                continue
+            segment = self._take()
+            if segment is not None:
                 self._attempt(segment)
+                self._taken.discard(segment.id)
             elif self._finishing.is_set() or self._journal.is_closed:
                 return
+
+    def _take(self) -> SegmentFile | None:
+        """Return the oldest segment that no other worker has; wait a little for one, and one worker at a time."""
+        with self._lock:
+            segment = self._journal.wait_closed(LOOK_UP_S, self._taken)
+            if segment is not None:
+                self._taken.add(segment.id)
+            return segment
+
+    def _get_prepared(self, number: int) -> None:
+        """Let the first worker prepare when there is something to load, and the others wait for it."""
+        if number:
+            self._prepared.wait(LOOK_UP_S)
+        else:
+            self._journal.wait_closed(LOOK_UP_S)
+            self._attempt_to_prepare()
 
     def _attempt_to_prepare(self) -> None:
         try:
@@ -117,7 +147,8 @@ class Drain:
             self._note_failure("what was loaded before", error)
             self._wait(self._stop, self._pause_s())
         else:
-            self._is_prepared, self._failures, self._problem = True, 0, None
+            self._failures, self._problem = 0, None
+            self._prepared.set()
 
     def _attempt(self, segment: SegmentFile) -> None:
         """Load one segment, or note why not and pause."""

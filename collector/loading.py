@@ -1,9 +1,11 @@
 """One journal's segments into the store, each once: also when the store forgot what it was given."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
+from controltower.collector.gate import Gate
 from controltower.collector.offers import Offers, OffersFile
 from controltower.store.again import fresh_token, recount, stored, take_out
 from controltower.store.client import Client
@@ -17,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class Loading:
-    """Loads segments with a client that is kept while it works; belongs to the thread that loads.
+    """Loads segments, each thread with a client that is kept while it works.
 
     A token makes a segment load once for as long as the engine runs. When the engine was restarted, what it may hold of
-    an older segment is looked for first; and what was loaded shortly before and is missing now is loaded again.
+    an older segment is looked for first, while nothing else is loaded; and what was loaded shortly before and is missing now is loaded again.
     """
 
     def __init__(
@@ -46,7 +48,8 @@ class Loading:
         self._file = OffersFile(journal.folder)
         self._offers: Offers | None = None
         self._failed: set[str] = set()  # offered in this run, outcome unknown
-        self._client: Client | None = None
+        self._gate = Gate()
+        self._own = threading.local()
 
     def __call__(self, segment: SegmentFile) -> int:
         """Load *segment* and return how many rows of it the store holds. Raises LoadError, StoreError, OSError."""
@@ -59,29 +62,40 @@ class Loading:
         self._with_client(lambda _: 0)
 
     def _with_client(self, work: Callable[[Client], int]) -> int:
+        client: Client | None = getattr(self._own, "client", None)
         try:
-            if self._client is None:
-                self._client = self._open_client()
-                self._notice_life(self._client)
-            return work(self._client)
+            if client is None:
+                client = self._own.client = self._open_client()
+                with self._gate.alone():
+                    self._notice_life(client)
+            return work(client)
         except Exception:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+            self._own.client = None
+            if client is not None:
+                client.close()
             raise
 
     def _load(self, client: Client, segment: SegmentFile) -> int:
-        offers = self._known()
-        if offers.is_unsure(segment.id):
-            offers = self._look_for(client, segment)
+        with self._gate.shared():
+            offers = self._known()
+            if not (offers.is_unsure(segment.id) or offers.token(segment.id)):
+                return self._offer(client, segment, "")
+        with self._gate.alone():
+            offers = self._known()
+            if offers.is_unsure(segment.id):
+                offers = self._look_for(client, segment)
+            rows = self._offer(client, segment, offers.token(segment.id))
+            if segment.id in offers.tokens:
+                self._settle(client, segment.id)
+            return rows
+
+    def _offer(self, client: Client, segment: SegmentFile, token: str) -> int:
         again = segment.id in self._failed
         self._failed.add(segment.id)
-        rows = self._insert(client, segment, offers.token(segment.id))
+        rows = self._insert(client, segment, token)
         self._failed.discard(segment.id)
         if again or not rows:  # this call need not have been the one that stored it
             rows = stored(client, self._signal, segment.id)
-        if segment.id in offers.tokens:
-            self._settle(client, segment.id)
         return rows
 
     def _look_for(self, client: Client, segment: SegmentFile) -> Offers:

@@ -187,3 +187,24 @@ def test_stopping_has_a_deadline_and_says_what_is_left(journal: Journal, caplog:
     assert state.segments == 1
     assert "stay in the journal for the next start" in caplog.text
     assert [name_of(content) for content in bodies(journal.closed_segments()[0].path)] == ["a"]
+
+
+def test_two_workers_load_at_the_same_time(journal: Journal) -> None:
+    """Each worker has a segment of its own, so two loads can wait for each other; every segment is loaded once."""
+    meeting = threading.Barrier(2, timeout=PATIENCE_S)
+    loaded: list[str] = []
+
+    def load(segment: SegmentFile) -> int:
+        meeting.wait()
+        loaded.extend(name_of(content) for content in bodies(segment.path))
+        return 1
+
+    for name in ("a", "b", "c", "d"):
+        store(journal, body(name))
+        journal.rotate()
+    drain = Drain(journal, load, workers=2)
+    drain.start()
+    state = drain.stop(PATIENCE_S)
+
+    assert sorted(loaded) == ["a", "b", "c", "d"]
+    assert (state.segments, state.failures) == (0, 0)

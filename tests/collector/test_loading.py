@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controltower.collector.drain import Drain
 from controltower.collector.loading import Loading
 from controltower.collector.offers import OffersFile
 from controltower.store.address import StoreAddress, parse_address
@@ -17,7 +18,7 @@ from controltower.store.schema import migrate
 from controltower.tracer.journal import Journal, JournalLimits, Quarantine, SegmentFile
 from tests.clickhouse_server import free_port, running
 from tests.store.otlp import NOON_NS, request, span
-from tests.tracer.journals import NOW, append, open_journal
+from tests.tracer.journals import NOW, PATIENCE_S, append, open_journal
 
 KEEPING = JournalLimits(segment_age_s=3600.0, keep_s=900.0)
 LATER = NOW + 10**12
@@ -137,7 +138,7 @@ def test_what_is_left_of_a_load_is_completed(loading: Loading, journal: Journal,
     any_store.command("TRUNCATE TABLE span_keys")
     restart(any_store)
     forget_tokens(any_store)
-    loading._client = None  # the connection broke with the engine
+    loading._own.client = None  # the connection broke with the engine
 
     assert loading(segment) == SPANS + 1
     assert counted(any_store) == once()
@@ -283,3 +284,24 @@ def test_a_server_that_lost_a_part_gets_it_again(tmp_path: Path) -> None:
 
     assert before["spans"] < 2 * SPANS
     assert found == once(2)
+
+
+def test_two_workers_load_every_segment_once(
+    loading: Loading, journal: Journal, any_store: Client, any_address: StoreAddress
+) -> None:
+    """Segments of before the engine's run, which are looked for alone, and later ones go in at the same time, each once."""
+    segments = [segment_in(journal, first) for first in range(1, 50, 10)]
+    loading(segments[0])
+    restart(any_store)
+    drain = Drain(journal, new_loading(journal, any_address), workers=2)
+    drain.start()
+    state = drain.stop(PATIENCE_S)
+
+    assert (state.segments, state.problem) == (0, None)
+    assert counted(any_store) == {
+        "spans": SPANS * len(segments),
+        "different": SPANS * len(segments),
+        "keys": SPANS * len(segments),
+        "quarantined": len(segments),
+        "watermark": SPANS * len(segments),
+    }

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -119,16 +119,17 @@ class Backlog:
         with self._lock:
             return sorted(self._closed.values(), key=_order)
 
-    def wait(self, timeout_s: float | None) -> SegmentFile | None:
-        """Return the oldest segment; wait for one, or return None after *timeout_s* or at the end."""
+    def wait(self, timeout_s: float | None, taken: Container[str] = ()) -> SegmentFile | None:
+        """Return the oldest segment whose id is not *taken*; wait for one, or return None after *timeout_s* or at the end."""
         left_s = timeout_s
         while True:
             self._look()
             pause_s = LOOK_EVERY_S if left_s is None else min(left_s, LOOK_EVERY_S)
             with self._lock:
-                self._loadable.wait_for(lambda: self._closed or self._ended, pause_s)
-                if self._closed:
-                    return min(self._closed.values(), key=_order)
+                self._loadable.wait_for(lambda: self._ended or not all(name in taken for name in self._closed), pause_s)
+                free = [segment for segment in self._closed.values() if segment.id not in taken]
+                if free:
+                    return min(free, key=_order)
                 if self._ended:
                     return None
             left_s = None if left_s is None else left_s - pause_s

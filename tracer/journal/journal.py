@@ -17,7 +17,7 @@ by its SHA-256 and not stored twice, also after a restart and after its segment 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -309,9 +309,12 @@ class Journal:
         """Whether ``close`` was called: nothing more is appended, what is there can still be loaded."""
         return self._closing
 
-    def wait_closed(self, timeout_s: float | None = None) -> SegmentFile | None:
-        """Return the oldest segment that can be loaded; wait for one, or return None after *timeout_s* or when closed."""
-        return self._backlog.wait(timeout_s)
+    def wait_closed(self, timeout_s: float | None = None, taken: Container[str] = ()) -> SegmentFile | None:
+        """Return the oldest segment that can be loaded; wait for one, or return None after *timeout_s* or when closed.
+
+        Those whose ids are *taken*, by others who load at the same time, are left out.
+        """
+        return self._backlog.wait(timeout_s, taken)
 
     def verify(self, segment: SegmentFile) -> SegmentFile | None:
         """Read *segment* against its checksums before it is loaded, and move damaged bytes to quarantine.
