@@ -166,7 +166,12 @@ class Service:
 
     def _drain(self, journal: Journal, signal: Signal, settings: CollectorSettings, metrics: Metrics) -> Drain:
         loading = Loading(
-            self._connections.open, journal, signal, loaded=self._wake_loops, bounds=settings.time_bounds()
+            self._connections.open,
+            journal,
+            signal,
+            loaded=self._wake_loops,
+            bounds=settings.time_bounds(),
+            keys=[key.secret for key in self.plan.redaction.keys] if self.plan.redaction else (),
         )
         return Drain(journal, loading, prepare=loading.prepare, workers=settings.load_workers, metrics=metrics)
 

@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from controltower.collector.gate import Gate
 from controltower.collector.offers import Offers, OffersFile
 from controltower.store.again import fresh_token, recount, stored, take_out
 from controltower.store.client import Client
 from controltower.store.errors import LoadError
+from controltower.store.keyed import keyed
 from controltower.store.life import engine_life
 from controltower.store.loader import Segment, Signal, load_segment
 from controltower.store.times import TimeBounds
@@ -33,16 +34,19 @@ class Loading:
         *,
         loaded: Callable[[], None] = lambda: None,
         bounds: TimeBounds | None = None,
+        keys: Sequence[bytes] = (),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Load segments of *signal* from *journal*.
 
-        Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round.
+        Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round. *keys* are
+        those of the tokens that redaction makes.
         """
         self._open_client = open_client
         self._journal = journal
         self._signal = signal
         self._bounds = bounds
+        self._keys = keys
         self._loaded = loaded
         self._clock = clock
         self._file = OffersFile(journal.folder)
@@ -114,7 +118,7 @@ class Loading:
         self._note(self._known().counted(right=True).without(segment))
 
     def _insert(self, client: Client, segment: SegmentFile, token: str) -> int:
-        messages = Segment(segment.id, self._signal, segment.path, segment.open, token)
+        messages = Segment(segment.id, self._signal, segment.path, keyed(segment.open, self._keys), token)
         return load_segment(client, messages, self._bounds)
 
     # The engine's run.

@@ -13,6 +13,7 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client
 from controltower.store.errors import LoadError
+from controltower.store.insert import insert_messages
 from controltower.store.otlp_logs import LOGS
 from controltower.store.otlp_metrics import METRICS
 from controltower.store.otlp_rows import Rows
@@ -152,7 +153,7 @@ def _insert(client: Client, segment: Segment, bounds: TimeBounds) -> None:
             "format_schema_message_name": way.message,
             "insert_deduplication_token": segment.token or segment.id,
         }
-        client.raw_insert(way.inbox, insert_block=messages, fmt="Protobuf", settings=settings)
+        insert_messages(client, way.inbox, messages, settings)
 
 
 def _schema(client: Client, file: Path) -> dict[str, str]:

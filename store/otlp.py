@@ -22,6 +22,9 @@ RECEIVED_FIELD: Final = 20001
 TENANT_FIELD: Final = 20002
 """Envelope of the journal: the tenant of the sender's token; the last one in a message counts."""
 
+KEYS_FIELD: Final = 20101
+"""Keys for the tokens of redaction: put into each message on its way to the engine, and written nowhere."""
+
 _KIND: Final = "Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7)"
 _SCALARS: Final = {"o": _KIND, "s": "String", "b": "Bool", "i": "Int64", "d": "Float64", "y": "String"}
 
@@ -74,6 +77,7 @@ def proto(signal: str, depth: int, messages: str) -> str:
 ENVELOPE: Final = f"""\
   fixed64 received_unix_nano = {RECEIVED_FIELD};
   repeated string tenant = {TENANT_FIELD};  // repeated: the reader empties a single text that comes twice
+  repeated bytes redaction_keys = {KEYS_FIELD};
 """
 _PROTO_HEAD: Final = """\
 // What is read of an OTLP {signal} request, and the journal's envelope. Made by the store's builder, which says why
@@ -118,7 +122,7 @@ def array(type_: str, times: int = 1) -> str:
 
 def inbox(signal: str, columns: Sequence[Column]) -> str:
     """Return the table that a segment is inserted into: a column per member of the message, and it keeps nothing."""
-    shown = ["received_unix_nano UInt64", "tenant Array(String)"]
+    shown = ["received_unix_nano UInt64", "tenant Array(String)", "redaction_keys Array(String)"]
     shown += [f"`{column.path}` {array(column.type, column.level)}" for column in columns]
     return f"CREATE TABLE otlp_{signal}_inbox (\n" + lines(shown, 4) + "\n) ENGINE = Null"
 

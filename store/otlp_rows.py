@@ -45,6 +45,9 @@ class Rows:
         return f"otel_{self.signal}_quarantine"
 
 
+KEYS_COLUMN: Final = "RedactionKeys"
+"""Of decoded rows: the keys for the tokens of redaction, which come with the load and are stored nowhere."""
+
 OURS: Final = (
     ("TenantId", NAME),
     ("IngestedAt", "DateTime64(3, 'UTC')"),
@@ -72,7 +75,7 @@ def steps(rows: Rows) -> list[str]:
     decoded, redacted = f"otlp_{rows.signal}_decoded", f"otlp_{rows.signal}_redacted"
     every = [name for name, _ in rows.columns]
     return [
-        _null(decoded, rows),
+        _null(decoded, rows, f",\n    {KEYS_COLUMN} Array(String)"),
         _null(redacted, rows),
         _quarantine(rows),
         _view(f"otlp_{rows.signal}_redact", redacted, decoded, every),
@@ -91,8 +94,8 @@ def steps(rows: Rows) -> list[str]:
     ]
 
 
-def _null(name: str, rows: Rows) -> str:
-    return f"CREATE TABLE {name} (\n{_typed(rows)}\n) ENGINE = Null"
+def _null(name: str, rows: Rows, more: str = "") -> str:
+    return f"CREATE TABLE {name} (\n{_typed(rows)}{more}\n) ENGINE = Null"
 
 
 def _quarantine(rows: Rows) -> str:

@@ -10,6 +10,7 @@ from textwrap import indent
 from typing import Final, NamedTuple
 
 from controltower.store.otlp import Column, lines
+from controltower.store.otlp_rows import KEYS_COLUMN
 from controltower.store.otlp_text import text
 from controltower.store.times import bounds
 
@@ -24,8 +25,13 @@ RECEIVED: Final = (
         f"if(received_unix_nano BETWEEN {_YEAR_2000_NS} AND {_YEAR_2200_NS}, received_unix_nano, {_NOW})",
     ),
     *bounds("received"),
+    ("redaction_keys", "redaction_keys"),
 )
 """What is computed once per message, from the journal's envelope."""
+
+
+KEYS: Final = (KEYS_COLUMN, "redaction_keys")
+"""A column of decoded rows alone: the redaction behind them uses it, and no table has it."""
 
 
 class Level(NamedTuple):
@@ -43,7 +49,7 @@ def view(signal: str, columns: Sequence[Column], levels: Sequence[Level], row: S
     """Return the view that makes rows of what comes into the inbox: *row* is each column and its expression."""
     return (
         f"CREATE MATERIALIZED VIEW otlp_{signal}_decode TO otlp_{signal}_decoded AS\n"
-        f"SELECT\n{lines((_named(*each) for each in row), 4)}\n"
+        f"SELECT\n{lines((_named(*each) for each in [*row, KEYS]), 4)}\n"
         f"FROM {_unrolled(f'otlp_{signal}_inbox', columns, levels)}"
     )
 

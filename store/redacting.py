@@ -10,7 +10,7 @@ from controltower.store.otlp_logs import LOGS as LOG_ROWS
 from controltower.store.otlp_metrics import METRICS as METRIC_ROWS
 from controltower.store.otlp_rows import Rows
 from controltower.store.otlp_traces import TRACES as TRACE_ROWS
-from controltower.store.redaction import KEYS_COLUMN, LOGS, METRICS, NO_KEYS, TRACES, Audited, Redaction, redacting
+from controltower.store.redaction import LOGS, METRICS, TRACES, Audited, Redaction, redacting
 
 SIGNALS: Final[tuple[tuple[Rows, Audited], ...]] = (
     (TRACE_ROWS, TRACES),
@@ -45,9 +45,7 @@ def apply_redaction(client: Client, redaction: Redaction) -> bool:
 def statement(redaction: Redaction, rows: Rows, places: Audited) -> str:
     """Return the SELECT of the view that redacts the decoded rows of a signal."""
     columns = [name for name, _ in rows.columns]
-    keys = KEYS_COLUMN if KEYS_COLUMN in columns else NO_KEYS
-    stored = [name for name in columns if name != KEYS_COLUMN]
-    return redacting(redaction, places, stored, f"otlp_{rows.signal}_decoded", keys)
+    return redacting(redaction, places, columns, f"otlp_{rows.signal}_decoded")
 
 
 def _note(client: Client, redaction: Redaction) -> bool:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal
 
+from controltower.store.otlp_rows import KEYS_COLUMN
+
 Action = Literal["keep", "drop", "mask", "token", "shape"]
 
-KEYS_COLUMN: Final = "RedactionKeys"
-NO_KEYS: Final = "CAST([], 'Array(String)')"
 AUDIT: Final = "controltower.redacted"
 KEY_PREFIXES: Final = ("controltower.key.", "controltower.context.", "controltower.scope.")
 SCOPE: Final = "controltower.scope."
@@ -141,11 +141,11 @@ METRICS: Final = Audited(
 )
 
 
-def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], source: str, keys: str = KEYS_COLUMN) -> str:
-    """Return the SELECT that makes rows with *columns* of those of *source*; *keys* is where the tokens' keys stand."""
+def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], source: str) -> str:
+    """Return the SELECT that makes rows with *columns* of those of *source*, which have the keys, too."""
     names, view = _Kinds(redaction), _Rows(rows)
     found = _Search(redaction)
-    tokens = _tokens("e.5", "type", "issuer", redaction.key_versions, keys)
+    tokens = _tokens("e.5", "type", "issuer", redaction.key_versions)
     steps = [
         [f"{view.dirty(names, found)} AS dirty"],
         [f"if(dirty, {view.entries()}, []) AS entries"],
@@ -454,7 +454,7 @@ def _wants_token(kinds: _Kinds, found: _Search) -> str:
     return " OR ".join([f"kind % 100 = {_TOKEN}", f"(kind % 100 = {_MASK_OR_TOKEN} AND m != e.5)", *shaped])
 
 
-def _tokens(value: str, type_: str, issuer: str, versions: Sequence[int], keys: str) -> str:
+def _tokens(value: str, type_: str, issuer: str, versions: Sequence[int]) -> str:
     """Return (value, rule) for a value that has to become a token; the rule is empty when it is one already."""
     raw = f"if(startsWith({value}, '[') AND isValidJSON({value}), JSONExtractArrayRaw({value}), [toJSONString(toValidUTF8({value}))])"
     parts = f"arrayFilter(part -> part NOT IN ('\"\"', 'null', 'true', 'false'), {raw})"
@@ -462,7 +462,7 @@ def _tokens(value: str, type_: str, issuer: str, versions: Sequence[int], keys: 
     normal = "replaceRegexpAll(upperUTF8(normalizeUTF8NFKC(text)), '[ \\\\t\\\\n\\\\v\\\\f\\\\r]+', '')"
     message = f"concat({type_}, '\\x1f', {issuer}, '\\x1f', {normal})"
     mac = f"substring(base32Encode(HMAC('SHA256', {message}, key)), 1, {TOKEN_CHARACTERS})"
-    present = f"arraySlice({keys}, 1, {len(versions)})"
+    present = f"arraySlice({KEYS_COLUMN}, -{len(versions)})"
     numbers = ", ".join(map(str, versions))
     made = (
         f"arrayMap((key, version) -> concat('t', toString(version), ':', {mac}), {present}, [{numbers}])"
@@ -473,7 +473,7 @@ def _tokens(value: str, type_: str, issuer: str, versions: Sequence[int], keys: 
     put = "if(length(every) = 1, every[1], toJSONString(every))"
     long = f"arrayExists(text -> length(text) > {LONGEST_TOKENISED}, texts) OR arrayExists(part -> match(part, '^[{{\\\\[]'), {parts})"
     known = f"arrayAll(text -> match(text, {literal(FORM)}), texts)"
-    enough = f"length({keys}) >= {len(versions)}" if versions else "false"
+    enough = f"length({KEYS_COLUMN}) >= {len(versions)}" if versions else "false"
     return (
         f"arrayMap(texts -> multiIf({long}, ('', 'drop'), {known}, ({value}, ''), NOT ({enough}), ('', 'no_key'), "
         f"(arrayMap(every -> {put}, [{every}])[1], 'token')), [{texts}])[1]"

@@ -158,6 +158,7 @@ LIMIT 1 BY TraceId, SpanId, Type, Scope, Value;  -- half the cost of DISTINCT ov
 CREATE TABLE otlp_traces_inbox (
     received_unix_nano UInt64,
     tenant Array(String),
+    redaction_keys Array(String),
     `resource_spans.resource.attributes.key` Array(Array(String)),
     `resource_spans.resource.attributes.value` Array(Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)))), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)))))), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)))), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String))))))))),
     `resource_spans.scope_spans.scope.name` Array(Array(String)),
@@ -213,7 +214,8 @@ CREATE TABLE otlp_traces_decoded (
     SegmentId LowCardinality(String),
     TimeQuality LowCardinality(String),
     SentStartUnixNano UInt64,
-    SentEndUnixNano UInt64
+    SentEndUnixNano UInt64,
+    RedactionKeys Array(String)
 ) ENGINE = Null;
 
 CREATE TABLE otlp_traces_redacted (
@@ -412,13 +414,15 @@ SELECT
     substringIndex(getSetting('insert_deduplication_token'), '#', 1) AS SegmentId,
     TimeQuality,
     if(TimeQuality = '', 0, start) AS SentStartUnixNano,
-    if(TimeQuality = '', 0, end) AS SentEndUnixNano
+    if(TimeQuality = '', 0, end) AS SentEndUnixNano,
+    redaction_keys AS RedactionKeys
 FROM (
     SELECT
         tenant,
         received,
         earliest,
         latest,
+        redaction_keys,
         resource_attributes,
         scope_name,
         scope_version,
@@ -445,6 +449,7 @@ FROM (
             received,
             earliest,
             latest,
+            redaction_keys,
             resource_attributes,
             scope_name,
             scope_version,
@@ -475,6 +480,7 @@ FROM (
                 if(received_unix_nano BETWEEN 946684800000000000 AND 7258118400000000000, received_unix_nano, toUInt64(toUnixTimestamp64Nano(now64(9)))) AS received,
                 toUInt64OrDefault(extract(getSetting('query_cache_tag'), 'from ([0-9]+) s'), toUInt64(946684800)) * 1000000000 AS earliest,
                 received + toUInt64OrDefault(extract(getSetting('query_cache_tag'), 'to ([0-9]+) s'), toUInt64(86400)) * 1000000000 AS latest,
+                redaction_keys,
                 CAST(arraySort((pair, at) -> (pair.1, at), arrayMap((key, value) -> (key, multiIf(value.o = 's', value.s, value.o = 'i', toString(value.i), value.o = 'd', if(isFinite(value.d), replaceOne(replaceOne(toString(value.d), 'e', 'e+'), 'e+-', 'e-'), concat('json: unsupported value: ', transform(toString(value.d), ['nan', '-nan', 'inf', '-inf'], ['NaN', 'NaN', '+Inf', '-Inf']))), value.o = 'b', toString(value.b), value.o = 'y', base64Encode(value.y), value.o = 'n', '', concat(if(value.o = 'a', '[', '{'), arrayStringConcat(arrayMap((k3, v3) -> concat(k3, multiIf(v3.o = 's', toJSONString(toValidUTF8(v3.s)), v3.o = 'i', toString(v3.i), v3.o = 'd', replaceOne(replaceOne(toJSONString(v3.d), 'e', 'e+'), 'e+-', 'e-'), v3.o = 'b', toString(v3.b), v3.o = 'y', toJSONString(base64Encode(v3.y)), v3.o = 'n', 'null', concat(if(v3.o = 'a', '[', '{'), arrayStringConcat(arrayMap((k2, v2) -> concat(k2, multiIf(v2.o = 's', toJSONString(toValidUTF8(v2.s)), v2.o = 'i', toString(v2.i), v2.o = 'd', replaceOne(replaceOne(toJSONString(v2.d), 'e', 'e+'), 'e+-', 'e-'), v2.o = 'b', toString(v2.b), v2.o = 'y', toJSONString(base64Encode(v2.y)), v2.o = 'n', 'null', concat(if(v2.o = 'a', '[', '{'), arrayStringConcat(arrayMap((k1, v1) -> concat(k1, multiIf(v1.o = 's', toJSONString(toValidUTF8(v1.s)), v1.o = 'i', toString(v1.i), v1.o = 'd', replaceOne(replaceOne(toJSONString(v1.d), 'e', 'e+'), 'e+-', 'e-'), v1.o = 'b', toString(v1.b), v1.o = 'y', toJSONString(base64Encode(v1.y)), v1.o = 'n', 'null', concat('{"otlp.', if(v1.o = 'a', 'array', 'kvlist'), '_value":"', base64Encode(concat(v1.a, v1.k)), '"}'))), arrayResize(arrayMap(k1 -> concat(toJSONString(toValidUTF8(k1)), ':'), arraySort(v2.`k.v.key`)), length(v2.`a.v`) + length(v2.`k.v.value`)), arrayConcat(v2.`a.v`, arraySort((v1, k1, i1) -> (k1, i1), v2.`k.v.value`, v2.`k.v.key`, arrayEnumerate(v2.`k.v.key`)))), ','), if(v2.o = 'a', ']', '}')))), arrayResize(arrayMap(k2 -> concat(toJSONString(toValidUTF8(k2)), ':'), arraySort(v3.`k.v.key`)), length(v3.`a.v`) + length(v3.`k.v.value`)), arrayConcat(v3.`a.v`, arraySort((v2, k2, i2) -> (k2, i2), v3.`k.v.value`, v3.`k.v.key`, arrayEnumerate(v3.`k.v.key`)))), ','), if(v3.o = 'a', ']', '}')))), arrayResize(arrayMap(k3 -> concat(toJSONString(toValidUTF8(k3)), ':'), arraySort(value.`k.v.key`)), length(value.`a.v`) + length(value.`k.v.value`)), arrayConcat(value.`a.v`, arraySort((v3, k3, i3) -> (k3, i3), value.`k.v.value`, value.`k.v.key`, arrayEnumerate(value.`k.v.key`)))), ','), if(value.o = 'a', ']', '}')))), ra_key, ra_value), arrayEnumerate(ra_key)), 'Map(LowCardinality(String), String)') AS resource_attributes,
                 scope_name,
                 scope_version,

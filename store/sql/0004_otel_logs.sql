@@ -127,6 +127,7 @@ WHERE Value != '';
 CREATE TABLE otlp_logs_inbox (
     received_unix_nano UInt64,
     tenant Array(String),
+    redaction_keys Array(String),
     `resource_logs.resource.attributes.key` Array(Array(String)),
     `resource_logs.resource.attributes.value` Array(Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)))), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)))))), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)))), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String))))))))),
     `resource_logs.schema_url` Array(String),
@@ -174,7 +175,8 @@ CREATE TABLE otlp_logs_decoded (
     ObservedUnixNano UInt64,
     Flags UInt32,
     SentSeverityNumber Int32,
-    DroppedAttributes UInt32
+    DroppedAttributes UInt32,
+    RedactionKeys Array(String)
 ) ENGINE = Null;
 
 CREATE TABLE otlp_logs_redacted (
@@ -355,13 +357,15 @@ SELECT
     observed AS ObservedUnixNano,
     flags AS Flags,
     severity AS SentSeverityNumber,
-    dropped AS DroppedAttributes
+    dropped AS DroppedAttributes,
+    redaction_keys AS RedactionKeys
 FROM (
     SELECT
         tenant,
         received,
         earliest,
         latest,
+        redaction_keys,
         resource_schema,
         scope_name,
         scope_version,
@@ -385,6 +389,7 @@ FROM (
             received,
             earliest,
             latest,
+            redaction_keys,
             resource_schema,
             scope_name,
             scope_version,
@@ -411,6 +416,7 @@ FROM (
                 if(received_unix_nano BETWEEN 946684800000000000 AND 7258118400000000000, received_unix_nano, toUInt64(toUnixTimestamp64Nano(now64(9)))) AS received,
                 toUInt64OrDefault(extract(getSetting('query_cache_tag'), 'from ([0-9]+) s'), toUInt64(946684800)) * 1000000000 AS earliest,
                 received + toUInt64OrDefault(extract(getSetting('query_cache_tag'), 'to ([0-9]+) s'), toUInt64(86400)) * 1000000000 AS latest,
+                redaction_keys,
                 ca_key,
                 ca_value,
                 scope_name,

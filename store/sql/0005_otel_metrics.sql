@@ -266,6 +266,7 @@ SETTINGS
 CREATE TABLE otlp_metrics_inbox (
     received_unix_nano UInt64,
     tenant Array(String),
+    redaction_keys Array(String),
     `resource_metrics.resource.attributes.key` Array(Array(String)),
     `resource_metrics.resource.attributes.value` Array(Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a.v` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String)), `k.v.key` Array(String), `k.v.value` Array(Tuple(`o` Enum8('n' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'k' = 6, 'y' = 7), `s` String, `b` Bool, `i` Int64, `d` Float64, `y` String, `a` String, `k` String))))),
     `resource_metrics.schema_url` Array(String),
@@ -415,7 +416,8 @@ CREATE TABLE otlp_metrics_decoded (
     `Exemplars.TimeUnix` Array(DateTime64(9, 'UTC')),
     `Exemplars.Value` Array(Float64),
     `Exemplars.SpanId` Array(String),
-    `Exemplars.TraceId` Array(String)
+    `Exemplars.TraceId` Array(String),
+    RedactionKeys Array(String)
 ) ENGINE = Null;
 
 CREATE TABLE otlp_metrics_redacted (
@@ -850,13 +852,15 @@ SELECT
     arrayMap(t -> fromUnixTimestamp64Nano(toInt64(least(t, 9223372036854775807)), 'UTC'), x_time) AS `Exemplars.TimeUnix`,
     arrayMap((k, d, i) -> if(k = 'i', toFloat64(i), d), x_v, x_vd, x_vi) AS `Exemplars.Value`,
     arrayMap(t -> lower(hex(t)), x_span_id) AS `Exemplars.SpanId`,
-    arrayMap(t -> lower(hex(t)), x_trace_id) AS `Exemplars.TraceId`
+    arrayMap(t -> lower(hex(t)), x_trace_id) AS `Exemplars.TraceId`,
+    redaction_keys AS RedactionKeys
 FROM (
     SELECT
         tenant,
         received,
         earliest,
         latest,
+        redaction_keys,
         resource_schema,
         scope_name,
         scope_version,
@@ -904,6 +908,7 @@ FROM (
             received,
             earliest,
             latest,
+            redaction_keys,
             resource_schema,
             scope_name,
             scope_version,
@@ -953,6 +958,7 @@ FROM (
                 received,
                 earliest,
                 latest,
+                redaction_keys,
                 resource_schema,
                 scope_name,
                 scope_version,
@@ -1060,6 +1066,7 @@ FROM (
                     if(received_unix_nano BETWEEN 946684800000000000 AND 7258118400000000000, received_unix_nano, toUInt64(toUnixTimestamp64Nano(now64(9)))) AS received,
                     toUInt64OrDefault(extract(getSetting('query_cache_tag'), 'from ([0-9]+) s'), toUInt64(946684800)) * 1000000000 AS earliest,
                     received + toUInt64OrDefault(extract(getSetting('query_cache_tag'), 'to ([0-9]+) s'), toUInt64(86400)) * 1000000000 AS latest,
+                    redaction_keys,
                     ca_key,
                     ca_value,
                     scope_name,
