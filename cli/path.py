@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Final
 
 from controltower.cli.text import amount, lasting, money, plain, section, table, when
-from controltower.store.read import KeySpan, Member, TransactionView
+from controltower.store.read import KeySpan, Logs, Member, TransactionView
 from controltower.store.rows import Deadline, DeadlineState, Key, Reconciliation
 
 INDENT: Final = "  "
+BODY_SHOWN: Final = 120  # characters of a log record; --json has them all
 ANCHOR_FIRST: Final = 12  # other keys shown in the head; a payment run carries hundreds
 
 
@@ -128,6 +129,22 @@ def loose_spans(spans: Sequence[KeySpan]) -> str:
         for span in spans
     ]
     return table(rows, indent=INDENT)
+
+
+def log_lines(logs: Logs) -> str:
+    """Return the log records of a transaction, one line each."""
+    rows = [
+        [
+            when(record.at),
+            record.system,
+            record.severity or (str(record.severity_number) if record.severity_number else ""),
+            record.event,
+            " ".join(record.body.split())[:BODY_SHOWN],
+        ]
+        for record in logs.records
+    ]
+    more = f"\n{INDENT}More was logged than is shown." if logs.truncated else ""
+    return table(rows, indent=INDENT) + more
 
 
 def key_text(key: Key) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from controltower.cli.text import plain
 from controltower.store.kpis import KpiValue
-from controltower.store.read import KeySpan, Member, SearchPage, TransactionView
+from controltower.store.read import KeySpan, LogRecord, Logs, Member, SearchPage, TransactionView
 from controltower.store.rows import Deadline, DocumentLine, ExceptionRow, Key, Reconciliation, Transaction, Via
 
 Json = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -36,9 +36,34 @@ def money_of(value: Decimal | None) -> str | None:
     return decimal_of(value, MONEY_PLACES)
 
 
-def trace_of(views: Sequence[TransactionView], spans: Sequence[KeySpan]) -> Json:
-    """Return what ``trace`` prints."""
-    return {"transactions": [transaction_of(view) for view in views], "spans": [key_span_of(span) for span in spans]}
+def trace_of(views: Sequence[tuple[TransactionView, Logs]], spans: Sequence[KeySpan]) -> Json:
+    """Return what ``trace`` prints: transactions with what was logged around them, and spans outside of them."""
+    return {
+        "transactions": [
+            {
+                **transaction_of(view),
+                "logs": [log_of(record) for record in logs.records],
+                "logs_truncated": logs.truncated,
+            }
+            for view, logs in views
+        ],
+        "spans": [key_span_of(span) for span in spans],
+    }
+
+
+def log_of(record: LogRecord) -> dict[str, Json]:
+    """Return a log record."""
+    return {
+        "at": time_of(record.at),
+        "system": record.system,
+        "severity": record.severity,
+        "severity_number": record.severity_number,
+        "event": record.event,
+        "body": record.body,
+        "span": {"trace_id": record.trace_id, "span_id": record.span_id},
+        "found_by": "key" if record.by_key else "trace",
+        "attributes": dict(record.attributes),
+    }
 
 
 def transaction_of(view: TransactionView) -> dict[str, Json]:

@@ -20,6 +20,7 @@ from controltower.store.read import (
     Facets,
     Freshness,
     KeySpan,
+    Logs,
     Overview,
     Parked,
     SearchPage,
@@ -147,6 +148,12 @@ def spans(settings: Settings, view: TransactionView) -> tuple[Span, ...]:
     first = min(step.observed_at for step in seen)
     last = max(step.observed_at for step in seen)
     return _ask(settings, lambda client: tuple(read.spans_of_traces(client, traces, since=first, until=last)))
+
+
+@st.cache_data(ttl=TTL_S, max_entries=ENTRIES, show_spinner=False)
+def logs(settings: Settings, view: TransactionView) -> Logs:
+    """Return what was logged in the traces of a transaction and with its keys."""
+    return _ask(settings, lambda client: read.logs_of(client, view))
 
 
 @st.cache_data(ttl=KPI_TTL_S, max_entries=ENTRIES, show_spinner=False)

@@ -9,6 +9,8 @@ from controltower.store.reads.answers import (
     Facets,
     Freshness,
     KeySpan,
+    LogRecord,
+    Logs,
     Member,
     Money,
     Overview,
@@ -24,6 +26,7 @@ from controltower.store.reads.answers import (
     TransactionView,
 )
 from controltower.store.reads.find import find_anchors, spans_with_key
+from controltower.store.reads.logs import logs_of
 from controltower.store.reads.overview import facets, freshness, overview
 from controltower.store.reads.parked import count_parked, parked
 from controltower.store.reads.search import search
@@ -35,6 +38,8 @@ __all__ = [
     "Facets",
     "Freshness",
     "KeySpan",
+    "LogRecord",
+    "Logs",
     "Member",
     "Money",
     "Overview",
@@ -52,6 +57,7 @@ __all__ = [
     "facets",
     "find_anchors",
     "freshness",
+    "logs_of",
     "overview",
     "parked",
     "read_transaction",

@@ -8,12 +8,20 @@ from typing import Final
 from controltower.cli.errors import UnknownKeyError
 from controltower.cli.opening import reading
 from controltower.cli.options import Subparsers, add_command, add_json
-from controltower.cli.path import loose_spans, path
+from controltower.cli.path import log_lines, loose_spans, path
 from controltower.cli.settings import read_settings
 from controltower.cli.shapes import dumps, trace_of
 from controltower.cli.text import section
 from controltower.store.client import Client
-from controltower.store.read import KeySpan, TransactionView, find_anchors, read_transaction, spans_with_key
+from controltower.store.read import (
+    KeySpan,
+    Logs,
+    TransactionView,
+    find_anchors,
+    logs_of,
+    read_transaction,
+    spans_with_key,
+)
 
 TRANSACTIONS_LIMIT: Final = 20  # a payment run leads to hundreds of orders; a reader wants to choose
 SPANS_LIMIT: Final = 200
@@ -31,6 +39,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--type", help="type of the key, when the value alone is ambiguous: purchase_order, invoice …")
     parser.add_argument("--flow", help="only in this flow")
     parser.add_argument("--why", action="store_true", help="explain why each step belongs")
+    parser.add_argument("--logs", action="store_true", help="also what was logged in its traces and with its keys")
     add_json(parser)
 
 
@@ -43,13 +52,14 @@ def run(arguments: Namespace) -> int:
         )
         read = (read_transaction(client, ref.flow, ref.anchor) for ref in anchors[:TRANSACTIONS_LIMIT])
         views = [view for view in read if view is not None]
+        logs = [logs_of(client, view) for view in views] if arguments.logs or arguments.json else []
         spans = [] if arguments.flow else outside(client, arguments.key, arguments.type, views)
     if not views and not spans:
         raise UnknownKeyError(arguments.key, _filters(arguments))
     if arguments.json:
-        print(dumps(trace_of(views, spans)))
+        print(dumps(trace_of(list(zip(views, logs, strict=True)), spans)))
     else:
-        print(_text(arguments, views, spans, more=len(anchors) > TRANSACTIONS_LIMIT))
+        print(_text(arguments, views, logs, spans, more=len(anchors) > TRANSACTIONS_LIMIT))
     return 0
 
 
@@ -60,14 +70,28 @@ def outside(client: Client, key: str, type: str | None, views: Sequence[Transact
     return [span for span in spans if (span.trace_id, span.span_id) not in inside]
 
 
-def _text(arguments: Namespace, views: Sequence[TransactionView], spans: Sequence[KeySpan], *, more: bool) -> str:
+def _text(
+    arguments: Namespace,
+    views: Sequence[TransactionView],
+    logs: Sequence[Logs],
+    spans: Sequence[KeySpan],
+    *,
+    more: bool,
+) -> str:
     now = datetime.now(UTC)
     blocks = [path(view, now, why=arguments.why) for view in views]
+    if arguments.logs:
+        blocks = [f"{block}\n{_logged(found)}" for block, found in zip(blocks, logs, strict=True)]
     if more:
         blocks.append(f"More than {TRANSACTIONS_LIMIT} transactions share this key; `controltower search` lists them.")
     text = "\n\n".join(blocks)
     loose = section(f"Spans with {arguments.key} outside of these transactions", loose_spans(spans))
     return (text + "\n" + loose if text else loose).strip("\n")
+
+
+def _logged(logs: Logs) -> str:
+    shown = log_lines(logs) or "  Nothing was logged in its traces or with its keys."
+    return section("Logs (times in UTC)", shown)
 
 
 def _filters(arguments: Namespace) -> str:

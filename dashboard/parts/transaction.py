@@ -1,6 +1,6 @@
 """The parts of one transaction's page."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from controltower.dashboard import links
@@ -42,10 +42,12 @@ from controltower.dashboard.markup import (
 from controltower.dashboard.reasons import EVIDENCE, Reason
 from controltower.dashboard.theme import colour
 from controltower.store.flows.definition import Flow
-from controltower.store.read import Span, TransactionView
+from controltower.store.read import LogRecord, Span, TransactionView
 from controltower.store.rows import Change, Deadline, DeadlineState, DocumentLine, ExceptionRow, Transaction
 
 OPEN_STAGES = (StageState.AHEAD, StageState.WAITING, StageState.SKIPPED, StageState.BREACHED)
+BODY_SHOWN = 300  # characters of a log record; the whole is in the store
+ERROR_FROM = 17  # OTLP: ERROR is 17 to 20, FATAL 21 to 24
 ATTRIBUTES_SHOWN = 12  # of one span; the rest is in its trace
 
 
@@ -226,6 +228,19 @@ def spans(rows: Iterable[Span], own: Collection[tuple[str, str]]) -> Html:
     return table(columns, (_span(row, (row.trace_id, row.span_id) in own) for row in rows), empty="No span is stored.")
 
 
+def logs(rows: Iterable[LogRecord]) -> Html:
+    """Return what was logged around a transaction."""
+    columns = (
+        Column("At (UTC)"),
+        Column("System", nowrap=True),
+        Column("Severity"),
+        Column("Message"),
+        Column("Found by"),
+        Column("Attributes"),
+    )
+    return table(columns, (_log(row) for row in rows))
+
+
 def reasons(rows: Iterable[Reason], flow: Flow | None) -> Html:
     """Return why each step belongs: the chain of keys from it to the anchor."""
     columns = (Column("Step"), Column("At (UTC)"), Column("Evidence"), Column("Chain of keys"))
@@ -396,13 +411,29 @@ def _margin(row: Deadline, now: datetime) -> Html | str:
     return relative(row.due_at, now) if row.state == DeadlineState.RUNNING else NOTHING
 
 
+def _attributes(of: Mapping[str, str]) -> Html:
+    shown = sorted(of.items())[:ATTRIBUTES_SHOWN]
+    more = len(of) - len(shown)
+    chips = [chip(f"{name.removeprefix('controltower.')}={_short(value)}", hint=value) for name, value in shown]
+    return joined([*chips, muted(f"and {more} more")] if more else chips)
+
+
+def _log(row: LogRecord) -> Sequence[Cell]:
+    severity = row.severity or (str(row.severity_number) if row.severity_number else NOTHING)
+    body = row.body if len(row.body) <= BODY_SHOWN else f"{row.body[: BODY_SHOWN - 1]}…"
+    where = f"{row.trace_id[:8]}… / {row.span_id}" if row.trace_id else "no trace"
+    return (
+        moment(row.at, seconds=True),
+        row.system,
+        toned(severity, "bad") if row.severity_number >= ERROR_FROM else severity,
+        two_lines(tag("strong", row.event), body) if row.event else body,
+        two_lines("key" if row.by_key else "trace", tag("span", where, css="ct-nowrap")),
+        _attributes(row.attributes),
+    )
+
+
 def _span(row: Span, own: bool) -> Sequence[Cell]:
     failed = row.status in ("Error", "STATUS_CODE_ERROR")
-    shown = sorted(row.attributes.items())[:ATTRIBUTES_SHOWN]
-    more = len(row.attributes) - len(shown)
-    attributes = [chip(f"{name.removeprefix('controltower.')}={_short(value)}", hint=value) for name, value in shown]
-    if more:
-        attributes.append(muted(f"and {more} more"))
     return (
         moment(row.at, seconds=True),
         row.system,
@@ -413,7 +444,7 @@ def _span(row: Span, own: bool) -> Sequence[Cell]:
         row.kind.removeprefix("SPAN_KIND_").lower(),
         nanoseconds(row.duration_ns),
         toned(row.status_message or "error", "bad") if failed else muted("ok"),
-        joined(attributes),
+        _attributes(row.attributes),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import streamlit as st
 
 from controltower.dashboard import charts, data, documents, journey, page, reasons, state
-from controltower.dashboard.format import plural
+from controltower.dashboard.format import count, plural
 from controltower.dashboard.markup import heading, title
 from controltower.dashboard.parts import transaction as parts
 from controltower.dashboard.parts import transactions as lists
@@ -21,6 +21,7 @@ TABS: Mapping[str, str] = {
     "deadlines": "Deadlines",
     "exceptions": "Exceptions",
     "spans": "Spans",
+    "logs": "Logs",
     "why": "Why each step belongs",
     "history": "What was known when",
 }
@@ -89,6 +90,7 @@ def _show(settings: Settings, view: TransactionView, now: datetime) -> None:
         "deadlines": lambda: page.html(parts.deadlines(view.deadlines, flow, now)),
         "exceptions": lambda: page.html(parts.exceptions(view.exceptions, now)),
         "spans": lambda: _spans(settings, view),
+        "logs": lambda: _logs(settings, view),
         "why": lambda: page.html(parts.reasons(reasons.explain(view.members, view.transaction.anchor), flow)),
         "history": lambda: page.html(parts.history(view.history, flow, view.transaction.currency)),
     }
@@ -122,3 +124,17 @@ def _spans(settings: Settings, view: TransactionView) -> None:
     note = f", {plural(others, 'step')} of other transactions in the same traces left out" if others else ""
     page.html(heading("Spans", f"what its traces hold, its own steps in bold{note}"))
     page.html(parts.spans(kept, own))
+
+
+def _logs(settings: Settings, view: TransactionView) -> None:
+    found = page.loading(lambda: data.logs(settings, view))
+    if not found.records:
+        page.nothing(
+            "Nothing was logged around this transaction",
+            "Send logs to the collector's /v1/logs: a record is found by the trace it was written in, "
+            "or by an attribute such as controltower.key.purchase_order.",
+        )
+        return
+    more = f"the first {count(len(found.records))}, more is stored" if found.truncated else "in order of time"
+    page.html(heading("Logs", f"of its traces and with its keys, {more}"))
+    page.html(parts.logs(found.records))

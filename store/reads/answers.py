@@ -92,6 +92,29 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class LogRecord:
+    """A log record as it was received; a long body is cut. ``by_key``: it carries a key of the transaction itself."""
+
+    at: datetime
+    system: str
+    severity: str
+    severity_number: int
+    event: str
+    body: str
+    trace_id: str
+    span_id: str
+    attributes: Mapping[str, str]
+    by_key: bool
+
+
+class Logs(NamedTuple):
+    """Log records in order of time; ``truncated`` when more is stored than shown."""
+
+    records: tuple[LogRecord, ...]
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SearchFilters:
     """What to look for; an empty field does not filter. The time range is over the transaction's last step."""
 

@@ -68,6 +68,13 @@ def fill(client: Client) -> None:
     insert(client, [deadline(state=DeadlineState.BREACHED)])
     insert(client, [reconciliation()])
     insert(client, [exception()])
+    columns = ["Timestamp", "TraceId", "SeverityText", "ServiceName", "Body", "LogAttributes"]
+    by_key = {"controltower.key.purchase_order": "PO-1042"}
+    records = [
+        [AT, created.trace_id, "ERROR", "edi-gateway", "850 refused by the mailbox", {}],
+        [AT, "", "INFO", "mailbox", "tried again", by_key],
+    ]
+    client.insert("otel_logs", records, columns, settings={"async_insert": 0})
 
 
 @pytest.fixture
@@ -110,6 +117,20 @@ def test_trace_tells_the_path_in_words(run_filled: Run) -> None:
     assert "difference 150.00 USD" in out
     assert "The supplier has not acknowledged purchase order PO-1042." in out
     assert "because of" not in out
+
+
+def test_trace_shows_what_was_logged(run_filled: Run) -> None:
+    """Records of its traces and with its keys are listed on request, and always in JSON."""
+    assert "mailbox" not in run_filled("trace", "PO-1042").out
+
+    out = run_filled("trace", "PO-1042", "--logs").out
+    assert "\nLogs (times in UTC)\n" in out
+    assert "850 refused by the mailbox" in out
+    (found,) = run_filled("trace", "PO-1042", "--json").json["transactions"]
+    assert [(one["severity"], one["found_by"]) for one in found["logs"]] == [("ERROR", "trace"), ("INFO", "key")]
+    assert found["logs_truncated"] is False
+    out = run_filled("trace", "PO-2000", "--logs").out
+    assert "Nothing was logged in its traces or with its keys." in out
 
 
 def test_trace_finds_by_any_key_in_any_case(run_filled: Run) -> None:

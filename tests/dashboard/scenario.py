@@ -54,6 +54,7 @@ def fill(client: Client, now: datetime) -> None:
     insert(client, [*steps, failed])
     insert_all(client, [[_late(now, start)], [_membership(one) for one in (*steps, failed)]])
     _documents(client, steps, now, start)
+    _logged(client, steps[3])
     _done(client, now)
     _others(client, now)
     _parked(client, now)
@@ -232,3 +233,13 @@ def _parked(client: Client, now: datetime) -> None:
 def _heard(client: Client, now: datetime) -> None:
     rows = [("erp", now, now, 1200), ("warehouse", now - timedelta(hours=6), now - timedelta(hours=6), 90)]
     client.insert("source_watermarks", rows, column_names=["system", "last_span_at", "last_loaded_at", "spans"])
+
+
+def _logged(client: Client, about: Step) -> None:
+    """Two records: one of the step's trace that failed, one that names the order only, with hostile text."""
+    columns = ["Timestamp", "TraceId", "SpanId", "SeverityText", "SeverityNumber", "ServiceName", "Body", "EventName"]
+    rows = [
+        [about.at, about.trace_id, about.span_id, "ERROR", 17, "edi-gateway", "850 refused by the mailbox", "", {}],
+        [about.at, "", "", "INFO", 9, "mailbox", NASTY, "retry", {"controltower.key.purchase_order": LATE.value}],
+    ]
+    client.insert("otel_logs", rows, [*columns, "LogAttributes"], settings={"async_insert": 0})

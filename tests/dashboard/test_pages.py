@@ -226,6 +226,7 @@ def test_transaction_says_where_it_stands() -> None:
         ("deadlines", "late"),
         ("exceptions", "Line 1: price variance of 150.00 USD."),
         ("spans", "What its traces hold"),
+        ("logs", "850 refused by the mailbox"),
         ("why", "It carries invoice INV-9 of V-7, which stands on one step with purchase order PO-1042 of GENERAL."),
         ("history", "supplier acknowledges: breached"),
     ],

@@ -115,7 +115,10 @@ class Loading:
         bounds: TimeBounds | None = None,
     ) -> str:
         """Load requests of any signal as one segment and return its token."""
-        content = b"".join(record(each.SerializeToString()) for each in requests)
+        return self.put(signal, b"".join(record(each.SerializeToString()) for each in requests), bounds)
+
+    def put(self, signal: Signal, content: bytes, bounds: TimeBounds | None = None) -> str:
+        """Load records of the journal as one segment and return its token."""
         segment = self.segment(content, signal=signal)
         load_segment(self.client, segment, bounds)
         return segment.id
