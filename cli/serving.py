@@ -27,9 +27,11 @@ from controltower.cli.web import WebServer
 from controltower.collector.app import build_app, build_server
 from controltower.collector.auth import Tokens
 from controltower.collector.drain import Drain
+from controltower.collector.gauges import of_number
 from controltower.collector.journals import open_journals
 from controltower.collector.loading import Loading
 from controltower.collector.metrics import Metrics
+from controltower.collector.pace import Pace
 from controltower.collector.redaction.loading import load_rules
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.settings import Settings as CollectorSettings
@@ -89,6 +91,7 @@ class Service:
         self._connections = Connections(self._address, migrates=plan.migrates, redaction=rules)
         self._clock = SystemClock()
         self._collecting: Collecting | None = None
+        self._paces: list[Pace] = []
         self._endpoint: WebServer | None = None
         self._loops: list[Loop] = []
         self._opening = True
@@ -151,6 +154,7 @@ class Service:
             metrics=metrics,
             redact=self.plan.redaction.redactor() if self.plan.redaction else None,
             store_problem=lambda: self.problem(),
+            store_warning=lambda: self.warning(),
         )
         app.add_route("/ping", self._ping, methods=["GET"])
         both = build_server(app, settings, grpc=settings.grpc)
@@ -173,7 +177,19 @@ class Service:
             bounds=settings.time_bounds(),
             keys=[key.secret for key in self.plan.redaction.keys] if self.plan.redaction else (),
         )
-        return Drain(journal, loading, prepare=loading.prepare, workers=settings.load_workers, metrics=metrics)
+        pace = Pace(loading.parts)
+        self._paces.append(pace)
+        drain = Drain(
+            journal,
+            loading,
+            prepare=loading.prepare,
+            workers=settings.load_workers,
+            pace=pace,
+            metrics=metrics.of(signal=signal),
+        )
+        metrics.watch(of_number("store_parts", pace.most, signal=signal))
+        metrics.watch(of_number("load_failing", lambda: drain.state().failures, signal=signal))
+        return drain
 
     def _within_open_files(self, settings: CollectorSettings) -> CollectorSettings:
         """Allow fewer connections where the system allows fewer open files: a full table would stop the journal, too."""
@@ -246,6 +262,10 @@ class Service:
         loading = [drain.problem() for drain in self._collecting.drains] if self._collecting else []
         problems += [f"loading: {problem}" for problem in loading if problem]
         return "; ".join(problems) or None
+
+    def warning(self) -> str | None:
+        """Return what slows loading down, for ``/readyz``; None when nothing does."""
+        return next(filter(None, (pace.warning() for pace in self._paces)), None)
 
     def check(self) -> None:
         """Raise CommandError when a server's thread has ended although nobody asked it to."""

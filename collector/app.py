@@ -47,17 +47,19 @@ def build_app(
     metrics: Metrics | None = None,
     redact: Redact | None = None,
     store_problem: Callable[[], str | None] = lambda: None,
+    store_warning: Callable[[], str | None] = lambda: None,
     clock: Callable[[], int] = time.time_ns,
 ) -> FastAPI:
     """Return the application that takes OTLP into *journals*, one for each signal by its name; others are not taken.
 
-    The caller opens and closes the journals. *redact* is called for what senders of class ``phi`` send. *store_problem* says what is wrong with the store (None: nothing); it may block and is asked for ``/readyz`` only.
+    The caller opens and closes the journals. *redact* is called for what senders of class ``phi`` send. *store_problem* says what is wrong with the store (None: nothing); it may block and is asked for ``/readyz`` only;
+    so is *store_warning*, about what does not work as well as it should.
     """
     counted = metrics or Metrics()
     executor = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
     intake = Intake(settings, journals, tokens, counted, executor, redact=redact, clock=clock)
     counted.watch(of_journals(journals, clock))
-    health = Health(settings, journals, counted, store_problem, clock)
+    health = Health(settings, journals, counted, store_problem, clock, store_warning=store_warning)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

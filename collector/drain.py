@@ -9,6 +9,7 @@ from typing import Final
 
 from controltower.collector.health import lag_of
 from controltower.collector.metrics import Metrics
+from controltower.collector.pace import Pace
 from controltower.store.errors import LoadError
 from controltower.tracer.journal import Journal, SegmentFile
 
@@ -43,6 +44,7 @@ class Drain:
         *,
         prepare: Callable[[], None] = lambda: None,
         workers: int = 1,
+        pace: Pace | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
@@ -50,7 +52,7 @@ class Drain:
     ) -> None:
         """Load with *load*: it returns the rows that the store holds of a segment, and may be called again for one that is
         loaded already; *prepare* is called before the first one, again until it succeeds. *load* is called by so
-        many *workers* at the same time.
+        many *workers* at the same time. *pace* says how long to wait between two, for a store that is crowded.
 
         LoadError with ``permanent`` means that the store refuses the bytes for good; every other exception is tried
         again for ever. *wait* pauses until the time is over or the event is set, which it returns.
@@ -61,6 +63,7 @@ class Drain:
         self._prepared = threading.Event()
         self._taken: set[str] = set()  # segments that a worker has
         self._lock = threading.Lock()
+        self._pace = pace
         self._metrics = metrics or Metrics()
         self._clock = clock
         self._monotonic = monotonic
@@ -144,7 +147,7 @@ class Drain:
         try:
             self._prepare()
         except Exception as error:  # noqa: BLE001 - the last line, as for a segment
-            self._note_failure("what was loaded before", error)
+            self._note_failure("what was loaded before is not looked for yet", error)
             self._wait(self._stop, self._pause_s())
         else:
             self._failures, self._problem = 0, None
@@ -155,10 +158,25 @@ class Drain:
         try:
             self._move_on(segment)
         except Exception as error:  # noqa: BLE001 - the last line: the data stays, the failure is counted and logged
-            self._note_failure(f"segment {segment.id}", error)
+            self._note_failure(f"segment {segment.id} is not loaded yet", error)
             self._wait(self._stop, self._pause_s())
         else:
             self._failures, self._problem = 0, None
+            self._keep_pace(segment)
+
+    def _keep_pace(self, segment: SegmentFile) -> None:
+        """Wait when the store is crowded, so that what arrives meanwhile is loaded at once; not at the end."""
+        if self._pace is None or self._finishing.is_set():
+            return
+        try:
+            pause_s = self._pace.pause_s(segment.bytes)
+        except Exception as error:  # noqa: BLE001 - as for a segment: the next load tells what it is
+            self._note_failure("how crowded the store is cannot be seen", error)
+            return
+        if pause_s:
+            self._metrics.add("load_pauses")
+            with self._lock:  # no other worker takes a segment meanwhile
+                self._wait(self._finishing, pause_s)
 
     def _move_on(self, segment: SegmentFile) -> None:
         verified = self._journal.verify(segment)
@@ -190,7 +208,7 @@ class Drain:
         now = self._monotonic()
         if self._logged_at is None or now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
-            logger.warning("%s is not loaded yet (%s in a row): %s", what, self._failures, self._problem)
+            logger.warning("%s (%s in a row): %s", what, self._failures, self._problem)
 
     def _pause_s(self) -> float:
         return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 16)))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from controltower.collector.metrics import Metrics
 from controltower.collector.settings import Settings
 from controltower.tracer.journal import Journal, JournalStats
-from controltower.tracer.journal.room import NEARLY_FULL
+from controltower.tracer.journal.room import HALF, NEARLY_FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Readiness:
 
     ready: bool
     problems: list[str]
+    warnings: list[str]  # what will become a problem when nobody looks
     journals: dict[str, JournalStats]  # by signal
     lag_s: float  # age of the oldest body that is acknowledged and not loaded
     metrics: dict[str, int | dict[str, int]]
@@ -35,12 +36,18 @@ class Health:
         metrics: Metrics,
         store_problem: Callable[[], str | None],
         clock: Callable[[], int] = time.time_ns,
+        *,
+        store_warning: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Ask *store_problem* whether the store can be reached: None, or what is wrong. It may block."""
+        """Ask *store_problem* whether the store can be reached: None, or what is wrong. It may block.
+
+        *store_warning* tells what slows the store down.
+        """
         self._settings = settings
         self._journals = journals
         self._metrics = metrics
         self._store_problem = store_problem
+        self._store_warning = store_warning
         self._clock = clock
 
     def readiness(self) -> Readiness:
@@ -52,7 +59,8 @@ class Health:
             problem for signal, each in stats.items() for problem in self._journal_problems(signal, each, now_ns)
         ]
         problems += filter(None, [self._store_problem()])
-        return Readiness(not problems, problems, stats, round(lag_s, 3), self._metrics.snapshot())
+        warnings = [*_half_full(stats), *filter(None, [self._store_warning()])]
+        return Readiness(not problems, problems, warnings, stats, round(lag_s, 3), self._metrics.snapshot())
 
     def _journal_problems(self, signal: str, stats: JournalStats, now_ns: int) -> list[str]:
         problems = []
@@ -66,6 +74,14 @@ class Health:
         if lag_s > self._settings.ready_lag_s:
             problems.append(f"The oldest request of {signal} that is not loaded is {lag_s:.0f} s old.")
         return problems
+
+
+def _half_full(stats: Mapping[str, JournalStats]) -> list[str]:
+    return [
+        f"The journal of {signal} has used {each.fullness:.0%} of its room: look why it is not loaded."
+        for signal, each in stats.items()
+        if HALF <= each.fullness < NEARLY_FULL
+    ]
 
 
 def lag_of(stats: JournalStats, now_ns: int) -> float:

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from controltower.collector.gate import Gate
 from controltower.collector.offers import Offers, OffersFile
@@ -13,10 +14,13 @@ from controltower.store.errors import LoadError
 from controltower.store.keyed import keyed
 from controltower.store.life import engine_life
 from controltower.store.loader import Segment, Signal, load_segment
+from controltower.store.parts import Parts, parts_of
 from controltower.store.times import TimeBounds
 from controltower.tracer.journal import Journal, SegmentFile
 
 logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 class Loading:
@@ -65,7 +69,11 @@ class Loading:
         """Look whether the store lost what it had; call it at the start. Raises as loading does."""
         self._with_client(lambda _: 0)
 
-    def _with_client(self, work: Callable[[Client], int]) -> int:
+    def parts(self) -> Parts:
+        """Return how crowded the store is. Raises as loading does."""
+        return self._with_client(parts_of)
+
+    def _with_client(self, work: Callable[[Client], Answer]) -> Answer:
         client: Client | None = getattr(self._own, "client", None)
         try:
             if client is None:

@@ -28,6 +28,7 @@ Metric: TypeAlias = Literal[
     "rows_loaded",
     "load_duration_seconds",
     "load_failures",
+    "load_pauses",
     "segments_refused",
     "series_overflowed",
     "lag_seconds",
@@ -43,6 +44,7 @@ Metric: TypeAlias = Literal[
     "quarantine_bytes",
     "quarantine_rows",
     "load_failing",
+    "store_parts",
     "in_flight_bytes",
     "connections",
 ]
@@ -120,6 +122,12 @@ DECLARED: Final[Mapping[Metric, Declared]] = {
     "load_failures": Declared(
         "counter", "attempts to load that are made again later", "the store is away or too slow", ("signal",)
     ),
+    "load_pauses": Declared(
+        "counter",
+        "times that loading waited for a store with too many parts, so that more is loaded at once",
+        "let senders send larger batches, and look at the store's disk: merges do not keep up",
+        ("signal",),
+    ),
     "segments_refused": Declared(
         "counter",
         "segments that the store refused for good, set aside in quarantine",
@@ -171,6 +179,12 @@ DECLARED: Final[Mapping[Metric, Declared]] = {
     ),
     "load_failing": Declared(
         "gauge", "failures in a row to load the segment that is next", "read `/readyz`", ("signal",)
+    ),
+    "store_parts": Declared(
+        "gauge",
+        "parts of the partition of the store that has the most, as last seen after a load",
+        "inserts are too small or merges too slow; loading slows down by itself, `/readyz` warns",
+        ("signal",),
     ),
     "in_flight_bytes": Declared(
         "gauge", "bytes of bodies that are being received", "near its limit, senders are told to come back"
