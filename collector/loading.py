@@ -16,7 +16,7 @@ from controltower.store.life import engine_life
 from controltower.store.loader import Segment, Signal, load_segment
 from controltower.store.parts import Parts, parts_of
 from controltower.store.times import TimeBounds
-from controltower.tracer.journal import Journal, SegmentFile
+from controltower.tracer.journal import Journal, SegmentFile, order_of
 
 logger = logging.getLogger(__name__)
 
@@ -133,13 +133,17 @@ class Loading:
 
     def _notice_life(self, client: Client) -> None:
         before = self._known()
-        offers = before.in_life(engine_life(client), self._clock())
+        offers = before.in_life(engine_life(client), self._newest_ns())
         if offers is not before:
             self._failed.clear()
             self._note(offers)
         if not offers.is_checked:
             self._check_kept(client)
             self._note(self._known().checked())
+
+    def _newest_ns(self) -> int:
+        """Return a time before which every segment that may have been offered was begun, also after a clock was set back."""
+        return max([self._clock(), *(order_of(segment.id)[0] + 1 for segment in self._journal.closed_segments())])
 
     def _check_kept(self, client: Client) -> None:
         """Load again what was loaded before the engine was restarted, and is not there in full."""

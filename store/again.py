@@ -6,7 +6,6 @@ is taken out, and the segment is loaded under a token that was never used. Only 
 an insert that is still running would come on top.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -19,14 +18,11 @@ SELECT ServiceName, max(Timestamp), max(LoadedAt), count()
 FROM otel_traces
 GROUP BY ServiceName
 """
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FARTHEST_S: Final = 7_258_118_400  # the year 2200
-SYNC: Final = {"mutations_sync": 2, "allow_nondeterministic_mutations": 1}
 
 
 def stored(client: Client, signal: Signal, segment: str) -> int:
     """Return the rows of *segment* that the store holds, in quarantine or not. Raises the engine's errors."""
-    return int(client.query(WAYS[signal].held(), parameters={"id": segment, "since": since(segment)}).result_rows[0][0])
+    return int(client.query(WAYS[signal].held(), parameters={"id": segment}).result_rows[0][0])
 
 
 def take_out(client: Client, signal: Signal, segment: str) -> None:
@@ -36,22 +32,10 @@ def take_out(client: Client, signal: Signal, segment: str) -> None:
     """
     for table in WAYS[signal].tables():
         client.command(
-            f"ALTER TABLE {table} DELETE WHERE SegmentId = {{segment:String}} "
-            "AND IngestedAt >= {since:DateTime64(3, 'UTC')}",
-            parameters={"segment": segment, "since": since(segment)},
+            f"ALTER TABLE {table} DELETE WHERE SegmentId = {{segment:String}}",
+            parameters={"segment": segment},
             settings={"mutations_sync": 2},
         )
-
-
-def since(segment: str) -> datetime:
-    """Return when the rows of *segment* were received at the earliest: its name begins with when it was begun, in ns.
-
-    An hour before, for clocks that were set; so that not every day that is stored is looked through.
-    """
-    begun = segment.partition("-")[0]
-    if not begun.isdecimal():
-        return EPOCH
-    return max(EPOCH, datetime.fromtimestamp(min(int(begun) // 10**9, FARTHEST_S), UTC) - timedelta(hours=1))
 
 
 def recount(client: Client) -> None:

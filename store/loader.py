@@ -27,9 +27,7 @@ CLOCK: Final = "SELECT now64(6)"
 COUNT: Final = (
     "SELECT count() AS rows FROM {} WHERE SegmentId = {{id:String}} AND LoadedAt >= {{since:DateTime64(6, 'UTC')}}"
 )
-HELD: Final = (
-    "SELECT count() AS rows FROM {} WHERE SegmentId = {{id:String}} AND IngestedAt >= {{since:DateTime64(3, 'UTC')}}"
-)
+HELD: Final = "SELECT count() AS rows FROM {} WHERE SegmentId = {{id:String}}"
 
 TOKEN_END: Final = "#"  # noqa: S105 - no secret: a part of an insert token
 """What a token has behind the id of its segment, when the segment is loaded under another token than its id."""

@@ -57,7 +57,8 @@ CREATE TABLE otel_traces (
     INDEX idx_duration Duration TYPE minmax GRANULARITY 1,
     INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1,
     INDEX idx_ingested_at IngestedAt TYPE minmax GRANULARITY 1,
-    INDEX idx_is_error IsError TYPE set(2) GRANULARITY 1
+    INDEX idx_is_error IsError TYPE set(2) GRANULARITY 1,
+    INDEX idx_segment SegmentId TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toDate(Timestamp)
 ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName, SpanName, Timestamp)

@@ -56,7 +56,8 @@ CREATE TABLE otel_logs (
     INDEX idx_log_attr_value mapValues(LogAttributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_lower_body lower(Body) TYPE tokenbf_v1(32768, 3, 0) GRANULARITY 8,
     INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1,
-    INDEX idx_ingested_at IngestedAt TYPE minmax GRANULARITY 1
+    INDEX idx_ingested_at IngestedAt TYPE minmax GRANULARITY 1,
+    INDEX idx_segment SegmentId TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toDate(Timestamp)
 ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName, Timestamp)

@@ -41,7 +41,8 @@ CREATE TABLE otel_metrics_gauge (
     INDEX idx_attr_key mapKeys(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1,
-    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1
+    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1,
+    INDEX idx_segment SegmentId TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toDate(TimeUnix)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), cityHash64(Attributes), TimeUnix)
@@ -92,7 +93,8 @@ CREATE TABLE otel_metrics_sum (
     INDEX idx_attr_key mapKeys(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1,
-    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1
+    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1,
+    INDEX idx_segment SegmentId TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toDate(TimeUnix)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), cityHash64(Attributes), TimeUnix)
@@ -146,7 +148,8 @@ CREATE TABLE otel_metrics_histogram (
     INDEX idx_attr_key mapKeys(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1,
-    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1
+    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1,
+    INDEX idx_segment SegmentId TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toDate(TimeUnix)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), cityHash64(Attributes), TimeUnix)
@@ -205,7 +208,8 @@ CREATE TABLE otel_metrics_exp_histogram (
     INDEX idx_attr_key mapKeys(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1,
-    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1
+    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1,
+    INDEX idx_segment SegmentId TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toDate(TimeUnix)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), cityHash64(Attributes), TimeUnix)
@@ -251,7 +255,8 @@ CREATE TABLE otel_metrics_summary (
     INDEX idx_attr_key mapKeys(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_time TimeUnix TYPE minmax GRANULARITY 1,
-    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1
+    INDEX idx_loaded_at LoadedAt TYPE minmax GRANULARITY 1,
+    INDEX idx_segment SegmentId TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toDate(TimeUnix)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), cityHash64(Attributes), TimeUnix)

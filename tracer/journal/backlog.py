@@ -15,7 +15,7 @@ from controltower.tracer.journal.quarantine import Quarantine
 from controltower.tracer.journal.records import Damage
 from controltower.tracer.journal.recovery import mend_logged, seen_of
 from controltower.tracer.journal.sealing import Sealing
-from controltower.tracer.journal.seen import SeenFiles
+from controltower.tracer.journal.seen import Seen, SeenFiles
 from controltower.tracer.journal.segment import (
     SEGMENT_SUFFIX,
     SegmentFile,
@@ -184,10 +184,11 @@ class Backlog:
 
     def remove(self, segment: SegmentFile, rows: int = 0) -> None:
         """Remove *segment*, of which the store holds *rows* now, or keep it a while. Raises OSError."""
-        self._keep_digests(segment)
+        owed = self._keep_digests(segment)
         if rows and self._kept.keeps and not self._is_short():
             self._kept.take(segment, rows)
         discard(segment.path, self._disk)
+        self._note_digests(segment, owed)
         self._forget(segment)
 
     def kept_segment(self, kept: KeptFile) -> SegmentFile | None:
@@ -213,19 +214,34 @@ class Backlog:
 
     def refuse(self, segment: SegmentFile, reason: str) -> Path:
         """Move *segment* to quarantine. Raises OSError."""
-        self._keep_digests(segment)
+        owed = self._keep_digests(segment)
         target = self._quarantine.take(segment.path, reason, segment.bytes, self._clock())
         discard(segment.path, self._disk)
+        self._note_digests(segment, owed)
         self._forget(segment)
         self.measure()
         return target
 
-    def _keep_digests(self, segment: SegmentFile) -> None:
+    def _keep_digests(self, segment: SegmentFile) -> list[Seen]:
+        """Note durably what *segment* held; returns what could not be noted yet, because its file is in the way."""
+        seen = seen_of(lines_of(segment.path, self._sealing))
         try:
-            seen = seen_of(lines_of(segment.path, self._sealing))
             with self._digests:
                 self._seen_files.add(seen, segment.id, self._clock())
-        except OSError as error:  # a full disk: removing makes room, and this process still knows the digests
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return seen
+        return []
+
+    def _note_digests(self, segment: SegmentFile, owed: list[Seen]) -> None:
+        """Note what could not be noted before the file of *segment* made room."""
+        if not owed:
+            return
+        try:
+            with self._digests:
+                self._seen_files.add(owed, segment.id, self._clock())
+        except OSError as error:  # this process still knows them
             logger.warning("digests of segment %s are not kept over a restart: %s", segment.id, error)
 
     def _hold(self, segment: SegmentFile, error: OSError) -> None:
