@@ -78,8 +78,7 @@ class Loading:
         try:
             if client is None:
                 client = self._own.client = self._open_client()
-                with self._gate.alone():
-                    self._notice_life(client)
+            self._notice_life(client)
             return work(client)
         except Exception:
             self._own.client = None
@@ -132,14 +131,22 @@ class Loading:
     # The engine's run.
 
     def _notice_life(self, client: Client) -> None:
-        before = self._known()
-        offers = before.in_life(engine_life(client), self._newest_ns())
-        if offers is not before:
-            self._failed.clear()
-            self._note(offers)
-        if not offers.is_checked:
-            self._check_kept(client)
-            self._note(self._known().checked())
+        """Notice that the engine was restarted, before anything is offered to it.
+
+        Before each offer and not only with a new client: a client reconnects by itself and tells nobody.
+        """
+        life = engine_life(client)
+        if life == self._known().life and self._known().is_checked:
+            return
+        with self._gate.alone():
+            before = self._known()
+            offers = before.in_life(life, self._newest_ns())
+            if offers is not before:
+                self._failed.clear()
+                self._note(offers)
+            if not offers.is_checked:
+                self._check_kept(client)
+                self._note(self._known().checked())
 
     def _newest_ns(self) -> int:
         """Return a time before which every segment that may have been offered was begun, also after a clock was set back."""
