@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 DATABASE_NUMBERS = count(1)
-MIGRATED = frozenset({"any_store", "store_client"})  # the fixtures of tests that start from a migrated database
+MIGRATED = frozenset(
+    {"any_store", "server_store", "store_client"}
+)  # the fixtures of tests that start from a migrated database
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -128,6 +130,15 @@ def store_client(store_address: "StoreAddress") -> "Iterator[Client]":
     from tests.databases import migrated
 
     with migrated(store_address, handed_on=True) as client:
+        yield client
+
+
+@pytest.fixture
+def server_store(server_address: "StoreAddress") -> "Iterator[Client]":
+    """A client on a fresh, migrated database of a real ClickHouse server."""
+    from tests.databases import migrated
+
+    with migrated(server_address, handed_on=True) as client:
         yield client
 
 

@@ -133,7 +133,7 @@ def test_the_state_tells_lag_and_problem(journal: Journal) -> None:
 
 
 def test_a_refused_body_is_found_and_the_rest_is_loaded(journal: Journal) -> None:
-    """Of a segment that the store refuses, exactly the bad bodies end in quarantine, with the store's words."""
+    """F45: of a segment that the store refuses, exactly the bad bodies end in quarantine, with the store's words."""
     target, metrics = Store(), Metrics()
     target.refuses = {"b3", "b7"}
     store(journal, *[body(f"b{number}") for number in range(10)])

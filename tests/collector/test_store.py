@@ -106,7 +106,7 @@ def test_the_receive_time_is_that_of_the_request(tmp_path: Path, any_store: Clie
 def test_a_body_the_engine_refuses_does_not_stop_the_others(
     tmp_path: Path, any_store: Client, any_address: StoreAddress
 ) -> None:
-    """Bytes that are no OTLP, as a bug of ours would let through, end in quarantine; the rest is loaded."""
+    """F45: bytes that are no OTLP, as a bug of ours would let through, end in quarantine; the rest is loaded."""
     loader = Loader(any_address)
     with running(tmp_path) as tower:
         tower.send(request_of(span(1)))
