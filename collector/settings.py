@@ -104,8 +104,9 @@ class Settings:
     journal_key_file: str = ""
     """File with these keys, one in a line, readable by its owner only."""
 
-    segment_bytes: int = 8 * _MIB
-    """Size at which a segment of the journal is closed and loaded."""
+    segment_bytes: int = 16 * _MIB
+    """Size at which a segment of the journal is closed and loaded. An insert costs a fifth of a second whatever it holds:
+    with 8 MiB a span costs the engine a third more than with 32, and each of the workers needs 15 times this in memory."""
 
     segment_age_s: float = 0.3
     """Age at which a segment that holds anything is closed and loaded."""
