@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from controltower.cli.errors import CommandError
-from controltower.collector.auth import create_token
+from controltower.collector.auth import Tokens, create_token
 from controltower.collector.errors import TokensError
 
 LOCAL_TOKEN: Final = "local"  # noqa: S105 - the name of a token
@@ -62,7 +62,7 @@ def local_token(folder: DataFolder) -> str:
         token = folder.local_token.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         token = ""
-    if token and folder.tokens.exists():
+    if token and folder.tokens.exists() and Tokens(folder.tokens).sender(f"Bearer {token}") is not None:
         return token
     folder.make()
     try:

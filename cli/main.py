@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "redact": "try and check a redaction policy",
     "quarantine": "see and decide what could not be stored",
     "bench": "measure a running collector and its store",
+    "token": "who may send: create, list, rotate and revoke tokens",
     "doctor": "check this installation",
 }
 FAILED: Final = 1

@@ -56,6 +56,14 @@ def add_range(parser: ArgumentParser) -> None:
     parser.add_argument("--until", type=moment, metavar="TIME", help="up to this time, in the same forms")
 
 
+def span(text: str) -> timedelta:
+    """Return a length of time: 30m, 24h, 90d, 2w."""
+    length = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())
+    if not length:
+        raise ArgumentTypeError(f"{text!r} is not a length of time; use 30m, 24h or 90d")
+    return timedelta(**{AGO_UNITS[length[2]]: int(length[1])})
+
+
 def moment(text: str, now: datetime | None = None) -> datetime:
     """Return the time that *text* means, aware and UTC: a date, RFC 3339, or how long ago."""
     ago = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())

@@ -11,7 +11,7 @@ from controltower.store.kpis import KpiValue
 from controltower.store.read import KeySpan, LogRecord, Logs, Member, SearchPage, TransactionView
 from controltower.store.rows import Deadline, DocumentLine, ExceptionRow, Key, Reconciliation, Transaction, Via
 
-Json = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 MONEY_PLACES: Final = 2
 

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from controltower.collector.admission import Redact
 from controltower.collector.auth import Tokens
 from controltower.collector.connections import Patience, connection_class
+from controltower.collector.door import Door
 from controltower.collector.exposition import MEDIA_TYPE, exposition
 from controltower.collector.gauges import of_journals, of_number
 from controltower.collector.grpc_server import GrpcServer
@@ -25,7 +26,7 @@ from controltower.collector.health import Health
 from controltower.collector.intake import Intake
 from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS
-from controltower.collector.receive import receiver, refusal_response
+from controltower.collector.receive import peer_of, receiver, refusal_response
 from controltower.collector.server import Server
 from controltower.collector.settings import Settings, is_loopback
 from controltower.collector.status import Refusal
@@ -80,8 +81,7 @@ def build_app(
             app.add_route(path, post, methods=["POST"])
     app.add_route("/healthz", _healthz, methods=["GET"])
     app.add_route("/readyz", _readyz(health), methods=["GET"])
-    if is_loopback(settings.host):
-        app.add_route("/metrics", _metrics(counted), methods=["GET"])
+    app.add_route("/metrics", _metrics(counted, None if is_loopback(settings.host) else intake.door), methods=["GET"])
     return app
 
 
@@ -128,8 +128,15 @@ def _readyz(health: Health) -> Callable[[Request], Awaitable[Response]]:
     return get
 
 
-def _metrics(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
-    async def get(_: Request) -> Response:
+def _metrics(metrics: Metrics, door: Door | None) -> Callable[[Request], Awaitable[Response]]:
+    """Return what answers a scrape; with *door*, of who has a token for it: the names of senders are not for everybody."""
+
+    async def get(request: Request) -> Response:
+        refusal = door.scraper(request.headers.get("authorization"), peer_of(request)) if door else None
+        if door and refusal:
+            metrics.of(transport="http").refused(refusal.reason)
+            await door.hold(refusal)
+            return refusal_response(refusal, request)
         return Response(await run_in_threadpool(exposition, metrics), media_type=MEDIA_TYPE)
 
     return get

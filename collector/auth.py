@@ -1,33 +1,34 @@
-"""Bearer tokens: a file with the hash of each, so that reading it gives nobody access."""
+"""Bearer tokens: who presents one, and what it may send. A change of their file counts from the next request on."""
 
-import hashlib
 import hmac
-import json
 import logging
-import os
-import secrets
 import threading
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal, TypeAlias
 
 from controltower.collector.errors import TokensError
+from controltower.collector.token_file import Token, create_token, hash_of, read_tokens
+
+__all__ = ["Denied", "Sender", "Token", "Tokens", "create_token", "read_tokens", "sender_of"]
 
 logger = logging.getLogger(__name__)
 
 _SCHEME: Final = "bearer"
 
-# 256 random bits: nobody guesses one, and a plain SHA-256 of it cannot be turned back.
-_TOKEN_BYTES: Final = 32
+# Ours have 43 characters. What is longer is none, and is not hashed.
+_MOST_CHARACTERS: Final = 512
 
+# Tokens are found by this much of their hash, and then compared as a whole. Who measures how long that takes learns
+# about the hash of what he presented, and no more about any token.
+_INDEX_CHARACTERS: Final = 16
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What is kept of a token: who it was given to, and its hash."""
+_NOBODY: Final = Token("", "0" * 64)
 
-    name: str
-    hash: str  # SHA-256 of the token, hexadecimal
-    tenant: str = ""
+Why: TypeAlias = Literal["missing", "unknown", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,94 +37,83 @@ class Sender:
 
     name: str
     tenant: str
-    sources: frozenset[str] = frozenset()  # values of service.name; empty: all
+    sources: frozenset[str] = frozenset()  # values of service.name, or beginnings with * at the end; empty: all
     signals: frozenset[str] = frozenset()  # names of signals; empty: all
     phi: bool = False  # what it sends is redacted before it is written to disk
+    items_per_s: float | None = None  # instead of the setting; 0: no limit
+    bytes_per_s: float | None = None  # instead of the setting; 0: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Why an Authorization header names nobody, and by what it is known again; the token itself is not kept."""
+
+    why: Why
+    name: str = ""  # of a token that was valid once
+    fingerprint: str = ""  # the beginning of its hash
 
 
 class Tokens:
-    """The tokens in a file; a change of the file counts from the next request on."""
+    """The tokens in a file; safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int] = time.time_ns) -> None:
         """Read the file at *path*; TokensError when it is missing, unreadable, or readable by others."""
         self._path = path
+        self._clock = clock
         self._lock = threading.Lock()
         self._version = _version(path)
-        self._tokens = read_tokens(path)
+        self._index = _index(read_tokens(path))
+
+    def recognise(self, authorization: str | None) -> Token | Denied:
+        """Return whose token an Authorization header holds, or why it is nobody's."""
+        scheme, _, text = (authorization or "").partition(" ")
+        presented = text.strip()
+        if scheme.lower() != _SCHEME or not presented:
+            return Denied("missing")
+        if len(presented) > _MOST_CHARACTERS:
+            return Denied("unknown")
+        hashed = hash_of(presented)
+        found = _NOBODY
+        for known in self._current().get(hashed[:_INDEX_CHARACTERS], (_NOBODY,)):
+            if hmac.compare_digest(hashed, known.hash):
+                found = known
+        if found is _NOBODY:
+            return Denied("unknown", fingerprint=hashed[:_INDEX_CHARACTERS])
+        if found.expired(datetime.fromtimestamp(self._clock() / 1e9, UTC)):
+            return Denied("expired", found.name, hashed[:_INDEX_CHARACTERS])
+        return found
 
     def sender(self, authorization: str | None) -> Sender | None:
-        """Return who an Authorization header names, None when it names nobody. Takes the same time for each token."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != _SCHEME:
-            return None
-        presented = _hash(token.strip())
-        found: Token | None = None
-        for known in self._current():
-            if hmac.compare_digest(presented, known.hash):
-                found = known
-        return Sender(found.name, found.tenant) if found else None
+        """Return who may send with an Authorization header, None when it is nobody."""
+        token = self.recognise(authorization)
+        return None if isinstance(token, Denied) or token.scrape else sender_of(token)
 
-    def _current(self) -> list[Token]:
+    def _current(self) -> dict[str, tuple[Token, ...]]:
         """Return the tokens, read again if the file changed; a file that cannot be used changes nothing."""
         with self._lock:
             version = _version(self._path)
             if version != self._version:
                 self._version = version
                 try:
-                    self._tokens = read_tokens(self._path)
+                    self._index = _index(read_tokens(self._path))
                 except TokensError as error:
                     logger.error("the tokens that are known stay in use: %s", error)
-            return self._tokens
+            return self._index
 
 
-def create_token(path: Path, name: str, tenant: str = "") -> str:
-    """Add a token for *name* to the file at *path*, instead of one it had, and return it: it cannot be shown again.
-
-    The file is created when missing, readable by its owner only.
-    """
-    token = secrets.token_urlsafe(_TOKEN_BYTES)
-    kept = [known for known in (read_tokens(path) if path.exists() else []) if known.name != name]
-    _write(path, [*kept, Token(name, _hash(token), tenant)])
-    return token
+def sender_of(token: Token) -> Sender:
+    """Return who sends with *token*."""
+    return Sender(
+        token.name, token.tenant, token.sources, token.signals, token.phi, token.items_per_s, token.bytes_per_s
+    )
 
 
-def read_tokens(path: Path) -> list[Token]:
-    """Return what the file at *path* holds; TokensError when it cannot be used."""
-    try:
-        if path.stat().st_mode & 0o077:
-            raise TokensError(path, f"can be read by others: run chmod 600 {path}")
-        return [_token(entry) for entry in json.loads(path.read_text(encoding="utf-8"))["tokens"]]
-    except FileNotFoundError:
-        raise TokensError(path, "does not exist") from None
-    except OSError as error:
-        raise TokensError(path, f"cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
-        message = 'is not of the form {"tokens": [{"name": …, "hash": …, "tenant": …}]}'
-        raise TokensError(path, message) from None
-
-
-def _token(entry: dict[str, Any]) -> Token:
-    token = Token(**entry)
-    if not (isinstance(token.name, str) and isinstance(token.tenant, str) and len(bytes.fromhex(token.hash)) == 32):
-        raise ValueError("not a token")
-    return token
-
-
-def _write(path: Path, tokens: list[Token]) -> None:
-    """Write the file in one step, so that no reader sees a part of it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"tokens": [asdict(token) for token in tokens]}, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(draft, path)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+def _index(tokens: list[Token]) -> dict[str, tuple[Token, ...]]:
+    index: dict[str, tuple[Token, ...]] = {}
+    for token in tokens:
+        beginning = token.hash[:_INDEX_CHARACTERS].lower()
+        index[beginning] = (*index.get(beginning, ()), token)
+    return index
 
 
 def _version(path: Path) -> tuple[int, ...]:

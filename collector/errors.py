@@ -18,6 +18,14 @@ class SettingsError(CollectorError):
         super().__init__(f"{variable}={value!r} is refused: {problem}.")
 
 
+class UnknownSettingError(CollectorError):
+    """A variable looks like a setting and is none; its value is not told, because it may be a secret."""
+
+    def __init__(self, variable: str, close: str) -> None:
+        self.variable = variable
+        super().__init__(f"{variable} is not a setting of the collector; the closest one is {close}.")
+
+
 class TokensError(CollectorError):
     """The file of tokens cannot be used."""
 

@@ -92,7 +92,7 @@ class Exports(grpc.GenericRpcHandler):
             return self._intake.counted(unavailable("Too many calls are under way.", "overload"), signal, peer)
         admission = self._intake.admit(signal, _authorization(context), peer=peer)
         if isinstance(admission, Refusal):
-            return self._intake.counted(admission, signal, peer)
+            return await self._intake.turn_away(admission, signal, peer)
         with admission:
             message = await self._read(context, admission)
             if isinstance(message, Refusal):

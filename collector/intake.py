@@ -21,11 +21,13 @@ from controltower.collector.admission import Admitted, Limits, Redact, admit
 from controltower.collector.auth import Sender, Tokens
 from controltower.collector.body import PROTOBUF, Encoding, inflate
 from controltower.collector.cut import RecordLimits
+from controltower.collector.door import Door
 from controltower.collector.gauges import of_number
 from controltower.collector.memory import MemoryWatch
 from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS, Signal
 from controltower.collector.peer import TRANSPORTS, Peer
+from controltower.collector.rates import Quota, Rates
 from controltower.collector.redaction.errors import RedactionError
 from controltower.collector.room import EXPECTED_RATIO, Claim, Room
 from controltower.collector.settings import Settings
@@ -35,8 +37,8 @@ from controltower.collector.status import (
     bad_request,
     forbidden,
     not_found,
+    over_quota,
     too_large,
-    unauthenticated,
     unavailable,
 )
 from controltower.collector.wire import Message
@@ -142,7 +144,8 @@ class Intake:
             raise ValueError(f"no such signals: {sorted(unknown)}")
         self._settings = settings
         self._journals = journals
-        self._tokens = tokens
+        self.door = Door(tokens, monotonic=monotonic)
+        self._rates = Rates(Quota(settings.source_items_per_s, settings.source_bytes_per_s, settings.source_burst_s))
         self._counting = {
             (signal, transport): metrics.of(signal=signal, transport=transport)
             for signal in SIGNALS
@@ -170,9 +173,9 @@ class Intake:
         coding: str = "identity",
     ) -> Admission | Refusal:
         """Decide what can be decided before the body is read; *declared_bytes* is its length, 0 when not known."""
-        sender = self._tokens.sender(authorization)
-        if sender is None:
-            return unauthenticated()
+        sender = self.door.sender(authorization, peer)
+        if isinstance(sender, Refusal):
+            return sender
         if signal.name not in self._journals:
             return not_found(f"This collector does not take {signal.name}.")
         if sender.signals and signal.name not in sender.signals:
@@ -181,6 +184,9 @@ class Intake:
             return unavailable("This token needs redaction, which is not set up here.", "no_redaction")
         if declared_bytes > self._settings.body_bytes:
             return self._too_large()
+        wait_s = self._rates.wait_s(sender, self._monotonic())
+        if wait_s:
+            return over_quota(f"This token has sent more than it may; it is taken again in {wait_s:.1f} s.")
         expected = declared_bytes if coding == "identity" else declared_bytes * EXPECTED_RATIO
         claim = self._room.claim(min(expected, self._settings.body_bytes))
         return claim if isinstance(claim, Refusal) else Admission(signal, sender, claim, peer)
@@ -218,6 +224,7 @@ class Intake:
         began_at = self._monotonic()
         ends_at = began_at + limit_s
         received_ns = self._clock()
+        self._rates.charge(admission.sender, 0, len(body), began_at)
 
         def hand_over() -> _Waiting | Refusal:
             return self._hand_over(admission, encoding, coding, body, received_ns, ends_at)
@@ -238,6 +245,7 @@ class Intake:
         metrics = self._metrics_of(admission.signal, admission.peer)
         metrics.add("body_bytes", len(body))
         if isinstance(outcome, Stored):
+            self._rates.charge(admission.sender, outcome.items + outcome.rejected, 0, self._monotonic())
             metrics.observe("request_duration_seconds", self._monotonic() - began_at)
             _count_stored(metrics, outcome, admission.sender.name)
             return outcome
@@ -250,8 +258,14 @@ class Intake:
         job.add_done_callback(lambda _: claim.close())
         return await asyncio.shield(job)
 
+    async def turn_away(self, refusal: Refusal, signal: Signal, peer: Peer) -> Refusal:
+        """Count what ``admit`` refused and return it, after as long as its answer is to be held back."""
+        self.counted(refusal, signal, peer)
+        await self.door.hold(refusal)
+        return refusal
+
     def counted(self, refusal: Refusal, signal: Signal, peer: Peer = UNKNOWN_PEER) -> Refusal:
-        """Count *refusal* and return it; transports pass what ``admit`` refused and what they refuse themselves."""
+        """Count *refusal* and return it; transports pass what they refuse themselves."""
         self._metrics_of(signal, peer).refused(refusal.reason)
         return refusal
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
+from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -12,7 +13,7 @@ from controltower.collector.body import ENCODINGS, JSON, content_coding, encodin
 from controltower.collector.intake import Admission, Intake, Stored
 from controltower.collector.otlp import Signal
 from controltower.collector.peer import Peer
-from controltower.collector.status import Refusal, status_of, unavailable, unsupported_type
+from controltower.collector.status import Refusal, status_of, token_in_query, unavailable, unsupported_type
 from controltower.collector.wire import Message
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 DRAIN_BYTES: Final = 1024 * 1024
 
 UNWRITABLE: Final = b'{"code": 13, "message": "failed to marshal error message"}'
+TOKEN_FIELDS: Final = frozenset(
+    {"access_token", "api_key", "api-key", "apikey", "auth", "authorization", "bearer", "token"}
+)
 MOST_DIGITS: Final = 20  # of a length
 
 
@@ -55,9 +59,11 @@ async def _receive(request: Request, intake: Intake, signal: Signal, body_timeou
     coding = content_coding(request.headers.get("content-encoding", ""))
     expected = coding if isinstance(coding, str) else "identity"
     authorization = request.headers.get("authorization")
+    if names_a_token(request.scope["query_string"]):
+        return intake.counted(token_in_query(), signal, peer)
     admission = intake.admit(signal, authorization, _declared_length(request), peer, coding=expected)
     if isinstance(admission, Refusal):
-        return intake.counted(admission, signal, peer)
+        return await intake.turn_away(admission, signal, peer)
     with admission:
         if encoding is None:
             return intake.counted(unsupported_type(list(ENCODINGS)), signal, peer)
@@ -97,6 +103,11 @@ def _encoded(message: Message, status: int, headers: dict[str, str], request: Re
         logger.exception("an answer could not be written")
         return Response(UNWRITABLE, 500, headers, media_type=JSON.media_type)
     return Response(body, status, headers, media_type=encoding.media_type)
+
+
+def names_a_token(query: bytes) -> bool:
+    """Whether a query string holds a field in which a token is usually put."""
+    return any(name.lower() in TOKEN_FIELDS for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
 
 def peer_of(request: Request) -> Peer:

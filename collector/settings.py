@@ -1,5 +1,6 @@
 """Settings of the collector, read once when it starts: argument beats environment beats default."""
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from dataclasses import field as with_options
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from controltower.collector.errors import SettingsError
+from controltower.collector.errors import SettingsError, UnknownSettingError
 from controltower.store.times import LONGEST_AHEAD, TimeBounds
 
 PREFIX: Final = "CONTROLTOWER_COLLECTOR_"
@@ -73,6 +74,15 @@ class Settings:
     path_prefix: str = ""
     """In front of the paths of OTLP, ``/otlp`` for example: for a proxy that passes it on."""
 
+    source_items_per_s: float = 0.0
+    """Most spans, log records and data points per second of a token without a rate of its own (429); 0: no limit."""
+
+    source_bytes_per_s: float = 0.0
+    """Most bytes of bodies per second, as they come over the network, of such a token (429); 0: no limit."""
+
+    source_burst_s: float = 10.0
+    """So many seconds' worth of these rates may be sent at once after a pause."""
+
     connections: int = 8_000
     """Most open connections of each transport; each costs some 15 to 50 kB. Beyond it, idle ones are closed."""
 
@@ -104,9 +114,8 @@ class Settings:
     journal_key_file: str = ""
     """File with these keys, one in a line, readable by its owner only."""
 
-    segment_bytes: int = 16 * _MIB
-    """Size at which a segment of the journal is closed and loaded. An insert costs a fifth of a second whatever it holds:
-    with 8 MiB a span costs the engine a third more than with 32, and each of the workers needs 15 times this in memory."""
+    segment_bytes: int = 8 * _MIB
+    """Size at which a segment of the journal is closed and loaded."""
 
     segment_age_s: float = 0.3
     """Age at which a segment that holds anything is closed and loaded."""
@@ -169,6 +178,7 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str], **arguments: Any) -> Settings:
     """Return the settings from *environment*; *arguments* that are not None come first."""
+    _refuse_unknown(environment)
     values: dict[str, Any] = {}
     for field in fields(Settings):
         text = environment.get(variable(field.name))
@@ -180,6 +190,15 @@ def read_settings(environment: Mapping[str, str], **arguments: Any) -> Settings:
     if unknown:
         raise TypeError(f"no such settings: {sorted(unknown)}")
     return Settings(**values)
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Refuse a variable with our prefix that is no setting: a misspelt limit must not be no limit."""
+    known = [variable(field.name) for field in fields(Settings)]
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, 1, 0.0)[0]
+        raise UnknownSettingError(unknown[0], close)
 
 
 def is_loopback(host: str) -> bool:
@@ -212,7 +231,16 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         raise SettingsError(variable(name), text, f"{wanted} is expected") from None
 
 
-_MAY_BE_ZERO: Final = frozenset({"memory_bytes", "journal_reserve_bytes", "keep_loaded_s", "keep_loaded_bytes"})
+_MAY_BE_ZERO: Final = frozenset(
+    {
+        "memory_bytes",
+        "journal_reserve_bytes",
+        "keep_loaded_s",
+        "keep_loaded_bytes",
+        "source_items_per_s",
+        "source_bytes_per_s",
+    }
+)
 
 
 def _check_number(name: str, value: float) -> None:

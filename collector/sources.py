@@ -16,11 +16,16 @@ def remove_foreign(signal: Signal, request: Any, sources: frozenset[str]) -> int
     ((shape, _),) = signal.shallow.values()
     removed = 0
     for number in reversed(range(len(groups))):
-        if source_of(groups[number]) not in sources:
+        if not speaks_for(sources, source_of(groups[number])):
             body = groups[number].SerializeToString()
             removed += count(body, shape, _UNBOUNDED).items
             del groups[number]
     return removed
+
+
+def speaks_for(sources: frozenset[str], name: str) -> bool:
+    """Whether *name* is one of *sources*, or begins as one of those that end in ``*``."""
+    return name in sources or any(source.endswith("*") and name.startswith(source[:-1]) for source in sources)
 
 
 def source_of(group: Any) -> str:

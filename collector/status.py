@@ -25,6 +25,7 @@ _CODES: Final = {
     405: Code.UNIMPLEMENTED,
     413: Code.RESOURCE_EXHAUSTED,
     415: Code.INVALID_ARGUMENT,
+    429: Code.RESOURCE_EXHAUSTED,
     503: Code.UNAVAILABLE,
 }
 
@@ -38,6 +39,7 @@ class Refusal:
     message: str
     headers: dict[str, str] = defaults(default_factory=dict)
     field: str = "body"  # what of the request is to blame
+    delay_s: float = 0.0  # before it is answered: who guesses tokens waits
 
 
 def bad_request(message: str, field: str = "body") -> Refusal:
@@ -49,6 +51,18 @@ def unauthenticated() -> Refusal:
     """There is no token, or none that is known."""
     message = "A known token is needed: send the header 'Authorization: Bearer TOKEN'."
     return Refusal(401, "unauthenticated", message, {"WWW-Authenticate": 'Bearer realm="controltower"'})
+
+
+def token_in_query() -> Refusal:
+    """A token stands in the address, where proxies and logs keep it; whether it is known is not even looked at."""
+    message = "A token does not belong into the address: send it as a header, and replace it, because it was seen."
+    challenge = 'Bearer realm="controltower", error="invalid_request"'
+    return Refusal(401, "token_in_query", message, {"WWW-Authenticate": challenge})
+
+
+def over_quota(message: str) -> Refusal:
+    """The sender sent more than it may; it can come back, and others are not concerned."""
+    return Refusal(429, "rate", message, {"Retry-After": RETRY_AFTER_S})
 
 
 def forbidden(message: str) -> Refusal:

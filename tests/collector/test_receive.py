@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controltower.collector import admission, intake
-from controltower.collector.auth import Sender, Tokens
+from controltower.collector.auth import create_token
 from controltower.collector.settings import Settings
 from tests.collector.conforming import WAYS, Way, json_request, new_request, new_span, send_json, spans_of, stored_by
 from tests.collector.requests import PATIENCE_S, Tower, request_of, running
@@ -67,10 +67,10 @@ def test_what_cannot_be_decoded_is_not_kept_of_a_source_of_class_phi(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("Zebulon")
 
-    monkeypatch.setattr(Tokens, "sender", lambda *_, **__: Sender("clinic", "acme", phi=True))
     monkeypatch.setattr(intake, "admit", fail)
     with running(tmp_path, redact=lambda signal, request: 0) as own:
-        answer = own.send(new_request())
+        token = create_token(tmp_path / "tokens.json", "clinic", "acme", phi=True)
+        answer = own.send(new_request(), authorization=f"Bearer {token}")
 
         assert answer.status == 400
         assert not list((own.journal.folder / "quarantine").iterdir())

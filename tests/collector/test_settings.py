@@ -2,7 +2,7 @@
 
 import pytest
 
-from controltower.collector.errors import SettingsError
+from controltower.collector.errors import SettingsError, UnknownSettingError
 from controltower.collector.settings import Settings, read_settings
 
 
@@ -65,3 +65,21 @@ def test_an_unknown_argument_is_a_mistake_of_the_caller() -> None:
     """Misspelt settings do not vanish."""
     with pytest.raises(TypeError, match="prot"):
         read_settings({}, prot=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "close"), [("BODY_BYTE", "BODY_BYTES"), ("JOURNAL_KEYS", "JOURNAL_KEY"), ("TOKEN", "JOURNAL_KEY")]
+)
+def test_a_variable_that_is_no_setting_refuses_to_start(name: str, close: str) -> None:
+    """A misspelt limit is not no limit; the closest name is told, and never the value, which may be a secret."""
+    with pytest.raises(UnknownSettingError) as told:
+        read_settings({f"CONTROLTOWER_COLLECTOR_{name}": "hunter2", "CONTROLTOWER_WEBHOOK_URL": ""})
+
+    assert f"CONTROLTOWER_COLLECTOR_{name} is not a setting" in str(told.value)
+    assert "hunter2" not in str(told.value)
+    assert close in str(told.value) or name == "TOKEN"
+
+
+def test_nothing_prints_a_secret() -> None:
+    """The settings can be logged as they are."""
+    assert "hunter2" not in repr(Settings(journal_key="hunter2"))
