@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from controltower.collector.engine_known import Known, KnownFile
 from controltower.collector.gate import Gate
-from controltower.collector.offers import Offers, OffersFile
-from controltower.store.again import fresh_token, recount, stored, take_out
+from controltower.store.again import fresh_token, is_loading, recount, stored, take_out
 from controltower.store.client import Client
 from controltower.store.errors import LoadError
 from controltower.store.keyed import keyed
@@ -26,8 +26,9 @@ Answer = TypeVar("Answer")
 class Loading:
     """Loads segments, each thread with a client that is kept while it works.
 
-    A token makes a segment load once for as long as the engine runs. When the engine was restarted, what it may hold of
-    an older segment is looked for first, while nothing else is loaded; and what was loaded shortly before and is missing now is loaded again.
+    What was never offered to the store is inserted as it is. What was, by this process or an earlier one, is looked for
+    first, while nothing else is loaded: whatever became of the attempt, it is taken out and loaded anew. And when the engine
+    was restarted, what was loaded shortly before and is missing now is loaded again.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class Loading:
         self._keys = keys
         self._loaded = loaded
         self._clock = clock
-        self._file = OffersFile(journal.folder)
-        self._offers: Offers | None = None
-        self._failed: set[str] = set()  # offered in this run, outcome unknown
+        self._file = KnownFile(journal.folder)
+        self._remembered: Known | None = None
+        self._offered: set[str] = set()  # by this process, outcome unknown
+        self._since_ns = self._newest_ns()  # what was begun before may have been offered by an earlier process
         self._gate = Gate()
         self._own = threading.local()
 
@@ -87,46 +89,40 @@ class Loading:
             raise
 
     def _load(self, client: Client, segment: SegmentFile) -> int:
-        with self._gate.shared():
-            offers = self._known()
-            if not (offers.is_unsure(segment.id) or offers.token(segment.id)):
+        if not self._may_be_there(segment.id):
+            with self._gate.shared():
                 return self._offer(client, segment, "")
         with self._gate.alone():
-            offers = self._known()
-            if offers.is_unsure(segment.id):
-                offers = self._look_for(client, segment)
-            rows = self._offer(client, segment, offers.token(segment.id))
-            if segment.id in offers.tokens:
-                self._settle(client, segment.id)
-            return rows
+            return self._load_anew(client, segment)
 
-    def _offer(self, client: Client, segment: SegmentFile, token: str) -> int:
-        again = segment.id in self._failed
-        self._failed.add(segment.id)
-        rows = self._insert(client, segment, token)
-        self._failed.discard(segment.id)
-        if again or not rows:  # this call need not have been the one that stored it
-            rows = stored(client, self._signal, segment.id)
-        return rows
+    def _may_be_there(self, segment: str) -> bool:
+        """Whether *segment* was offered before, or may have been by an earlier process: nobody knows what became of it."""
+        return segment in self._offered or order_of(segment)[0] < self._since_ns
 
-    def _look_for(self, client: Client, segment: SegmentFile) -> Offers:
-        """Take out what an earlier run of the engine holds of *segment*, and give it a token of its own."""
+    def _load_anew(self, client: Client, segment: SegmentFile) -> int:
+        """Load *segment* under a token of its own, after taking out what is there of it; call it alone.
+
+        Raises LoadError, to be called again, while an earlier offer is still at work in the engine.
+        """
+        if is_loading(client, segment.id):
+            raise LoadError(f"Segment {segment.id} is still being loaded by an earlier attempt.", permanent=False)
         found = stored(client, self._signal, segment.id)
         if found:
             logger.warning("%s rows of segment %s are there already; it is loaded anew", found, segment.id)
             self._note(self._known().counted(right=False))
             take_out(client, self._signal, segment.id)
-        return self._note(self._known().with_token(segment.id, fresh_token(segment.id)))
-
-    def _settle(self, client: Client, segment: str) -> None:
-        """Make counts right that *segment* was counted twice in, and forget its token: it is done."""
+        rows = self._offer(client, segment, fresh_token(segment.id))
         if self._signal == "traces" and not self._known().is_counted:
             recount(client)
-        self._note(self._known().counted(right=True).without(segment))
+            self._note(self._known().counted(right=True))
+        return rows
 
-    def _insert(self, client: Client, segment: SegmentFile, token: str) -> int:
+    def _offer(self, client: Client, segment: SegmentFile, token: str) -> int:
+        self._offered.add(segment.id)
         messages = Segment(segment.id, self._signal, segment.path, keyed(segment.open, self._keys), token)
-        return load_segment(client, messages, self._bounds)
+        rows = load_segment(client, messages, self._bounds)
+        self._offered.discard(segment.id)
+        return rows
 
     # The engine's run.
 
@@ -140,11 +136,10 @@ class Loading:
             return
         with self._gate.alone():
             before = self._known()
-            offers = before.in_life(life, self._newest_ns())
-            if offers is not before:
-                self._failed.clear()
-                self._note(offers)
-            if not offers.is_checked:
+            if life != before.life:
+                self._note(before.in_life(life))
+                logger.info("%s: the engine began a new run", self._signal)
+            if not self._known().is_checked:
                 self._check_kept(client)
                 self._note(self._known().checked())
 
@@ -155,32 +150,27 @@ class Loading:
     def _check_kept(self, client: Client) -> None:
         """Load again what was loaded before the engine was restarted, and is not there in full."""
         for kept in self._journal.kept.files():
-            offers = self._known()
             held = stored(client, self._signal, kept.id)
-            if held >= kept.rows and kept.id not in offers.tokens:
+            if held >= kept.rows:
                 continue
             segment = self._journal.kept_segment(kept)
             if segment is None:  # damaged, it is in the backlog again; the journal says why
                 continue
-            if kept.id not in offers.tokens:
-                self._note(offers.counted(right=False))
-                logger.error("the store lost %s of %s rows of segment %s", kept.rows - held, kept.rows, kept.id)
-                offers = self._look_for(client, segment)
+            logger.error("the store lost %s of %s rows of segment %s", kept.rows - held, kept.rows, kept.id)
+            self._note(self._known().counted(right=False))
             try:
-                self._insert(client, segment, offers.token(kept.id))
+                self._load_anew(client, segment)
             except LoadError as error:
                 if not error.permanent:
                     raise
                 self._journal.load_again(kept)  # refused now: like any other it is halved, and the bad record set aside
-            else:
-                self._settle(client, kept.id)
 
-    def _known(self) -> Offers:
-        if self._offers is None:
-            self._offers = self._file.read()
-        return self._offers
+    def _known(self) -> Known:
+        if self._remembered is None:
+            self._remembered = self._file.read()
+        return self._remembered
 
-    def _note(self, offers: Offers) -> Offers:
-        self._file.write(offers)
-        self._offers = offers
-        return offers
+    def _note(self, known: Known) -> Known:
+        self._file.write(known)
+        self._remembered = known
+        return known

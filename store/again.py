@@ -1,9 +1,8 @@
-"""Load a segment of which an earlier run of the engine may hold a part.
+"""Load a segment that was offered before, and of which the store may hold all, a part or nothing.
 
 A token makes an insert happen once for as long as the engine remembers it. It may forget: its memory of tokens is never
-synced to the disk, and a power cut can take parts that were acknowledged. So what a restarted engine holds of a segment
-is taken out, and the segment is loaded under a token that was never used. Only for an engine whose earlier run is over:
-an insert that is still running would come on top.
+synced to the disk, and a power cut can take parts that were acknowledged. So nothing is built on it: when no insert of
+the segment is at work any more, what the store holds of it is taken out, and it is loaded under a token never used.
 """
 
 from typing import Final
@@ -12,6 +11,11 @@ from uuid import uuid4
 from controltower.store.client import Client
 from controltower.store.loader import TOKEN_END, WAYS, Signal
 
+LOADING: Final = """
+SELECT count()
+FROM system.processes
+WHERE substringIndex(Settings['insert_deduplication_token'], '#', 1) = {id:String}
+"""
 RECOUNT: Final = """
 INSERT INTO source_watermarks
 SELECT ServiceName, max(Timestamp), max(LoadedAt), count()
@@ -23,6 +27,11 @@ GROUP BY ServiceName
 def stored(client: Client, signal: Signal, segment: str) -> int:
     """Return the rows of *segment* that the store holds, in quarantine or not. Raises the engine's errors."""
     return int(client.query(WAYS[signal].held(), parameters={"id": segment}).result_rows[0][0])
+
+
+def is_loading(client: Client, segment: str) -> bool:
+    """Whether an insert of *segment* is at work in the engine: its client may be gone. Raises the engine's errors."""
+    return bool(client.query(LOADING, parameters={"id": segment}).result_rows[0][0])
 
 
 def take_out(client: Client, signal: Signal, segment: str) -> None:

@@ -2,15 +2,17 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from controltower.collector.drain import Drain
+from controltower.collector.engine_known import KnownFile
 from controltower.collector.loading import Loading
-from controltower.collector.offers import OffersFile
 from controltower.store.address import StoreAddress, parse_address
+from controltower.store.again import is_loading
 from controltower.store.client import Client, connect
 from controltower.store.errors import LoadError, StoreError
 from controltower.store.life import engine_life
@@ -125,7 +127,7 @@ def test_a_restarted_engine_gets_a_segment_once(
 
     assert after(segment) == SPANS + 1
     assert counted(any_store) == once()
-    assert OffersFile(journal.folder).read().tokens == {}
+    assert KnownFile(journal.folder).read().is_counted
 
 
 def test_what_is_left_of_a_load_is_completed(loading: Loading, journal: Journal, any_store: Client) -> None:
@@ -144,23 +146,47 @@ def test_what_is_left_of_a_load_is_completed(loading: Loading, journal: Journal,
     assert counted(any_store) == once()
 
 
-def test_an_insert_that_failed_after_it_was_stored_is_not_repeated(
+def test_a_process_that_died_behind_its_insert_does_not_insert_twice(
     loading: Loading, journal: Journal, any_store: Client, any_address: StoreAddress
 ) -> None:
-    """The token given after a restart is written down: a process that dies behind its insert does not insert again."""
+    """In the same run of the engine, too, what an earlier process may have offered is looked for."""
     segment = segment_in(journal)
     loading(segment)
-    restart(any_store)
-    after = new_loading(journal, any_address)
-    after.prepare()
-    offers = after._known()
-    after._look_for(connect(any_address), segment)
-    after._insert(connect(any_address), segment, after._known().token(segment.id))
-    another = new_loading(journal, any_address)  # the process died before it noted that the segment is done
+    forget_tokens(any_store)
+    another = new_loading(journal, any_address)
 
-    assert offers.is_unsure(segment.id)
     assert another(segment) == SPANS + 1
     assert counted(any_store) == once()
+
+
+@pytest.mark.server
+def test_what_is_still_being_loaded_is_waited_for(
+    journal: Journal, server_store: Client, server_address: StoreAddress
+) -> None:
+    """An insert whose client died may be at work still: until it has ended, its segment is not loaded again."""
+    segment = segment_in(journal)
+    slow = Thread(target=insert_slowly, args=[server_address, segment.id])
+    slow.start()
+    with closing(connect(server_address)) as client:
+        while not is_loading(client, segment.id):
+            assert slow.is_alive()
+        with pytest.raises(LoadError, match="still being loaded") as refused:
+            new_loading(journal, server_address)(segment)
+        client.command(f"KILL QUERY WHERE Settings['insert_deduplication_token'] = '{segment.id}' SYNC")
+    slow.join()
+
+    assert not refused.value.permanent
+    assert new_loading(journal, server_address)(segment) == SPANS + 1
+    assert counted(server_store) == once()
+
+
+def insert_slowly(address: StoreAddress, token: str) -> None:
+    """Insert for as long as nobody ends it."""
+    with closing(connect(address)) as client, suppress(Exception):
+        client.command(
+            "INSERT INTO otel_traces (SpanName) SELECT toString(sleepEachRow(0.01)) FROM numbers(1000000)",
+            settings={"insert_deduplication_token": token, "max_block_size": 10, "max_insert_block_size": 2_000_000},
+        )
 
 
 def test_what_the_store_lost_is_loaded_again(
@@ -200,7 +226,7 @@ def test_trouble_while_looking_for_losses_is_tried_again(
     after.prepare()
 
     assert counted(any_store)["spans"] == SPANS
-    assert OffersFile(journal.folder).read().is_checked
+    assert KnownFile(journal.folder).read().is_checked
 
 
 def test_a_kept_segment_that_was_damaged_does_not_stop_loading(
@@ -233,7 +259,7 @@ def test_a_file_that_cannot_be_read_says_nothing(
     """Without the notes everything is looked for in the store, and still stored once."""
     segment = segment_in(journal)
     loading(segment)
-    (journal.folder / "offers.json").write_text(content)
+    (journal.folder / "engine.json").write_text(content)
 
     assert new_loading(journal, any_address)(segment) == SPANS + 1
     assert counted(any_store) == once()
