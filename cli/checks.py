@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from controltower.alerts.errors import AlertError
 from controltower.alerts.settings import read_settings as read_alert_settings
@@ -26,8 +26,9 @@ from controltower.cli.errors import CommandError
 from controltower.cli.ports import listen
 from controltower.cli.settings import Settings
 from controltower.cli.text import lasting
+from controltower.store.client import Client
 from controltower.store.errors import StoreError
-from controltower.store.read import Freshness, freshness
+from controltower.store.read import collectors, freshness, refusals
 from controltower.store.runtime import RuntimeFile, open_store, running
 from controltower.store.schema import pending
 from controltower.store.schema import version as schema_version
@@ -44,6 +45,9 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 EARLIEST: Final = datetime(2026, 1, 1, tzinfo=UTC)  # this program is younger
 PORTS: Final = {"--collector-port": 4318, "--grpc-port": 4317, "--endpoint-port": 8124, "--dashboard-port": 8501}
 HTTP_TIMEOUT_S: Final = 3.0
+
+
+Answer = TypeVar("Answer")
 
 
 class Status(StrEnum):
@@ -76,6 +80,7 @@ def checks(settings: Settings, environment: Mapping[str, str] = os.environ) -> I
     yield store(settings, runtime)
     yield journal(folder)
     yield collector(runtime)
+    yield intake(settings, runtime)
     yield ports(runtime)
     yield clock(settings, runtime)
     yield webhook(environment)
@@ -196,6 +201,23 @@ def collector(runtime: RuntimeFile | None) -> Check:
         return Check("collector", Status.FAIL, f"{runtime.collector} does not answer: {exc}", "restart it")
 
 
+def intake(
+    settings: Settings, runtime: RuntimeFile | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Check:
+    """Check what the collectors said of themselves: quarantine, and what they refused within an hour."""
+    here = now()
+    states = _read(settings, runtime, lambda client: list(collectors(client, here)))
+    refused = _read(settings, runtime, lambda client: list(refusals(client, here - timedelta(hours=1), here)))
+    rows, files = sum(s.quarantined_rows for s in states), sum(s.quarantined_files for s in states)
+    said = [f"{one.requests} × {one.reason}" for one in refused]
+    detail = f"refused within an hour: {', '.join(said) or 'nothing'}; in quarantine: {rows} rows, {files} files"
+    if rows or files:
+        return Check("intake", Status.WARN, detail, "`controltower quarantine list` says why")
+    if said:
+        return Check("intake", Status.WARN, detail, "the overview of the dashboard says what each reason is about")
+    return Check("intake", Status.OK, detail)
+
+
 def ports(runtime: RuntimeFile | None) -> Check:
     """Check that the default ports can be listened on, unless this program does already."""
     if runtime is not None:
@@ -223,7 +245,7 @@ def clock(
         return Check("clock", Status.FAIL, f"this machine believes it is {here:%Y-%m-%d}", "set its clock")
     ahead = [
         f"{source.system} by {lasting(source.last_span_at - here)}"
-        for source in _sources(settings, runtime)
+        for source in _read(settings, runtime, freshness)
         if source.last_span_at - here > CLOCK_SKEW
     ]
     if ahead:
@@ -231,13 +253,13 @@ def clock(
     return Check("clock", Status.OK, f"{here:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _sources(settings: Settings, runtime: RuntimeFile | None) -> list[Freshness]:
+def _read(settings: Settings, runtime: RuntimeFile | None, question: Callable[[Client], list[Answer]]) -> list[Answer]:
     path = settings.address.path
     if path is not None and runtime is None and not path.exists():
         return []
     try:
         with closing(open_store(settings.data, settings.store, role="reader")) as client:
-            return [] if pending(client) else freshness(client)
+            return [] if pending(client) else question(client)
     except StoreError:
         return []  # the check of the store says why
 

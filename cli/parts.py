@@ -14,6 +14,7 @@ from controltower.alerts.settings import AlertSettings
 from controltower.alerts.worker import AlertWorker
 from controltower.cli.errors import CommandError
 from controltower.cli.loops import Opening, Work
+from controltower.collector.report import Reporter
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client, connect
 from controltower.store.flows.definition import Flow
@@ -105,6 +106,23 @@ def alerts_opening(connections: Connections, settings: AlertSettings, clock: Sys
     def opening() -> Iterator[Work]:
         with closing(connections.open()) as client, closing(AlertWorker(client, settings, clock)) as worker:
             yield lambda: worker.run_once().more
+
+    return opening
+
+
+def numbers_opening(connections: Connections, reporter: Reporter) -> Opening:
+    """Return how the collector's numbers are written: one report is one round, and there is one more at the end."""
+
+    @contextmanager
+    def opening() -> Iterator[Work]:
+        with closing(connections.open()) as client:
+
+            def report() -> bool:
+                reporter.report(client)
+                return False
+
+            yield report
+            report()
 
     return opening
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from logging.handlers import RotatingFileHandler
+from socket import gethostname
 from time import monotonic
 from typing import Final
 from uuid import uuid4
@@ -20,7 +21,7 @@ from controltower.cli.data import PRIVATE_FILE, DataFolder, local_token
 from controltower.cli.errors import CommandError
 from controltower.cli.loops import Loop
 from controltower.cli.open_files import allow_open_files, connections_within
-from controltower.cli.parts import Connections, SystemClock, alerts_opening, engine_opening
+from controltower.cli.parts import Connections, SystemClock, alerts_opening, engine_opening, numbers_opening
 from controltower.cli.ports import listen, port_of
 from controltower.cli.settings import Settings
 from controltower.cli.web import WebServer
@@ -34,6 +35,7 @@ from controltower.collector.metrics import Metrics
 from controltower.collector.pace import Pace
 from controltower.collector.redaction.loading import load_rules
 from controltower.collector.redaction.settings import Redaction
+from controltower.collector.report import Reporter
 from controltower.collector.settings import Settings as CollectorSettings
 from controltower.collector.tls import read_tls
 from controltower.store.endpoint import Credentials, build_endpoint
@@ -46,6 +48,7 @@ from controltower.tracer.journal import Journal
 logger = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
+NUMBERS_EVERY_S: Final = 10.0  # the collector's, into the store: some 40 rows each time
 STOP_S: Final = 10.0  # from SIGTERM to the end, whatever hangs
 COLLECTOR_STOP_S: Final = 2.0  # for requests under way: they wait for one fsync
 DRAIN_STOP_S: Final = 4.0  # what is not loaded by then is loaded at the next start
@@ -77,6 +80,7 @@ class Collecting:
     url: str
     grpc: str  # HOST:PORT, empty when it is turned off
     token: str
+    numbers: Loop  # writes what is counted and measured into the store
 
 
 class Service:
@@ -120,6 +124,7 @@ class Service:
         if self._collecting is not None:
             for drain in self._collecting.drains:
                 drain.start()
+            self._collecting.numbers.start()
         self._start_loops()
         if self.runtime is not None:
             write_runtime(self.folder.root, self.runtime)
@@ -163,7 +168,11 @@ class Service:
         scheme = "https" if settings.tls_certificate else "http"
         host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
         url = f"{scheme}://{host}:{port_of(listener)}"
-        self._collecting = Collecting(journals, drains, server, url, "", token)  # stopped if the start fails
+        reporter = Reporter(metrics, f"{gethostname()}:{port_of(listener)}", self._clock.now)
+        opening = numbers_opening(self._connections, reporter)
+        numbers = Loop("collector's numbers", opening, interval_s=NUMBERS_EVERY_S)
+        # Before it is started: stopped if the start fails.
+        self._collecting = Collecting(journals, drains, server, url, "", token, numbers)
         server.start()
         grpc = f"{host}:{both.grpc.port}" if both.grpc is not None else ""
         return replace(self._collecting, grpc=grpc)
@@ -285,6 +294,7 @@ class Service:
             ends_at = monotonic() + DRAIN_STOP_S
             for drain in collecting.drains:
                 drain.stop(max(0.0, ends_at - monotonic()))
+            self._loops.append(collecting.numbers)  # after the drains: its last report tells what they did
             self._collecting = None
         for loop in self._loops:
             loop.ask_to_stop()

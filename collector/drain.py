@@ -182,6 +182,7 @@ class Drain:
         verified = self._journal.verify(segment)
         if verified is None:
             return
+        began_at = self._monotonic()
         try:
             rows = self._load(verified)
         except LoadError as error:
@@ -192,6 +193,7 @@ class Drain:
             self._journal.remove(verified, rows)
             self._metrics.add("segments_loaded")
             self._metrics.add("rows_loaded", rows)
+            self._metrics.observe("load_duration_seconds", self._monotonic() - began_at)
 
     def _set_aside(self, segment: SegmentFile, error: LoadError) -> None:
         """Split a refused segment until the bad record stands alone, and move that one to quarantine."""

@@ -17,12 +17,14 @@ from controltower.store.flows.definition import Flow, load_packs
 from controltower.store.kpis import KpiValue
 from controltower.store.read import (
     AnchorRef,
+    CollectorState,
     Facets,
     Freshness,
     KeySpan,
     Logs,
     Overview,
     Parked,
+    RefusalCount,
     SearchPage,
     Span,
     TransactionView,
@@ -48,6 +50,8 @@ class OverviewData:
     overview: Overview
     freshness: tuple[Freshness, ...]
     parked: int
+    collectors: tuple[CollectorState, ...]
+    refusals: tuple[RefusalCount, ...]  # of the last day
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ def overview(settings: Settings, flow: str, days: int) -> OverviewData:
             read.overview(client, at, since, at + timedelta(days=1), flow or None),
             tuple(read.freshness(client)),
             read.count_parked(client, flow=flow or None),
+            read.collectors(client, at),
+            read.refusals(client, at - timedelta(days=1), at),
         )
 
     return _ask(settings, question)

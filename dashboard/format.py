@@ -11,6 +11,7 @@ from controltower.store.rows import Key
 
 NOTHING = "–"
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
+SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 RULES = {"three_way_match": "Three-way match"}
 REASONS = {
     "qty_variance": "Quantity variance",
@@ -113,6 +114,13 @@ def duration(length: timedelta | None) -> str:
 def seconds(number: Decimal | None) -> str:
     """Return a number of seconds as a length of time."""
     return NOTHING if number is None else duration(timedelta(seconds=float(number)))
+
+
+def size(number: int) -> str:
+    """Return bytes in the largest unit that leaves something before the point: 3.2 GiB."""
+    power = min(len(SIZES) - 1, max(0, number.bit_length() - 1) // 10)
+    value = number / 1_024**power
+    return f"{value:,.1f} {SIZES[power]}" if power and value < 100 else f"{value:,.0f} {SIZES[power]}"
 
 
 def nanoseconds(number: int) -> str:

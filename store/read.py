@@ -3,6 +3,7 @@
 Every read has a limit and a time limit in the engine. An unknown key answers with nothing, not with an error.
 """
 
+from controltower.store.collector_rows import CollectorState, RefusalCount
 from controltower.store.reads.answers import (
     AnchorRef,
     DayCount,
@@ -25,6 +26,7 @@ from controltower.store.reads.answers import (
     StateCount,
     TransactionView,
 )
+from controltower.store.reads.collectors import collectors, refusals
 from controltower.store.reads.find import find_anchors, spans_with_key
 from controltower.store.reads.logs import logs_of
 from controltower.store.reads.overview import facets, freshness, overview
@@ -34,6 +36,7 @@ from controltower.store.reads.transaction import read_transaction, spans_of_trac
 
 __all__ = [
     "AnchorRef",
+    "CollectorState",
     "DayCount",
     "Facets",
     "Freshness",
@@ -45,6 +48,7 @@ __all__ = [
     "Overview",
     "Parked",
     "ReasonCount",
+    "RefusalCount",
     "RuleCount",
     "SearchFilters",
     "SearchPage",
@@ -53,6 +57,7 @@ __all__ = [
     "StageCount",
     "StateCount",
     "TransactionView",
+    "collectors",
     "count_parked",
     "facets",
     "find_anchors",
@@ -61,6 +66,7 @@ __all__ = [
     "overview",
     "parked",
     "read_transaction",
+    "refusals",
     "search",
     "spans_of_traces",
     "spans_with_key",

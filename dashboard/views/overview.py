@@ -5,6 +5,7 @@ import streamlit as st
 from controltower.dashboard import charts, data, labels, page, state
 from controltower.dashboard.data import OverviewData
 from controltower.dashboard.markup import heading, title
+from controltower.dashboard.parts import collectors
 from controltower.dashboard.parts import overview as parts
 from controltower.dashboard.settings import read_settings
 
@@ -60,3 +61,8 @@ def _figures(found: OverviewData, flow: str, days: int) -> None:
         page.html(parts.reasons(found.overview.exceptions, found.at))
     page.html(heading("Freshness of the data", "when each system was last heard of, the most silent first"))
     page.html(parts.freshness(found.freshness, found.at))
+    page.html(heading("Collectors", "as they last said, every ten seconds"))
+    page.html(collectors.states(found.collectors, found.at))
+    if found.refusals:
+        page.html(heading("Refused by the collectors", "in the last 24 hours"))
+        page.html(collectors.refusals(found.refusals, found.at))

@@ -13,7 +13,10 @@ from controltower.cli.data import DataFolder
 from controltower.cli.settings import Settings
 from controltower.store.address import StoreAddress
 from controltower.store.client import connect
-from tests.cli.conftest import Run
+from controltower.store.collector_rows import CollectorSample
+from controltower.store.write import insert
+from tests.cli.conftest import Run, text_of
+from tests.databases import migrated
 
 
 def test_a_fresh_machine_has_no_failure(run: Run) -> None:
@@ -31,6 +34,7 @@ def test_a_fresh_machine_has_no_failure(run: Run) -> None:
         "store",
         "journal",
         "collector",
+        "intake",
         "ports",
         "clock",
         "webhook",
@@ -115,3 +119,21 @@ def test_the_cost_of_an_fsync_is_measured(tmp_path: Path) -> None:
 
     assert " ms (slowest of 20: " in found.detail
     assert os.listdir(tmp_path) == []
+
+
+def test_what_collectors_refused_and_set_aside_is_told(store_address: StoreAddress, tmp_path: Path) -> None:
+    """The numbers that they report are found in the store, with what to do."""
+    now = datetime.now(UTC)
+    with migrated(store_address) as client:
+        settings = Settings(tmp_path, text_of(store_address))
+        quiet = checks.intake(settings, None)
+        insert(client, [CollectorSample(now, "tower:4318", "requests_refused", "traces", "rate", 7.0)])
+        refused = checks.intake(settings, None)
+        insert(client, [CollectorSample(now, "tower:4318", "quarantine_rows", "traces", "", 5.0)])
+        waiting = checks.intake(settings, None)
+
+    assert quiet.status is Status.OK
+    assert (refused.status, waiting.status) == (Status.WARN, Status.WARN)
+    assert "7 × rate" in refused.detail
+    assert "5 rows" in waiting.detail
+    assert waiting.todo == "`controltower quarantine list` says why"

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from clickhouse_connect.driver.client import Client
 
+from controltower.store.collector_rows import CollectorSample
 from controltower.store.rows import (
     Change,
     DeadlineState,
@@ -58,6 +59,7 @@ def fill(client: Client, now: datetime) -> None:
     _done(client, now)
     _others(client, now)
     _parked(client, now)
+    _collectors(client, now)
     _heard(client, now)
 
 
@@ -243,3 +245,29 @@ def _logged(client: Client, about: Step) -> None:
         [about.at, "", "", "INFO", 9, "mailbox", NASTY, "retry", {"controltower.key.purchase_order": LATE.value}],
     ]
     client.insert("otel_logs", rows, [*columns, "LogAttributes"], settings={"async_insert": 0})
+
+
+def _collectors(client: Client, now: datetime) -> None:
+    """A collector that works for traces, is behind with logs and has refused something; another one went silent."""
+    gauges: dict[tuple[str, str], dict[str, float]] = {
+        ("tower-1:4318", "traces"): {"lag_seconds": 0.4, "journal_left_bytes": 9 * 2**30, "volume_free_bytes": 2**38},
+        ("tower-1:4318", "logs"): {
+            "lag_seconds": 754,
+            "journal_bytes": 3 * 2**30,
+            "journal_left_bytes": 6 * 2**30,
+            "volume_free_bytes": 2**38,
+            "quarantine_rows": 12,
+        },
+    }
+    at = now - timedelta(seconds=7)
+    rows = [
+        CollectorSample(at, collector, name, signal, "", float(value))
+        for (collector, signal), values in gauges.items()
+        for name, value in values.items()
+    ]
+    rows += [
+        CollectorSample(now - timedelta(minutes=20), "tower-2:4318", "journal_left_bytes", "traces", "", 2.0**33),
+        CollectorSample(at, "tower-1:4318", "requests_refused", "traces", "unauthenticated", 41.0),
+        CollectorSample(at - timedelta(hours=2), "tower-1:4318", "requests_refused", "logs", "journal_full", 3.0),
+    ]
+    insert(client, rows)

@@ -24,6 +24,7 @@ from controltower.dashboard.format import (
     rule,
     safe_cell,
     short_money,
+    size,
     to_csv,
     unit_price,
     words,
@@ -145,3 +146,19 @@ def test_csv_reads_back_and_holds_no_formula(rows: list[list[str]]) -> None:
             cell.removeprefix("'") if cell != value else cell for cell, value in zip(cells, row, strict=True)
         ] == row
         assert not any(cell.strip(" \u00a0").startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (1_023, "1,023 B"),
+        (1_024, "1.0 KiB"),
+        (3_435_973_837, "3.2 GiB"),
+        (150 * 1_024**2, "150 MiB"),
+        (5_000 * 1_024**4, "5,000 TiB"),
+    ],
+)
+def test_sizes_are_short(number: int, text: str) -> None:
+    """Bytes are told in the unit in which people compare disks."""
+    assert size(number) == text

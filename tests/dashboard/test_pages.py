@@ -127,6 +127,20 @@ def test_overview_counts_and_leads_to_what_it_counts() -> None:
 
 
 @pytest.mark.usefixtures("filled_store")
+def test_overview_shows_how_the_collectors_stand() -> None:
+    """Lag, room, quarantine and refusals by reason, as they last said; one that says nothing is silent."""
+    shown = text_of(opened("overview"))
+
+    assert "tower-1:4318" in shown
+    assert "behind" in shown
+    assert "12 rows, 0 files" in shown
+    assert "3.0 GiB" in shown
+    assert "silent" in shown
+    assert "no valid token" in shown
+    assert "no room in the journal" in shown
+
+
+@pytest.mark.usefixtures("filled_store")
 def test_transactions_page_is_its_address() -> None:
     """The same address gives the same view; what makes no sense in it is ignored."""
     app = opened("transactions", state="breached", days="365", sort="nonsense", page="-4")
