@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -99,6 +100,7 @@ class Service:
         self._endpoint: WebServer | None = None
         self._loops: list[Loop] = []
         self._opening = True
+        self.left_at_work = False  # whether a thread was still in the engine when everything had stopped
         self.runtime: RuntimeFile | None = None
 
     # Starting
@@ -300,6 +302,7 @@ class Service:
             loop.ask_to_stop()
         for loop in self._loops:
             if not loop.join(LOOP_STOP_S):
+                self.left_at_work = True
                 logger.warning("%s was still at work at the end; the next start goes on with it", loop.status.name)
         self._loops = []
         if self._endpoint is not None:
@@ -332,6 +335,10 @@ def run(plan: Plan, started: Callable[[Service], None], *, log_name: str = "serv
         since = monotonic()
         service.stop()
         logger.info("stopped in %.1f s", monotonic() - since)
+    if service.left_at_work:  # the interpreter must not be taken down under it: the engine would crash
+        sys.stdout.flush()
+        logging.shutdown()
+        os._exit(0)
     return 0
 
 
