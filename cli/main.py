@@ -150,7 +150,9 @@ def _write_details(words: Sequence[str]) -> Path:
     from controltower.cli.settings import read_settings
 
     given = Namespace(data=words[words.index("--data") + 1] if "--data" in words[:-1] else None, store=None)
-    folder = DataFolder(read_settings(given, {**os.environ, "CONTROLTOWER_STORE": ""}).data)
+    folder = DataFolder(
+        read_settings(given, {**os.environ, "CONTROLTOWER_STORE": "", "CONTROLTOWER_STORE_FILE": ""}).data
+    )
     folder.make()
     log = folder.logs / "errors.log"
     with log.open("a", encoding="utf-8") as file:

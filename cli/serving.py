@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from logging.handlers import RotatingFileHandler
 from socket import gethostname
 from time import monotonic
 from typing import Final
@@ -18,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from controltower.alerts.settings import AlertSettings
-from controltower.cli.data import PRIVATE_FILE, DataFolder, local_token
+from controltower.cli.data import DataFolder, local_token
 from controltower.cli.errors import CommandError
+from controltower.cli.logs import log_to
 from controltower.cli.loops import Loop
 from controltower.cli.open_files import allow_open_files, connections_within
 from controltower.cli.parts import Connections, SystemClock, alerts_opening, engine_opening, numbers_opening
@@ -54,8 +54,6 @@ STOP_S: Final = 10.0  # from SIGTERM to the end, whatever hangs
 COLLECTOR_STOP_S: Final = 2.0  # for requests under way: they wait for one fsync
 DRAIN_STOP_S: Final = 4.0  # what is not loaded by then is loaded at the next start
 LOOP_STOP_S: Final = 1.0
-LOG_BYTES: Final = 10 * 1024 * 1024
-LOG_FILES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +319,7 @@ def run(plan: Plan, started: Callable[[Service], None], *, log_name: str = "serv
     service = Service(plan)
     service.folder.make()
     os.chdir(service.folder.root)  # the embedded engine keeps its schema cache in the working directory
-    log_to(service.folder, log_name, quiet=quiet)
+    log_to(service.folder.logs, log_name, quiet=quiet)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -353,19 +351,3 @@ def end_within(seconds: float) -> None:
     timer = threading.Timer(seconds - 0.5, give_up)
     timer.daemon = True
     timer.start()
-
-
-def log_to(folder: DataFolder, name: str, *, quiet: bool) -> None:
-    """Log to a file of bounded size in the data folder and, unless *quiet*, to standard error."""
-    path = folder.logs / f"{name}.log"
-    path.touch(mode=PRIVATE_FILE)
-    form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handlers: list[logging.Handler] = [RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)]
-    if not quiet:
-        handlers.append(logging.StreamHandler())
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are ours to tell
-    for handler in handlers:
-        handler.setFormatter(form)
-        root.addHandler(handler)

@@ -3,7 +3,7 @@
 import os
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from controltower.store.errors import AddressError
 
 DATA_VARIABLE: Final = "CONTROLTOWER_DATA"
 STORE_VARIABLE: Final = "CONTROLTOWER_STORE"
+ADDRESS_BYTES: Final = 4_096  # an address is a line; what is more is the wrong file
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,12 @@ class Settings:
     data
         Data folder (``--data``, ``CONTROLTOWER_DATA``); default: ``controltower`` in the platform's user-data folder.
     store
-        Address of the store as given (``--store``, ``CONTROLTOWER_STORE``); nothing stands for the embedded engine
+        Address of the store as given (``--store``, ``CONTROLTOWER_STORE`` or ``CONTROLTOWER_STORE_FILE``); nothing stands for the embedded engine
         over the folder ``store`` of the data folder.
     """
 
     data: Path
-    store: str | None = None
+    store: str | None = field(default=None, repr=False)  # it may hold a password
 
     @property
     def address(self) -> StoreAddress:
@@ -43,13 +44,33 @@ def read_settings(arguments: Namespace, environment: Mapping[str, str] = os.envi
     data = Path(data_text).expanduser().absolute()
     if data.exists() and not data.is_dir():
         raise SettingError(f"The data folder {data} is not a folder; choose another with --data or {DATA_VARIABLE}.")
-    settings = Settings(data, getattr(arguments, "store", None) or environment.get(STORE_VARIABLE) or None)
+    settings = Settings(data, getattr(arguments, "store", None) or _store_of(environment))
     try:
         settings.address  # noqa: B018 - refuses a bad address before anything starts
     except AddressError as exc:
-        source = "--store" if getattr(arguments, "store", None) else STORE_VARIABLE
+        source = "--store" if getattr(arguments, "store", None) else _store_variable(environment)
         raise SettingError(f"{source}: {exc}") from exc
     return settings
+
+
+def _store_variable(environment: Mapping[str, str]) -> str:
+    """Return the variable that names the store, the one of the file when that is set."""
+    return f"{STORE_VARIABLE}_FILE" if environment.get(f"{STORE_VARIABLE}_FILE") else STORE_VARIABLE
+
+
+def _store_of(environment: Mapping[str, str]) -> str | None:
+    """Return the store's address, which may hold a password and then had better stand in a file."""
+    given, file = environment.get(STORE_VARIABLE, ""), environment.get(f"{STORE_VARIABLE}_FILE", "")
+    if given and file:
+        raise SettingError(f"{STORE_VARIABLE} and {STORE_VARIABLE}_FILE are both set; keep one of them.")
+    if not file:
+        return given or None
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(ADDRESS_BYTES).decode().strip() or None
+    except (OSError, UnicodeDecodeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise SettingError(f"{STORE_VARIABLE}_FILE names {file}, which cannot be read: {why}.") from None
 
 
 def needs_server(settings: Settings, command: str) -> Settings:

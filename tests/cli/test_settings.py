@@ -39,3 +39,32 @@ def test_parts_that_run_alone_need_a_server(command: str, tmp_path: Path) -> Non
     """The embedded store belongs to one process, so its parts do not run one by one."""
     with pytest.raises(SettingError, match=r"needs a ClickHouse server.*`controltower serve`"):
         needs_server(read_settings(Namespace(data=str(tmp_path), store=None), {}), command)
+
+
+def test_an_address_with_a_password_can_stand_in_a_file(tmp_path: Path) -> None:
+    """It is read once, and what is printed of the settings does not hold it."""
+    file = tmp_path / "store"
+    file.write_text("clickhouse://me:hunter2@here:8123/db\n")
+    settings = read_settings(Namespace(data=str(tmp_path), store=None), {"CONTROLTOWER_STORE_FILE": str(file)})
+
+    assert settings.address.password == "hunter2"
+    assert "hunter2" not in repr(settings) + repr(settings.address)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff", b"mysql://me:hunter2@host/db"])
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | None) -> None:
+    """The error says which variable it is, and no password."""
+    file = tmp_path / "store"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingError, match="CONTROLTOWER_STORE_FILE") as refused:
+        read_settings(Namespace(data=str(tmp_path), store=None), {"CONTROLTOWER_STORE_FILE": str(file)})
+
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_address_is_given_once(tmp_path: Path) -> None:
+    """Of a variable and a file nobody could say which one counts."""
+    environment = {"CONTROLTOWER_STORE": "clickhouse://a/b", "CONTROLTOWER_STORE_FILE": str(tmp_path / "x")}
+    with pytest.raises(SettingError, match="both set"):
+        read_settings(Namespace(data=str(tmp_path), store=None), environment)
