@@ -53,6 +53,11 @@ def read_settings(arguments: Namespace, environment: Mapping[str, str] = os.envi
     return settings
 
 
+def store_variables(settings: Settings) -> dict[str, str]:
+    """Return the variables that give a child process this store: not an argument, which everybody can read."""
+    return {STORE_VARIABLE: settings.store, f"{STORE_VARIABLE}_FILE": ""} if settings.store else {}
+
+
 def _store_variable(environment: Mapping[str, str]) -> str:
     """Return the variable that names the store, the one of the file when that is set."""
     return f"{STORE_VARIABLE}_FILE" if environment.get(f"{STORE_VARIABLE}_FILE") else STORE_VARIABLE

@@ -14,7 +14,7 @@ from controltower.cli.data import DataFolder
 from controltower.cli.errors import CommandError
 from controltower.cli.opening import reading
 from controltower.cli.ports import listen, port_of
-from controltower.cli.settings import Settings
+from controltower.cli.settings import Settings, store_variables
 from controltower.cli.text import table
 from controltower.store.client import Client
 from controltower.store.errors import StoreError
@@ -115,8 +115,7 @@ class Tower:
         settings = self._plan.settings
         shared = ["--data", str(settings.data)]
         variables = {name: os.environ.get(name) or value for name, value in environment.items() if value}
-        if settings.store:
-            variables["CONTROLTOWER_STORE"] = settings.store  # not as an argument: everybody can read those
+        variables |= store_variables(settings)
         child = start(command, [command, *shared, *options], self._folder.logs / f"{command}.err", variables=variables)
         self._children.append(child)
         return child

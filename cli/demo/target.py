@@ -12,7 +12,7 @@ from typing import Final
 from controltower.cli.children import Child, start
 from controltower.cli.data import DataFolder
 from controltower.cli.errors import CommandError
-from controltower.cli.settings import Settings
+from controltower.cli.settings import Settings, store_variables
 from controltower.store.address import parse_address
 from controltower.store.runtime import RuntimeFile, running
 
@@ -53,8 +53,7 @@ def _own_serve(settings: Settings) -> Iterator[RuntimeFile]:
     folder = DataFolder(settings.data)
     folder.make()
     options = ["--data", str(settings.data), "--collector-port", "0", "--no-grpc", "--endpoint-port", "0", "--quiet"]
-    variables = {"CONTROLTOWER_STORE": settings.store} if settings.store else None
-    child = start("serve", ["serve", *options], folder.logs / "serve.err", variables=variables)
+    child = start("serve", ["serve", *options], folder.logs / "serve.err", variables=store_variables(settings))
     try:
         yield _ready(child, settings, folder)
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from controltower.cli.errors import SettingError
-from controltower.cli.settings import needs_server, read_settings
+from controltower.cli.settings import needs_server, read_settings, store_variables
 
 
 def test_an_argument_beats_the_environment(tmp_path: Path) -> None:
@@ -68,3 +68,14 @@ def test_an_address_is_given_once(tmp_path: Path) -> None:
     environment = {"CONTROLTOWER_STORE": "clickhouse://a/b", "CONTROLTOWER_STORE_FILE": str(tmp_path / "x")}
     with pytest.raises(SettingError, match="both set"):
         read_settings(Namespace(data=str(tmp_path), store=None), environment)
+
+
+def test_a_child_gets_the_store_once(tmp_path: Path) -> None:
+    """What a process took from a file its children take from the variable, although the file is named to them, too."""
+    file = tmp_path / "store"
+    file.write_text("clickhouse://me:hunter2@here:8123/db")
+    environment = {"CONTROLTOWER_STORE_FILE": str(file)}
+    settings = read_settings(Namespace(data=str(tmp_path), store=None), environment)
+    child = read_settings(Namespace(data=str(tmp_path), store=None), environment | store_variables(settings))
+
+    assert child == settings
