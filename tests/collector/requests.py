@@ -184,7 +184,7 @@ def running(
     folder: Path, settings: Settings | None = None, *, disk: Disk | None = None, grpc: bool = False, **options: Any
 ) -> Iterator[Tower]:
     """Run a collector over *folder* on loopback until the block ends, with gRPC if asked for; never on gRPC's own port."""
-    settings = settings or Settings(port=0)
+    settings = settings or Settings(port=0, deadline_s=60.0)
     if settings.grpc_port == Settings().grpc_port:
         settings = replace(settings, grpc_port=0)
     limits = JournalLimits(segment_age_s=3600.0, budget_bytes=settings.journal_bytes)

@@ -60,7 +60,7 @@ from tests.collector.test_exporter import exporting, some_spans
 from tests.collector.test_signals import EVERY_KIND, logs_of
 from tests.tracer.journals import BrokenDisk
 
-SETTINGS = Settings(port=0)
+SETTINGS = Settings(port=0, deadline_s=60.0)  # a busy machine is no slow disk
 PATHS = ("/v1/traces", "/v1/logs", "/v1/metrics")
 BODIES = {"traces": new_request(), "logs": logs_of(LogRecord(severity_text="INFO")), "metrics": EVERY_KIND}
 SMALL_BYTES = 5_000
