@@ -181,14 +181,23 @@ def body_of(data: bytes, record: Record) -> bytes:
 
 @contextmanager
 def running(
-    folder: Path, settings: Settings | None = None, *, disk: Disk | None = None, grpc: bool = False, **options: Any
+    folder: Path,
+    settings: Settings | None = None,
+    *,
+    disk: Disk | None = None,
+    grpc: bool = False,
+    phi: bool = False,
+    **options: Any,
 ) -> Iterator[Tower]:
-    """Run a collector over *folder* on loopback until the block ends, with gRPC if asked for; never on gRPC's own port."""
+    """Run a collector over *folder* on loopback until the block ends, with gRPC if asked for; never on gRPC's own port.
+
+    Its only sender is of class phi when *phi* says so.
+    """
     settings = settings or Settings(port=0, deadline_s=60.0)
     if settings.grpc_port == Settings().grpc_port:
         settings = replace(settings, grpc_port=0)
     limits = JournalLimits(segment_age_s=3600.0, budget_bytes=settings.journal_bytes)
-    token = create_token(folder / "tokens.json", "tests", "acme")
+    token = create_token(folder / "tokens.json", "tests", "acme", phi=phi)
     journals = {signal: Journal(folder / "journal" / signal, limits, disk=disk) for signal in SIGNALS}
     metrics = Metrics()
     app = build_app(settings, journals, Tokens(folder / "tokens.json"), metrics=metrics, **options)

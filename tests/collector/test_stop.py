@@ -4,7 +4,7 @@ import http.client
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
@@ -118,10 +118,11 @@ def test_f23_a_restart_costs_the_stock_exporters_nothing(tmp_path: Path) -> None
     """While the collector stops and starts again on its ports, the exporters for Python drop no span and store none twice."""
     settings = Settings(port=free_port(), grpc_port=free_port())
     token = create_token(tmp_path / "tokens.json", "exporters")
-    headers = {"authorization": f"Bearer {token}"}
+    # Their own 10 s count from the first try to the last: too few for a restart on a machine that is busy with tests.
+    options: Any = {"headers": {"authorization": f"Bearer {token}"}, "timeout": PATIENCE_S}
     exporting = [
-        Exporting("http", HttpExporter(f"http://127.0.0.1:{settings.port}/v1/traces", headers=headers)),
-        Exporting("grpc", GrpcExporter(f"127.0.0.1:{settings.grpc_port}", insecure=True, headers=headers)),
+        Exporting("http", HttpExporter(f"http://127.0.0.1:{settings.port}/v1/traces", **options)),
+        Exporting("grpc", GrpcExporter(f"127.0.0.1:{settings.grpc_port}", insecure=True, **options)),
     ]
     with running(tmp_path, settings, grpc=True):
         for one in exporting:

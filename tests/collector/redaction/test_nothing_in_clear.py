@@ -2,12 +2,10 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from controltower.collector.auth import Sender, Tokens
 from controltower.collector.redaction.settings import read_redaction
 from tests.collector import requests
 from tests.collector.calls import calling
@@ -18,20 +16,10 @@ from tests.collector.requests import Answer, Tower, running
 JSON = "application/json"
 
 
-class PhiTokens(Tokens):
-    """Tokens of senders of patient data."""
-
-    def sender(self, authorization: str | None) -> Sender | None:
-        """Return the sender, of class phi."""
-        found = super().sender(authorization)
-        return replace(found, phi=True) if found else None
-
-
 @pytest.fixture
-def phi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tower]:
+def phi(tmp_path: Path) -> Iterator[Tower]:
     """A running collector whose only sender is of class phi."""
-    monkeypatch.setattr(requests, "Tokens", PhiTokens)
-    with running(tmp_path, redact=read_redaction({}).redactor(), grpc=True) as started:
+    with running(tmp_path, redact=read_redaction({}).redactor(), grpc=True, phi=True) as started:
         yield started
 
 
@@ -98,8 +86,7 @@ def test_a_request_that_cannot_be_redacted_is_not_stored(
     """When the redaction itself fails the sender is told to come back, and nothing of the request is kept or shown."""
     redactor = read_redaction({}).redactor()
     monkeypatch.setattr(redactor, "_walker", None)
-    monkeypatch.setattr(requests, "Tokens", PhiTokens)
-    with running(tmp_path, redact=redactor) as tower:
+    with running(tmp_path, redact=redactor, phi=True) as tower:
         answer = tower.send(everywhere("traces", CANARIES["A name"]).SerializeToString())
 
     assert answer.status == 503
@@ -107,10 +94,9 @@ def test_a_request_that_cannot_be_redacted_is_not_stored(
     assert hits(answer.body + caplog.text.encode()) == []
 
 
-def test_without_a_policy_patients_senders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_policy_patients_senders_are_refused(tmp_path: Path) -> None:
     """A collector that cannot redact takes nothing from a sender of class phi."""
-    monkeypatch.setattr(requests, "Tokens", PhiTokens)
-    with running(tmp_path) as tower:
+    with running(tmp_path, phi=True) as tower:
         answer = tower.send(everywhere("traces", CANARIES["A name"]).SerializeToString())
 
     assert answer.status == 503
