@@ -7,6 +7,7 @@
 
 from controltower.tracer.batch import Batch, BatchOptions, Record
 from controltower.tracer.configure import Options, Settings
+from controltower.tracer.decorating import carry
 from controltower.tracer.default import (
     batch,
     configure,
@@ -40,6 +41,7 @@ __all__ = [
     "System",
     "TracerError",
     "batch",
+    "carry",
     "configure",
     "current_step",
     "flush",

@@ -12,11 +12,12 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from controltower.tracer.errors import SettingError
 from controltower.tracer.exporter import WhenFull
+from controltower.tracer.given import Environment, Given, given
 from controltower.tracer.guard import under_pytest
 from controltower.tracer.propagation import DEFAULT_PROPAGATED, PATIENT_LINKED
 
 Mode = Literal["production", "development"]
-Environment = Mapping[str, str]
+Compression = Literal["gzip", "none"]
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
 TRACES_PATH: Final = "/v1/traces"
@@ -24,6 +25,10 @@ DEFAULT_QUEUE_SIZE: Final = 16_384  # spans; about 60 MB when they are typical s
 DEFAULT_BATCH_SIZE: Final = 1_024  # spans per request; larger ones gain nothing measurable
 DEFAULT_INTERVAL_S: Final = 0.5  # a step is to be visible within two seconds
 DEFAULT_TIMEOUT_S: Final = 10.0  # of one export with its retries, as in OpenTelemetry
+SAMPLERS: Final = (
+    "always_on", "always_off", "traceidratio",
+    "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
+)  # fmt: skip
 
 
 class Options(TypedDict, total=False):
@@ -35,10 +40,15 @@ class Options(TypedDict, total=False):
     exporter: SpanExporter  # instead of OTLP over HTTP
     resource: Mapping[str, str]  # more resource attributes; OTEL_RESOURCE_ATTRIBUTES is honoured
     mode: Mode  # development raises on misuse, production counts it; development under pytest by default
-    queue_size: int  # spans that may wait
-    batch_size: int  # spans per request
-    interval_s: float  # longest wait before a step is sent
-    timeout_s: float  # of one export with its retries
+    queue_size: int  # spans that may wait; also OTEL_BSP_MAX_QUEUE_SIZE
+    batch_size: int  # spans per request; also OTEL_BSP_MAX_EXPORT_BATCH_SIZE
+    interval_s: float  # longest wait before a step is sent; also OTEL_BSP_SCHEDULE_DELAY, in milliseconds
+    timeout_s: (
+        float  # of one export with its retries; also OTEL_EXPORTER_OTLP_(TRACES_)TIMEOUT, OTEL_BSP_EXPORT_TIMEOUT
+    )
+    compression: (
+        Compression  # of requests; gzip to other machines by default; also OTEL_EXPORTER_OTLP_(TRACES_)COMPRESSION
+    )
     when_full: WhenFull  # drop (and count) or block (batch programs)
     propagate_keys: Iterable[str]  # key types that may travel in headers
     propagate_hosts: Iterable[
@@ -61,6 +71,7 @@ class Settings:
     batch_size: int = DEFAULT_BATCH_SIZE
     interval_s: float = DEFAULT_INTERVAL_S
     timeout_s: float = DEFAULT_TIMEOUT_S
+    compression: Compression = "none"
     when_full: WhenFull = "drop"
     propagate_keys: frozenset[str] = DEFAULT_PROPAGATED
     propagate_hosts: frozenset[str] | None = None
@@ -81,20 +92,28 @@ def _is_below(name: str, allowed: str) -> bool:
 def resolve(environment: Environment | None = None, **options: Unpack[Options]) -> Settings:
     """Return the settings for *options*, completed from the environment and the defaults."""
     env = os.environ if environment is None else environment
-    queue_size = _whole("queue_size", options.get("queue_size"), env, DEFAULT_QUEUE_SIZE, smallest=1)
+    _check_sampler(env)
+    endpoint = _endpoint(options.get("endpoint"), env)
+    queue_size = _whole("queue_size", options.get("queue_size"), env, DEFAULT_QUEUE_SIZE, "OTEL_BSP_MAX_QUEUE_SIZE")
+    batch_size = _whole(
+        "batch_size", options.get("batch_size"), env, DEFAULT_BATCH_SIZE, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+    )
     return Settings(
         service=_service(options.get("service"), env),
-        endpoint=_endpoint(options.get("endpoint"), env),
+        endpoint=endpoint,
         token=_token(options.get("token"), env),
         exporter=_exporter(options.get("exporter")),
         resource=_resource(options.get("resource")),
         mode=_mode(options.get("mode"), env),
         queue_size=queue_size,
-        batch_size=min(
-            _whole("batch_size", options.get("batch_size"), env, DEFAULT_BATCH_SIZE, smallest=1), queue_size
+        batch_size=min(batch_size, queue_size),
+        interval_s=_seconds(
+            "interval_s", options.get("interval_s"), env, DEFAULT_INTERVAL_S, "OTEL_BSP_SCHEDULE_DELAY"
         ),
-        interval_s=_seconds("interval_s", options.get("interval_s"), env, DEFAULT_INTERVAL_S),
-        timeout_s=_seconds("timeout_s", options.get("timeout_s"), env, DEFAULT_TIMEOUT_S),
+        timeout_s=_seconds(
+            "timeout_s", options.get("timeout_s"), env, DEFAULT_TIMEOUT_S, *_otlp("TIMEOUT"), "OTEL_BSP_EXPORT_TIMEOUT"
+        ),
+        compression=_compression(options.get("compression"), env, endpoint),
         when_full=_when_full(options.get("when_full"), env),
         propagate_keys=_propagated(options.get("propagate_keys"), env),
         propagate_hosts=_hosts(options.get("propagate_hosts"), env),
@@ -111,51 +130,80 @@ def is_loopback(endpoint: str) -> bool:
         return host == "localhost"
 
 
-def _given(name: str, argument: object, env: Environment, *also: str) -> str | None:
-    if argument is not None:
-        if not isinstance(argument, str):
-            raise SettingError(name, "give a string")
-        return argument
-    names = (f"CONTROLTOWER_{name.upper()}", *also)
-    return next((env[other] for other in names if env.get(other)), None)
+def _otlp(name: str) -> tuple[str, str]:
+    return f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"
 
 
 def _service(argument: str | None, env: Environment) -> str:
-    given = _given("service", argument, env, "OTEL_SERVICE_NAME") or _resource_attribute(env, "service.name")
-    if not given or not given.strip():
+    found = given("service", argument, env, "OTEL_SERVICE_NAME")
+    fallback = _resource_attribute(env, "service.name")  # read in any case: a bad one is refused
+    service = found.text() if found else fallback
+    if not service or not service.strip():
         raise SettingError("service", "name this system, with configure(service=...) or CONTROLTOWER_SERVICE")
-    return given.strip()
+    return service.strip()
 
 
 def _resource_attribute(env: Environment, name: str) -> str | None:
-    pairs = (pair.partition("=") for pair in env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    pairs = [pair.partition("=") for pair in env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",") if pair.strip()]
+    if not all(key.strip() and separator for key, separator, _ in pairs):
+        raise SettingError("OTEL_RESOURCE_ATTRIBUTES", "give name=value pairs, separated by commas")
     return next((value.strip() for key, _, value in pairs if key.strip() == name), None)
 
 
 def _endpoint(argument: str | None, env: Environment) -> str:
-    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    given = _given("endpoint", argument, env, *names) or DEFAULT_ENDPOINT
+    found = given("endpoint", argument, env, *_otlp("ENDPOINT")) or Given(DEFAULT_ENDPOINT, "endpoint")
+    if found.name.startswith("OTEL_"):
+        _check_protocol(env)
     try:
-        parts = urlsplit(given.strip())
+        parts = urlsplit(found.text().strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or parts.query or parts.fragment or parts.username:
-        raise SettingError("endpoint", "give the collector's address, such as http://tower:4318")
+        raise found.refused("give the collector's address, such as http://tower:4318")
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path.removesuffix(TRACES_PATH)}{TRACES_PATH}"
 
 
-def _token(argument: str | None, env: Environment) -> str:
-    given = _given("token", argument, env)
-    if given is None and (file := env.get("CONTROLTOWER_TOKEN_FILE")):
+def _check_protocol(env: Environment) -> None:
+    """Refuse an address that is meant for a protocol that the tracer does not send."""
+    names = (each for each in _otlp("PROTOCOL") if env.get(each))
+    if (name := next(names, None)) is not None and env[name] != "http/protobuf":
+        raise SettingError(name, "the tracer sends http/protobuf; give CONTROLTOWER_ENDPOINT the address for that")
+
+
+def _check_sampler(env: Environment) -> None:
+    """Refuse what OpenTelemetry would replace by its default with no more than a line in the log."""
+    if sampler := env.get("OTEL_TRACES_SAMPLER"):
+        Given(sampler, "OTEL_TRACES_SAMPLER").choice(*SAMPLERS)
+    if argument := env.get("OTEL_TRACES_SAMPLER_ARG"):
         try:
-            given = Path(file).read_text(encoding="utf-8")
+            usable = 0 <= float(argument) <= 1
+        except ValueError:
+            usable = False
+        if not usable:
+            raise SettingError("OTEL_TRACES_SAMPLER_ARG", "give a number from 0 to 1")
+
+
+def _compression(argument: str | None, env: Environment, endpoint: str) -> Compression:
+    found = given("compression", argument, env, *_otlp("COMPRESSION"))
+    if found is None:
+        return "none" if is_loopback(endpoint) else "gzip"
+    return "gzip" if found.choice("gzip", "none") == "gzip" else "none"
+
+
+def _token(argument: str | None, env: Environment) -> str:
+    found = given("token", argument, env)
+    if found is None and (file := env.get("CONTROLTOWER_TOKEN_FILE")):
+        try:
+            found = Given(Path(file).read_text(encoding="utf-8"), "CONTROLTOWER_TOKEN_FILE")
         except (OSError, ValueError) as error:
             raise SettingError("CONTROLTOWER_TOKEN_FILE", "the file cannot be read") from error
-    token = (given or "").strip()
+    if found is None:
+        return ""
+    token = found.text().strip()
     if not token.isascii() or not (token.isprintable() and " " not in token):
-        raise SettingError("token", "a token is printable ASCII without spaces")
+        raise found.refused("a token is printable ASCII without spaces")
     return token
 
 
@@ -174,45 +222,25 @@ def _resource(argument: Mapping[str, str] | None) -> Mapping[str, str]:
 
 
 def _mode(argument: str | None, env: Environment) -> Mode:
-    given = _given("mode", argument, env)
-    if given is None:
+    found = given("mode", argument, env)
+    if found is None:
         return "development" if under_pytest() else "production"
-    if given == "production":
-        return "production"
-    if given == "development":
-        return "development"
-    raise SettingError("mode", "give production or development")
+    return "production" if found.choice("production", "development") == "production" else "development"
 
 
 def _when_full(argument: str | None, env: Environment) -> WhenFull:
-    given = _given("when_full", argument, env)
-    if given is None or given == "drop":
-        return "drop"
-    if given == "block":
-        return "block"
-    raise SettingError("when_full", "give drop or block")
+    found = given("when_full", argument, env)
+    return "block" if found is not None and found.choice("drop", "block") == "block" else "drop"
 
 
-def _whole(name: str, argument: object, env: Environment, default: int, *, smallest: int) -> int:
-    given = env.get(f"CONTROLTOWER_{name.upper()}") or default if argument is None else argument
-    try:
-        number = int(given) if isinstance(given, (int, str)) and not isinstance(given, bool) else smallest - 1
-    except ValueError:
-        number = smallest - 1
-    if number < smallest:
-        raise SettingError(name, f"give a whole number, {smallest} or more")
-    return number
+def _whole(name: str, argument: object, env: Environment, default: int, *variables: str) -> int:
+    found = given(name, argument, env, *variables)
+    return default if found is None else found.whole(smallest=1)
 
 
-def _seconds(name: str, argument: object, env: Environment, default: float) -> float:
-    given = env.get(f"CONTROLTOWER_{name.upper()}") or default if argument is None else argument
-    try:
-        number = float(given) if isinstance(given, (int, float, str)) and not isinstance(given, bool) else 0.0
-    except (ValueError, OverflowError):
-        number = 0.0
-    if not 0 < number <= 3600:
-        raise SettingError(name, "give seconds, more than 0 and at most 3600")
-    return number
+def _seconds(name: str, argument: object, env: Environment, default: float, *variables: str) -> float:
+    found = given(name, argument, env, *variables)
+    return default if found is None else found.seconds()
 
 
 def _names(name: str, argument: Iterable[str] | None, env: Environment) -> frozenset[str] | None:

@@ -70,6 +70,32 @@ class Decorator:
         return call
 
 
+def carry(function: F) -> F:
+    """Return *function* so that it runs below the step that is open now: for threads and executors.
+
+    A coroutine function stays one. The result can be called many times, also at the same time.
+    """
+    context = otel_context.get_current()
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        token = otel_context.attach(context)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            otel_context.detach(token)
+
+    @functools.wraps(function)
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        token = otel_context.attach(context)
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            otel_context.detach(token)
+
+    return cast(F, call_async if inspect.iscoroutinefunction(function) else call)
+
+
 def _drive(step: Opened, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     step.open()
     failure: BaseException | None = None

@@ -20,6 +20,7 @@ from controltower.tracer.system import SCOPE_NAME, Health, System
 logger = logging.getLogger("controltower.tracer")
 
 NOT_CONFIGURED = "not_configured"
+NO_STEP = "no_current_step"
 
 
 class HostSystem(System):
@@ -115,9 +116,17 @@ def step(code: str, **options: Unpack[StepOptions]) -> Step:
 
 
 def current_step() -> Step:
-    """Return the step that is open around the caller, or one that goes nowhere, so that calls on it are safe."""
+    """Return the step that is open around the caller; without one, a step that goes nowhere, which is counted.
+
+    A new thread starts without a step: give it ``tracer.carry(function)``.
+    """
     found = ring_in().step
-    return found if found is not None else Step(_holder.system, "none.none.none", {})
+    if found is not None:
+        return found
+    used = _holder.system
+    used.guard.count(NO_STEP)
+    used.guard.warn(NO_STEP, "current_step() found no open step; use tracer.carry(function) for threads and executors")
+    return Step(used, "none.none.none", {})
 
 
 def batch(name: str, **options: Unpack[BatchOptions]) -> Batch:

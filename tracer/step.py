@@ -54,6 +54,7 @@ class StepOptions(TypedDict, total=False):
     style: Style | None
     layer: str | None
     replay_of: Linked | None
+    duplicate_of: Linked | None
     name: str | None  # of the span; the step code by default
     kind: Kind | SpanKind | None
     links: Iterable[Linked] | None  # messages or documents that led here
@@ -136,13 +137,11 @@ class Step(Decorator):
 
     def replay_of(self, original: Linked) -> Self:
         """Say that this step repeats another one: its span (linked too) or a reference to its message."""
-        with self._guard.around("step.replay_of"):
-            reference = self._reference(original)
-            if reference is not None:
-                self._set(attributes.REPLAY_OF, reference)
-            if not isinstance(original, str):
-                self.link(original)
-        return self
+        return self._refer(attributes.REPLAY_OF, original, "replay_of")
+
+    def duplicate_of(self, original: Linked) -> Self:
+        """Say that the work was done before, by another step (linked too) or message: the outcome is ``duplicate``."""
+        return self._refer(attributes.CONTEXT + "duplicate_of", original, "duplicate_of").outcome("duplicate")
 
     def link(self, *others: Linked) -> Self:
         """Link spans that led here: the message received, the run that wrote the file."""
@@ -319,6 +318,8 @@ class Step(Decorator):
             self.link(*cast(list[Linked], values.listed(links, "links", misuse, MAX_LINKS)))
         if (original := options.get("replay_of")) is not None:
             self.replay_of(original)
+        if (original := options.get("duplicate_of")) is not None:
+            self.duplicate_of(original)
 
     def _prepare_times(self, options: StepOptions) -> None:
         misuse = self._guard.misuse
@@ -386,11 +387,18 @@ class Step(Decorator):
         self._guard.misuse("bad_link", "a link is a step, a span context or a traceparent")
         return None
 
-    def _reference(self, original: object) -> str | None:
-        if isinstance(original, str):
-            return values.text(original, "replay_of", self._guard.misuse)
-        link = self._link(original)
-        return f"{link.context.trace_id:032x}-{link.context.span_id:016x}" if link else None
+    def _refer(self, attribute: str, original: object, what: str) -> Self:
+        with self._guard.around(f"step.{what}"):
+            if isinstance(original, str) and _from_traceparent(original) is None:
+                reference = values.text(original, what, self._guard.misuse)
+            else:
+                link = self._link(original)
+                reference = f"{link.context.trace_id:032x}-{link.context.span_id:016x}" if link else None
+                if link:
+                    self.link(link)
+            if reference is not None:
+                self._set(attribute, reference)
+        return self
 
 
 def type_name_of(error: BaseException) -> str:

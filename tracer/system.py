@@ -20,7 +20,7 @@ from opentelemetry.util.types import Attributes
 
 from controltower.tracer import attributes, propagation, values
 from controltower.tracer.batch import Batch, BatchOptions
-from controltower.tracer.configure import Options, Settings, is_loopback, resolve
+from controltower.tracer.configure import Options, Settings, resolve
 from controltower.tracer.exporter import (
     CUT,
     DROPPED,
@@ -238,7 +238,7 @@ class _ExporterFactory:
             endpoint=self._settings.endpoint,
             headers={"Authorization": f"Bearer {token}"} if token else None,
             timeout=self._settings.timeout_s,
-            compression=Compression.NoCompression if is_loopback(self._settings.endpoint) else Compression.Gzip,
+            compression=Compression(self._settings.compression),
         )
 
 

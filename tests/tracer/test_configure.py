@@ -79,6 +79,62 @@ def test_order_of_precedence(tmp_path: Path) -> None:
     }
 
 
+def test_variables_of_opentelemetry_are_read_in_their_units() -> None:
+    """Its batch processor's variables are in milliseconds, its exporter's in seconds; ours stand before them."""
+    otel = {
+        "OTEL_SERVICE_NAME": "erp",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "50",
+        "OTEL_BSP_SCHEDULE_DELAY": "250",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "3",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+    }
+    found = resolve(otel)
+
+    assert (found.queue_size, found.batch_size, found.interval_s) == (100, 50, 0.25)
+    assert (found.timeout_s, found.compression) == (3, "gzip")
+    assert resolve({**otel, "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "4"}).timeout_s == 4
+    assert resolve({**otel, "CONTROLTOWER_TIMEOUT_S": "5"}).timeout_s == 5
+    assert [resolve({}, service="x", endpoint=each).compression for each in ("http://tower", "http://[::1]:1")] == [
+        "gzip",
+        "none",
+    ]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "0"},
+        {"OTEL_BSP_SCHEDULE_DELAY": "soon"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "tower"},
+        {"OTEL_EXPORTER_OTLP_TIMEOUT": "-1"},
+        {"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "zip"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://tower:4317"},
+        {"OTEL_RESOURCE_ATTRIBUTES": "team"},
+        {"OTEL_TRACES_SAMPLER": "sometimes"},
+        {"OTEL_TRACES_SAMPLER_ARG": "1.5"},
+        {"CONTROLTOWER_MODE": "test"},
+        {"CONTROLTOWER_BATCH_SIZE": "1e3"},
+        {"CONTROLTOWER_TOKEN": "two words"},
+    ],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_bad_variable_refuses_with_its_own_name(variables: dict[str, str]) -> None:
+    """What was set in the environment is refused by the name that is to be corrected, without the value."""
+    with pytest.raises(tracer.SettingError) as refused:
+        resolve({"OTEL_SERVICE_NAME": "x", **variables})
+
+    assert refused.value.setting == next(iter(variables))
+    assert "two words" not in str(refused.value)
+
+
+def test_another_protocols_address_does_not_matter_beside_ours() -> None:
+    """A host may send its other telemetry over gRPC."""
+    env = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://other:4317"}
+
+    assert resolve(env, service="x", endpoint="http://tower:4318").endpoint == "http://tower:4318/v1/traces"
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [

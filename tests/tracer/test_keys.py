@@ -206,3 +206,33 @@ def test_encoding_leaves_out_what_does_not_fit() -> None:
     ring = KeyRing({"invoice": ("I" * 200,) * 20, "purchase_order": ("PO-1",)}, {})
 
     assert encode_ring(ring, ALLOWED) == ["controltower.key.purchase_order=PO-1"]
+
+
+def test_carried_functions_run_below_the_step_in_threads_and_executors() -> None:
+    """``carry`` holds the open step for a pool that outlives it, for many calls at once, and for coroutines."""
+
+    def work(number: int) -> None:
+        tracer.current_step().line(line=number)
+
+    async def work_async() -> None:
+        with tracer.step("a.b.child"):
+            await asyncio.sleep(0)
+
+    with capture() as captured:
+        with tracer.step("a.b.parent", keys={"invoice": "I-1"}):
+            carried, carried_async = tracer.carry(work), tracer.carry(work_async)
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(carried, range(8)))
+        asyncio.run(carried_async())
+
+    captured.assert_step("a.b.parent", lines=8)
+    assert keys_of(named(captured, "a.b.child")) == {"key.invoice": "I-1"}
+    assert asyncio.iscoroutinefunction(carried_async)
+
+
+def test_work_without_a_step_is_counted() -> None:
+    """In a thread of its own nothing is open: what is said there reaches no step, and the counter tells."""
+    with capture() as captured, tracer.step("a.b.parent"), ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: tracer.current_step().key("invoice", "I-1")).result()
+
+    assert captured.system.health().misuse == {"no_current_step": 1}

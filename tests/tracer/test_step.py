@@ -146,3 +146,25 @@ def test_back_dated_step_has_the_given_times() -> None:
     assert span.start_time == int(start.timestamp()) * 10**9
     assert span.end_time == FIRST_NS
     assert span.start_time <= span.events[0].timestamp <= span.end_time
+
+
+def test_duplicate_and_replay_link_what_they_repeat() -> None:
+    """A step, its traceparent or the id of a message: each is the reference, and what is a span is linked, too."""
+    with capture() as captured:
+        with tracer.step("p2p.invoice.received") as original:
+            pass
+        context = original.span_context
+        traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+        with tracer.step("p2p.invoice.received", duplicate_of=original):
+            pass
+        with tracer.step("p2p.invoice.posted") as step:
+            step.replay_of(traceparent)
+        with tracer.step("p2p.invoice.paid") as step:
+            step.duplicate_of("msg-7")
+
+    reference = f"{context.trace_id:032x}-{context.span_id:016x}"
+    twice = captured.assert_step("p2p.invoice.received", outcome="duplicate", context={"duplicate_of": reference})
+    again = captured.assert_step("p2p.invoice.posted", replay_of=reference)
+    paid = captured.assert_step("p2p.invoice.paid", outcome="duplicate", context={"duplicate_of": "msg-7"})
+    assert [link.context.span_id for link in (*twice.links, *again.links)] == [context.span_id] * 2
+    assert paid.links == ()
