@@ -37,7 +37,7 @@ COMMANDS: Final = {
     "score": "compare the paths with what really happened",
     "redact": "try and check a redaction policy",
     "quarantine": "see and decide what could not be stored",
-    "bench": "measure a running collector and its store",
+    "bench": "measure the collector, the store and the engine",
     "token": "who may send: create, list, rotate and revoke tokens",
     "doctor": "check this installation",
 }

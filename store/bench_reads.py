@@ -7,7 +7,8 @@ from datetime import datetime
 from clickhouse_connect.driver.client import Client
 
 from controltower.store.queries import named
-from controltower.store.reads.fetch import run
+from controltower.store.reads.fetch import fetch, run
+from controltower.store.rows import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,11 @@ class TableSize:
 
     rows: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    anchor: Key
 
 
 def visible_spans(client: Client, services: Sequence[str], since: datetime) -> int:
@@ -28,3 +34,14 @@ def table_sizes(client: Client) -> dict[str, TableSize]:
     """Return the size of every table of the store's database that holds anything, by its name. Raises StoreError."""
     rows = run(client, named("select_bench_disk")).result_rows
     return {str(table): TableSize(int(count), int(size)) for table, count, size in rows}
+
+
+def resolved_counts(client: Client) -> tuple[int, int]:
+    """Return how many steps and how many transactions the engine has made so far. Raises StoreError."""
+    ((steps, transactions),) = run(client, named("select_bench_steps")).result_rows
+    return int(steps), int(transactions)
+
+
+def some_anchors(client: Client, limit: int) -> tuple[Key, ...]:
+    """Return the anchors of up to *limit* transactions. Raises StoreError."""
+    return tuple(row.anchor for row in fetch(client, named("select_bench_anchors", limit=limit), _Anchor))

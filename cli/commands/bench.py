@@ -1,4 +1,4 @@
-"""``controltower bench``: drives a running collector over the wire, and says what it took."""
+"""``controltower bench``: drives a collector over the wire, or the engine over a store, and says what it took."""
 
 import functools
 import sys
@@ -15,18 +15,26 @@ from controltower.cli.bench.case import TRANSPORTS, Bench, Case, Result, Transpo
 from controltower.cli.bench.grpc import grpc_connect
 from controltower.cli.bench.http import http_connect
 from controltower.cli.bench.report import as_json, as_text
+from controltower.cli.bench.resolve import bench_resolve, resolved_json, resolved_text
 from controltower.cli.bench.sending import Connect, Limits
 from controltower.cli.demo.target import Target, target
 from controltower.cli.errors import CommandError
-from controltower.cli.options import Subparsers, add_command, add_json, positive
+from controltower.cli.options import Subparsers, add_action, add_command, add_json, positive
+from controltower.cli.parts import SystemClock
 from controltower.cli.settings import Settings, read_settings
 from controltower.cli.shapes import dumps
+from controltower.store.address import parse_address
 from controltower.store.bench_reads import visible_spans
+from controltower.store.client import connect
 from controltower.store.runtime import RuntimeFile, open_store, running
+from controltower.store.schema import migrate
 
 SIZES: Final = (1, 64, 512, 2048, 8192)
 MOST_SIZE: Final = 100_000
 MOST_CONNECTIONS: Final = 1_000
+DEFAULT_STEPS: Final = 1_000_000
+DEFAULT_CYCLES: Final = 5
+DEFAULT_LOOKUPS: Final = 500
 DEFAULT_SPANS: Final = 200_000
 DEFAULT_SECONDS: Final = 5
 MOST_SECONDS: Final = 3_600
@@ -34,19 +42,37 @@ MOST_SECONDS: Final = 3_600
 
 def register(subparsers: Subparsers) -> None:
     """Add the command's parser."""
-    parser = add_command(
-        subparsers,
-        "bench",
-        "measure a running collector and its store",
-        "Send batches as SDKs send them to the running `serve`, as fast as it takes them, and wait until they are "
-        "visible. Without a running `serve` one is started in a temporary folder for as long as it takes.",
+    parser = add_command(subparsers, "bench", "measure the collector, the store and the engine")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    ingest = add_action(
+        actions,
+        "ingest",
+        "spans sent, acknowledged, visible, and their price; without a running serve one is started for it",
     )
-    parser.add_argument("what", choices=("ingest",), help="ingest: spans sent, acknowledged, visible, and their price")
-    _add_cases(parser)
-    parser.add_argument("--endpoint", metavar="URL", help="collector to send to; default: the running serve's")
-    parser.add_argument("--grpc-endpoint", metavar="HOST:PORT", help="its gRPC side; default: the running serve's")
-    parser.add_argument("--token", metavar="TOKEN", help="ingest token; default: the running serve's")
-    add_json(parser)
+    _add_cases(ingest)
+    ingest.add_argument("--endpoint", metavar="URL", help="collector to send to; default: the running serve's")
+    ingest.add_argument("--grpc-endpoint", metavar="HOST:PORT", help="its gRPC side; default: the running serve's")
+    ingest.add_argument("--token", metavar="TOKEN", help="ingest token; default: the running serve's")
+    add_json(ingest)
+    resolve = add_action(
+        actions,
+        "resolve",
+        "steps into transactions: from scratch, new over stored ones, and reading; in a temporary store",
+    )
+    _add_amounts(resolve)
+    add_json(resolve)
+
+
+def _add_amounts(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--steps", type=positive, default=DEFAULT_STEPS, metavar="N", help="stored first (default 1,000,000)"
+    )
+    parser.add_argument(
+        "--cycles", type=positive, default=DEFAULT_CYCLES, metavar="N", help="with 20,000 new steps (default 5)"
+    )
+    parser.add_argument(
+        "--lookups", type=positive, default=DEFAULT_LOOKUPS, metavar="N", help="paths read (default 500)"
+    )
 
 
 def _add_cases(parser: ArgumentParser) -> None:
@@ -64,7 +90,28 @@ def _add_cases(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Run every case and print the results."""
+    """Run what was asked for and print the results."""
+    return _resolve(arguments) if arguments.action == "resolve" else _ingest(arguments)
+
+
+def _resolve(arguments: Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="controltower-bench-") as folder:
+        address = parse_address(f"chdb://{folder}/store")
+        with closing(connect(address)) as client:
+            migrate(client)
+            found = bench_resolve(
+                client, arguments.steps, arguments.cycles, arguments.lookups, SystemClock().now, _progress
+            )
+        print(dumps(resolved_json(found, "embedded")) if arguments.json else resolved_text(found))
+    return 0
+
+
+def _progress(words: str) -> None:
+    if sys.stderr.isatty():
+        print(f"{words} …", file=sys.stderr)
+
+
+def _ingest(arguments: Namespace) -> int:
     with _driven(arguments) as driven:
         transports = arguments.transports or driven.transports
         missing = set(transports) - set(driven.transports)
@@ -85,8 +132,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _one(bench: Bench, case: Case, arguments: Namespace, number: int) -> Result:
-    if sys.stderr.isatty():
-        print(f"{case.transport}, {case.size:,} spans, {case.connections} connections …", file=sys.stderr)
+    _progress(f"{case.transport}, {case.size:,} spans, {case.connections} connections")
     try:
         return run_case(bench, case, Limits(arguments.spans, arguments.seconds), number)
     except OSError as exc:

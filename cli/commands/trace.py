@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -27,6 +28,15 @@ TRANSACTIONS_LIMIT: Final = 20  # a payment run leads to hundreds of orders; a r
 SPANS_LIMIT: Final = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """The transactions of a key, and spans that carry it and are in none of them; *more* says that there are others."""
+
+    views: Sequence[TransactionView]
+    spans: Sequence[KeySpan]
+    more: bool
+
+
 def register(subparsers: Subparsers) -> None:
     """Add the command's parser."""
     parser = add_command(
@@ -47,20 +57,25 @@ def run(arguments: Namespace) -> int:
     """Print the transactions that the key leads to, and spans that carry it outside of any transaction."""
     settings = read_settings(arguments)
     with reading(settings) as client:
-        anchors = find_anchors(
-            client, arguments.key, type=arguments.type, flow=arguments.flow, limit=TRANSACTIONS_LIMIT + 1
-        )
-        read = (read_transaction(client, ref.flow, ref.anchor) for ref in anchors[:TRANSACTIONS_LIMIT])
-        views = [view for view in read if view is not None]
-        logs = [logs_of(client, view) for view in views] if arguments.logs or arguments.json else []
-        spans = [] if arguments.flow else outside(client, arguments.key, arguments.type, views)
+        found = traced(client, arguments.key, type=arguments.type, flow=arguments.flow)
+        logs = [logs_of(client, view) for view in found.views] if arguments.logs or arguments.json else []
+    views, spans = found.views, found.spans
     if not views and not spans:
         raise UnknownKeyError(arguments.key, _filters(arguments))
     if arguments.json:
         print(dumps(trace_of(list(zip(views, logs, strict=True)), spans)))
     else:
-        print(_text(arguments, views, logs, spans, more=len(anchors) > TRANSACTIONS_LIMIT))
+        print(_text(arguments, views, logs, spans, more=found.more))
     return 0
+
+
+def traced(client: Client, key: str, *, type: str | None = None, flow: str | None = None) -> Traced:
+    """Return what a key leads to. Raises StoreError."""
+    anchors = find_anchors(client, key, type=type, flow=flow, limit=TRANSACTIONS_LIMIT + 1)
+    read = (read_transaction(client, ref.flow, ref.anchor) for ref in anchors[:TRANSACTIONS_LIMIT])
+    views = [view for view in read if view is not None]
+    spans = [] if flow else outside(client, key, type, views)
+    return Traced(views, spans, more=len(anchors) > TRANSACTIONS_LIMIT)
 
 
 def outside(client: Client, key: str, type: str | None, views: Sequence[TransactionView]) -> list[KeySpan]:

@@ -35,6 +35,30 @@ def test_figures_of_a_collector_of_its_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_figures_of_the_engine(tmp_path: Path) -> None:
+    """All steps are resolved, the later halves of transactions join their earlier ones, and nothing is left behind."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "controltower.cli", "bench", "resolve", "--json", "--steps", "600", "--cycles", "2",
+         "--lookups", "5"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        check=False,
+    )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert [found["from_scratch"]["steps"], *(cycle["steps"] for cycle in found["cycles"])] == [600, 200, 200]
+    assert found["stored_steps"] == 1000
+    assert 50 < found["transactions"] < 200
+    assert found["trace"]["lookups"] == 5
+    assert found["trace"]["p99_s"] >= found["trace"]["p50_s"] > 0
+    assert found["from_scratch"]["cpu_s"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -1,0 +1,3 @@
+SELECT
+    (SELECT count() FROM steps FINAL),
+    (SELECT count() FROM transactions FINAL)
