@@ -33,7 +33,7 @@ TOKEN_CHARACTERS: Final = 26
 
 # What happens to an entry, as a number; those of shapes follow.
 _KEEP, _DROP, _TOKEN, _MASK, _MASK_OR_TOKEN, _CLEAR, _SHAPES = range(7)
-_UNLISTED: Final = 100  # is added for a name that the policy does not list, which is looked at itself
+_UNLISTED: Final = 100  # is added for a name that the policy does not spell out, which is looked at itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class _Kinds:
 
     def of(self, key: str) -> str:
         """Return the number of the attribute *key*, whose name is in lower case."""
-        return self._number(key, self.redaction.attributes, str(_UNLISTED + self.number(self.redaction.unlisted)))
+        return self._number(key, self.redaction.attributes, str(self._unspelled(self.number(self.redaction.unlisted))))
 
     def changing(self) -> str:
         """Return the expression for the names of attributes whose values are changed whatever they are."""
@@ -228,6 +228,9 @@ class _Kinds:
         branches += [f"startsWith({key}, {literal(p)}), substring({key}, {len(p) + 1})" for p in KEY_PREFIXES]
         return f"multiIf({', '.join([*branches, key])})"
 
+    def _unspelled(self, number: int) -> int:
+        return number if number == _DROP else _UNLISTED + number
+
     def _of_text(self, treatment: Treatment) -> int:
         return _CLEAR if treatment.action == "drop" else self.number(treatment)
 
@@ -237,7 +240,8 @@ class _Kinds:
             grouped.setdefault(self.number(treatment), []).append(name)
         branches = [f"{key} IN ({_texts(found)}), {number}" for number, found in grouped.items()]
         for number, group in groupby(names.expressions, key=lambda pair: self.number(pair[1])):
-            branches.append(f"match({key}, {_whole('|'.join(expression for expression, _ in group))}), {number}")
+            of_group = _whole("|".join(expression for expression, _ in group))
+            branches.append(f"match({key}, {of_group}), {self._unspelled(number)}")
         return f"multiIf({', '.join([*branches, other])})" if branches else other
 
 

@@ -54,16 +54,18 @@ class Rules:
 
     def _decide_line(self, key: bytes) -> Rule:
         found = self._line.find(key)
-        return self._decide(key) if found is None else Rule(self._treatments.of(found, _type_of(key)))
+        return self._decide(key) if found is None else self._rule(key, found, self._line)
 
     def _decide(self, key: bytes) -> Rule:
-        found = self._listed.find(key)
+        return self._rule(key, self._listed.find(key) or self._unlisted, self._listed)
+
+    def _rule(self, key: bytes, treatment: Treatment, listed: "Listed") -> Rule:
+        """Return the rule for *key*; a name that *listed* does not spell out can say who it is about, too."""
         type_ = _type_of(key)
-        treat = self._treatments.of(found or self._unlisted, type_)
-        if found is not None or self._unlisted.action == "drop":
-            return Rule(treat, type_ if key.startswith(names.SCOPE.encode()) else "")
-        said = self._masker.mask(key)[0] != key  # a name can say who it is about, too
-        return Rule(treat, name=REDACTED) if said else Rule(treat)
+        looked_at = treatment.action != "drop" and not listed.spells_out(key)
+        name = REDACTED if looked_at and self._masker.mask(key)[0] != key else None
+        scope_of = type_ if key.startswith(names.SCOPE.encode()) else ""
+        return Rule(self._treatments.of(treatment, type_), scope_of, name)
 
 
 class Listed:
@@ -75,6 +77,10 @@ class Listed:
         # What the policy lists comes before what follows from the registry of keys.
         globs = [*given.items(), *((name, treatment) for name, treatment in typed_names.items() if name not in given)]
         self._globs = [(glob(name), treatment) for name, treatment in globs if "*" in name]
+
+    def spells_out(self, key: bytes) -> bool:
+        """Whether the attribute *key* is listed as it is, and not by a glob."""
+        return key.lower() in self._exact
 
     def find(self, key: bytes) -> Treatment | None:
         """Return the treatment of the attribute *key*, None when it is not listed."""

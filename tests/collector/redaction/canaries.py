@@ -159,3 +159,36 @@ def attributes(canary: str, known: tuple[str, ...] = ()) -> Iterator[KeyValue]:
     half = len(canary) // 2
     yield KeyValue(key="first.half", value=AnyValue(string_value=canary[:half]))
     yield KeyValue(key="second.half", value=AnyValue(string_value=canary[half:]))
+
+
+def timed(message: Any, at_ns: int) -> None:
+    """Give every time in *message* a value that can be."""
+    for field, value in list(message.ListFields()):
+        for each in value if field.is_repeated else [value]:
+            if field.message_type is not None:
+                timed(each, at_ns)
+    for field in message.DESCRIPTOR.fields:
+        if field.name.endswith("time_unix_nano"):
+            setattr(message, field.name, at_ns)
+
+
+def without_what_no_pattern_finds(message: Any, canary: str) -> None:
+    """Take bare numbers, and texts split over two attributes, out of *message*."""
+    halves = (canary[: len(canary) // 2], canary[len(canary) // 2 :])
+    for field, value in list(message.ListFields()):
+        if field.message_type is None:
+            continue
+        if field.is_repeated:
+            kept = [each for each in value if not _passes(each, halves)]
+            del value[:]
+            value.extend(kept)
+        for each in value if field.is_repeated else [value]:
+            without_what_no_pattern_finds(each, canary)
+
+
+def _passes(message: Any, halves: tuple[str, str]) -> bool:
+    value = message if isinstance(message, AnyValue) else getattr(message, "value", None)
+    if not isinstance(value, AnyValue):
+        return False
+    kind = value.WhichOneof("value")
+    return kind in ("int_value", "double_value") or (kind == "string_value" and value.string_value in halves)
