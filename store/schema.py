@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     recorded UInt64
 ) ENGINE = ReplacingMergeTree(recorded)
 ORDER BY (version, statement)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1  -- a store that forgot what it has could not be opened again
 """
 READ: Final = "SELECT version, statement, digest, state FROM schema_version FINAL ORDER BY version, statement"
 WHOLE: Final = 0
