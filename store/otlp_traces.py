@@ -116,14 +116,19 @@ def _columns(depth: int) -> list[Column]:
 def _levels(depth: int) -> list[Level]:
     message = [name for name, _ in RECEIVED]
     scope = [*message, "resource_attributes", "scope_name", "scope_version"]
-    printed = (
-        "printed",
-        attribute_maps(["[sa_key]", "ea_key", "la_key"], ["[sa_value]", "ea_value", "la_value"], depth),
-    )
+    # The span's own are printed apart: putting them behind those of its events would copy all members of each value.
+    inner = attribute_maps(["ea_key", "la_key"], ["ea_value", "la_value"], depth)
     return [
         Level([], [*RECEIVED, ("resource_attributes", attribute_map("ra_key", "ra_value", depth))]),
         Level(scope),
-        Level([*scope, *(name for name, _, _ in _SPAN)], [printed, ("TimeQuality", span_quality("start", "end"))]),
+        Level(
+            [*scope, *(name for name, _, _ in _SPAN)],
+            [
+                ("span_attributes", attribute_map("sa_key", "sa_value", depth)),
+                ("inner_attributes", inner),
+                ("TimeQuality", span_quality("start", "end")),
+            ],
+        ),
     ]
 
 
@@ -143,7 +148,7 @@ _ROW: Final = (
     ("ResourceAttributes", "resource_attributes"),
     ("ScopeName", "scope_name"),
     ("ScopeVersion", "scope_version"),
-    ("SpanAttributes", "printed[1]"),
+    ("SpanAttributes", "span_attributes"),
     ("Duration", "if(TimeQuality IN ('', 'ahead'), end - start, 0)"),
     ("StatusCode", "transform(status_code, [0, 1, 2], ['Unset', 'Ok', 'Error'], toString(status_code))"),
     ("StatusMessage", "status_message"),
@@ -152,11 +157,11 @@ _ROW: Final = (
         "arrayMap(t -> fromUnixTimestamp64Nano(toInt64(least(t, 9223372036854775807)), 'UTC'), event_time)",
     ),
     ("Events.Name", "event_name"),
-    ("Events.Attributes", "arraySlice(printed, 2, length(event_name))"),
+    ("Events.Attributes", "arraySlice(inner_attributes, 1, length(event_name))"),
     ("Links.TraceId", "arrayMap(t -> lower(hex(t)), link_trace_id)"),
     ("Links.SpanId", "arrayMap(t -> lower(hex(t)), link_span_id)"),
     ("Links.TraceState", "link_trace_state"),
-    ("Links.Attributes", "arraySlice(printed, 2 + length(event_name))"),
+    ("Links.Attributes", "arraySlice(inner_attributes, 1 + length(event_name))"),
     *OURS_OF,
     ("SentStartUnixNano", "if(TimeQuality = '', 0, start)"),
     ("SentEndUnixNano", "if(TimeQuality = '', 0, end)"),
