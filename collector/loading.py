@@ -4,13 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from controltower.collector.engine_known import Known, KnownFile
 from controltower.collector.gate import Gate
 from controltower.store.again import fresh_token, is_loading, recount, stored, take_out
 from controltower.store.client import Client
-from controltower.store.errors import LoadError
+from controltower.store.errors import DeeperError, LoadError
 from controltower.store.keyed import keyed
 from controltower.store.life import engine_life
 from controltower.store.loader import Segment, Signal, load_segment
@@ -21,6 +21,9 @@ from controltower.tracer.journal import Journal, SegmentFile, order_of
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+DEEP_RUN: Final = 100
+"""So many segments are read deep after one that had to be, before the cheaper reading is tried again."""
 
 
 class Loading:
@@ -58,6 +61,7 @@ class Loading:
         self._remembered: Known | None = None
         self._offered: set[str] = set()  # by this process, outcome unknown
         self._since_ns = self._newest_ns()  # what was begun before may have been offered by an earlier process
+        self._deep = 0  # so many segments more are read deep: senders of deep values go on sending them
         self._gate = Gate()
         self._own = threading.local()
 
@@ -90,8 +94,12 @@ class Loading:
 
     def _load(self, client: Client, segment: SegmentFile) -> int:
         if not self._may_be_there(segment.id):
-            with self._gate.shared():
-                return self._offer(client, segment, "")
+            shallow, self._deep = not self._deep, max(self._deep - 1, 0)
+            try:
+                with self._gate.shared():
+                    return self._offer(client, segment, "", shallow=shallow)
+            except DeeperError:
+                self._deep = DEEP_RUN
         with self._gate.alone():
             return self._load_anew(client, segment)
 
@@ -117,10 +125,10 @@ class Loading:
             self._note(self._known().counted(right=True))
         return rows
 
-    def _offer(self, client: Client, segment: SegmentFile, token: str) -> int:
+    def _offer(self, client: Client, segment: SegmentFile, token: str, *, shallow: bool = False) -> int:
         self._offered.add(segment.id)
         messages = Segment(segment.id, self._signal, segment.path, keyed(segment.open, self._keys), token)
-        rows = load_segment(client, messages, self._bounds)
+        rows = load_segment(client, messages, self._bounds, shallow=shallow)
         self._offered.discard(segment.id)
         return rows
 

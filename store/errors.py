@@ -34,6 +34,15 @@ class LoadError(StoreError):
         self.permanent = permanent
 
 
+class DeeperError(LoadError):
+    """A value of a segment lies deeper than the inbox reads that was tried; the other one takes it."""
+
+    def __init__(self, segment: str) -> None:
+        super().__init__(
+            f"Segment {segment} holds values that lie deeper than the shallow inbox reads.", permanent=False
+        )
+
+
 class RedactionError(StoreError):
     """A policy cannot be put in force; trying again may help when the store did not answer."""
 

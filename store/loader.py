@@ -12,11 +12,13 @@ from typing import Any, BinaryIO, Final, Literal, get_args
 from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client
-from controltower.store.errors import LoadError
+from controltower.store.errors import DeeperError, LoadError
 from controltower.store.insert import insert_messages
+from controltower.store.otlp import DEPTH, SHALLOW, stem
 from controltower.store.otlp_logs import LOGS
 from controltower.store.otlp_metrics import METRICS
 from controltower.store.otlp_rows import Rows
+from controltower.store.otlp_text import DEEPER
 from controltower.store.otlp_traces import TRACES
 from controltower.store.times import TimeBounds
 
@@ -53,6 +55,7 @@ SETTINGS: Final[dict[str, Any]] = {
 READER: Final = "ProtobufRowInputFormat"
 ARRAYS_DIFFER: Final = 190
 MEMORY_LIMIT_EXCEEDED: Final = 241
+THROWN: Final = 395  # by throwIf: what the shallow inbox does not read
 # What can hit the reader, too, and passes: a file, the network, time, a cancelled query, no memory or space.
 PASSES: Final = frozenset({74, 159, 209, 210, 243, 394})
 REASON_LENGTH: Final = 300
@@ -67,16 +70,11 @@ class Way:
 
     message: str
     rows: Rows
+    depths: tuple[int, ...] = (DEPTH,)  # the levels of values that its inboxes read
 
-    @property
-    def inbox(self) -> str:
-        """Return the table that takes the messages."""
-        return f"otlp_{self.rows.signal}_inbox"
-
-    @property
-    def schema(self) -> str:
-        """Return the name of the file with the definition of the message."""
-        return f"otlp_{self.rows.signal}.proto"
+    def stem(self, *, shallow: bool) -> str:
+        """Return how the names of its inbox and of the definition of its message begin."""
+        return stem(self.rows.signal, min(self.depths) if shallow else DEPTH)
 
     def tables(self) -> list[str]:
         """Return the tables in which rows end."""
@@ -96,7 +94,7 @@ class Way:
 
 
 WAYS: Final[dict[Signal, Way]] = {
-    "traces": Way("TracesData", TRACES),
+    "traces": Way("TracesData", TRACES, (DEPTH, SHALLOW)),
     "logs": Way("LogsData", LOGS),
     "metrics": Way("MetricsData", METRICS),
 }
@@ -117,8 +115,11 @@ class Segment:
         return self.opener() if self.opener else self.path.open("rb")
 
 
-def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = None) -> int:
+def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = None, *, shallow: bool = False) -> int:
     """Load *segment* and return the rows that this call stored: 0 when it was stored before.
+
+    With *shallow*, it is read at less cost when no value of it lies deep; else DeeperError is raised, and what is there of
+    it, if anything, is to be taken out before it is loaded anew: by this token its blocks could be taken for others.
 
     Rows with times outside of *bounds* count, too: they are in the signal's quarantine. It may be called as often as
     needed, also after an answer was lost: every row is stored once, in its table and in the tables behind it. Raises LoadError: ``permanent`` when the engine refuses the bytes for good, and then
@@ -129,8 +130,10 @@ def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = N
             return 0
         started: datetime = client.query(CLOCK).result_rows[0][0]
         try:
-            _insert(client, segment, bounds or TimeBounds())
+            _insert(client, segment, bounds or TimeBounds(), shallow)
         except EngineError as exc:
+            if shallow and exc.code == THROWN and DEEPER in str(exc):
+                raise DeeperError(segment.id) from exc
             # A part of it may be stored when it failed late; then only the same token completes it.
             final = _is_final(exc) and not _rows(client, segment, started)
             raise LoadError(f"Segment {segment.id} was not loaded: {_reason(exc)}", permanent=final) from exc
@@ -141,9 +144,10 @@ def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = N
         raise LoadError(f"Segment {segment.id} cannot be read: {exc}.", permanent=False) from exc
 
 
-def _insert(client: Client, segment: Segment, bounds: TimeBounds) -> None:
+def _insert(client: Client, segment: Segment, bounds: TimeBounds, shallow: bool) -> None:
     way = WAYS[segment.signal]
-    with segment.open() as messages, as_file(SQL.joinpath(way.schema)) as schema:
+    name = way.stem(shallow=shallow)
+    with segment.open() as messages, as_file(SQL.joinpath(f"{name}.proto")) as schema:
         settings = {
             **SETTINGS,
             **bounds.settings(),
@@ -151,7 +155,7 @@ def _insert(client: Client, segment: Segment, bounds: TimeBounds) -> None:
             "format_schema_message_name": way.message,
             "insert_deduplication_token": segment.token or segment.id,
         }
-        insert_messages(client, way.inbox, messages, settings)
+        insert_messages(client, f"{name}_inbox", messages, settings)
 
 
 def _schema(client: Client, file: Path) -> dict[str, str]:

@@ -6,7 +6,12 @@ exporter loses the whole attribute), of equal keys all stay (the exporter keeps 
 last level is its bytes in base64, ``{"otlp.array_value":"CgIYAQ=="}``, so that nothing comes out empty.
 """
 
+from typing import Final
+
 from controltower.store.otlp import DEPTH, members
+
+DEEPER: Final = "a value lies deeper than this inbox reads"
+"""What the engine says when a message needs an inbox of ``DEPTH`` levels."""
 
 
 def text(value: str, depth: int = DEPTH) -> str:
@@ -20,7 +25,7 @@ def text(value: str, depth: int = DEPTH) -> str:
         f"{o} = 'b', toString({b}), "
         f"{o} = 'y', base64Encode({y}), "
         f"{o} = 'n', '', "
-        f"{_container(o, containers, depth)})"
+        f"{_container(o, containers, depth, depth)})"
     )
 
 
@@ -33,7 +38,7 @@ def _not_finite(number: str) -> str:
     return f"concat('json: unsupported value: ', {said})"
 
 
-def _json(value: str, level: int) -> str:
+def _json(value: str, level: int, depth: int) -> str:
     """Return the expression that prints *value*, an element of a container, as JSON."""
     o, s, b, i, d, y, *containers = _members(value, level)
     return (
@@ -44,7 +49,7 @@ def _json(value: str, level: int) -> str:
         f"{o} = 'b', toString({b}), "
         f"{o} = 'y', toJSONString(base64Encode({y})), "
         f"{o} = 'n', 'null', "
-        f"{_container(o, containers, level)})"
+        f"{_container(o, containers, level, depth)})"
     )
 
 
@@ -53,16 +58,16 @@ def _go(number: str) -> str:
     return f"replaceOne(replaceOne({number}, 'e', 'e+'), 'e+-', 'e-')"
 
 
-def _container(kind: str, members: list[str], level: int) -> str:
+def _container(kind: str, members: list[str], level: int, depth: int) -> str:
     """Print an array, or a key-value list sorted by key: of the two, one is empty."""
     if not level:
-        return _undecoded(kind, *members)
+        return _undecoded(kind, *members) if depth == DEPTH else _refused(kind)
     array, keys, values = members
     key, value, at = f"k{level}", f"v{level}", f"i{level}"
     prefixes = f"arrayMap({key} -> concat(toJSONString(toValidUTF8({key})), ':'), arraySort({keys}))"
     by_key = f"arraySort(({value}, {key}, {at}) -> ({key}, {at}), {values}, {keys}, arrayEnumerate({keys}))"
     elements = (
-        f"arrayMap(({key}, {value}) -> concat({key}, {_json(value, level - 1)}), "
+        f"arrayMap(({key}, {value}) -> concat({key}, {_json(value, level - 1, depth)}), "
         f"arrayResize({prefixes}, length({array}) + length({values})), arrayConcat({array}, {by_key}))"
     )
     return f"concat(if({kind} = 'a', '[', '{{'), arrayStringConcat({elements}, ','), if({kind} = 'a', ']', '}}'))"
@@ -72,3 +77,8 @@ def _undecoded(kind: str, array: str, values: str) -> str:
     """Print a container below the last level: its name in OTLP and its bytes."""
     name = f"if({kind} = 'a', 'array', 'kvlist')"
     return f"concat('{{\"otlp.', {name}, '_value\":\"', base64Encode(concat({array}, {values})), '\"}}')"
+
+
+def _refused(kind: str) -> str:
+    """Refuse the insert: another inbox reads deeper. Right whether or not the engine evaluates it for other kinds, too."""
+    return f"toString(throwIf({kind} IN ('a', 'k'), '{DEEPER}'))"

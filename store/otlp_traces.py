@@ -6,7 +6,7 @@ why, and what was sent is kept beside it. So a broken clock makes no partition, 
 
 from typing import Final
 
-from controltower.store.otlp import DEPTH, ENVELOPE, Column, array, attributes, fields, inbox
+from controltower.store.otlp import DEPTH, ENVELOPE, SHALLOW, Column, array, attributes, fields, inbox
 from controltower.store.otlp import proto as messages
 from controltower.store.otlp_rows import MAP, NAME, OURS, OURS_OF, TEXT, TIME, Rows, Target, steps
 from controltower.store.otlp_view import RECEIVED, Level, attribute_map, attribute_maps, view
@@ -91,11 +91,12 @@ def proto(depth: int = DEPTH) -> str:
     return messages("traces", depth, _PROTO)
 
 
-def statements(depth: int = DEPTH) -> str:
-    """Return the end of ``0001_otel_traces.sql``: the inbox, what makes spans of it, and their way into the table."""
-    columns = _columns(depth)
-    made = view("traces", columns, _levels(depth), _ROW)
-    return ";\n\n".join([inbox("traces", columns), *steps(TRACES), made]) + ";\n"
+def statements() -> str:
+    """Return the end of ``0001_otel_traces.sql``: the inboxes, what makes spans of them, and their way into the table."""
+    depths = {depth: _columns(depth) for depth in (DEPTH, SHALLOW)}
+    inboxes = [inbox("traces", columns, depth) for depth, columns in depths.items()]
+    views = [view("traces", columns, _levels(depth), _ROW, depth) for depth, columns in depths.items()]
+    return ";\n\n".join([*inboxes, *steps(TRACES), *views]) + ";\n"
 
 
 def _columns(depth: int) -> list[Column]:

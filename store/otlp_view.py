@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from textwrap import indent
 from typing import Final, NamedTuple
 
-from controltower.store.otlp import Column, lines
+from controltower.store.otlp import DEPTH, Column, lines, stem
 from controltower.store.otlp_rows import KEYS_COLUMN
 from controltower.store.otlp_text import text
 from controltower.store.times import bounds
@@ -45,12 +45,19 @@ class Level(NamedTuple):
     joined: Sequence[str] = ()
 
 
-def view(signal: str, columns: Sequence[Column], levels: Sequence[Level], row: Sequence[tuple[str, str]]) -> str:
+def view(
+    signal: str,
+    columns: Sequence[Column],
+    levels: Sequence[Level],
+    row: Sequence[tuple[str, str]],
+    depth: int = DEPTH,
+) -> str:
     """Return the view that makes rows of what comes into the inbox: *row* is each column and its expression."""
+    name = stem(signal, depth)
     return (
-        f"CREATE MATERIALIZED VIEW otlp_{signal}_decode TO otlp_{signal}_decoded AS\n"
+        f"CREATE MATERIALIZED VIEW {name}_decode TO otlp_{signal}_decoded AS\n"
         f"SELECT\n{lines((_named(*each) for each in [*row, KEYS]), 4)}\n"
-        f"FROM {_unrolled(f'otlp_{signal}_inbox', columns, levels)}"
+        f"FROM {_unrolled(f'{name}_inbox', columns, levels)}"
     )
 
 

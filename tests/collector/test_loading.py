@@ -19,7 +19,7 @@ from controltower.store.life import engine_life
 from controltower.store.schema import migrate
 from controltower.tracer.journal import Journal, JournalLimits, Quarantine, SegmentFile
 from tests.clickhouse_server import free_port, running
-from tests.store.otlp import NOON_NS, request, span
+from tests.store.otlp import NOON_NS, array, request, span
 from tests.tracer.journals import NOW, PATIENCE_S, append, open_journal
 
 KEEPING = JournalLimits(segment_age_s=3600.0, keep_s=900.0)
@@ -103,6 +103,32 @@ def test_a_segment_is_loaded_and_kept(loading: Loading, journal: Journal, any_st
     assert counted(any_store) == once()
     assert journal.closed_segments() == []
     assert [(kept.id, kept.rows) for kept in journal.kept.files()] == [(segment.id, SPANS + 1)]
+
+
+def test_a_value_that_lies_deep_costs_no_segment(
+    journal: Journal, any_store: Client, any_address: StoreAddress
+) -> None:
+    """What the shallow inbox refuses is loaded by the other one, once and whole, and so is what comes behind it."""
+    journal.rotate()
+    restart(any_store)
+    loading = Loading(lambda: connect(any_address), journal, "traces")
+    loading.prepare()
+    shallow = segment_in(journal, 1)
+    deep = span(99, {"deep": array(array(1)), "controltower.key.purchase_order": "PO-99"})
+    append(journal, request(deep, span(100)).SerializeToString(), received_ns=NOON_NS).result(20)
+    journal.rotate()
+    behind = segment_in(journal, 200)
+
+    assert [loading(segment) for segment in journal.closed_segments()] == [SPANS + 1, 2, SPANS + 1]
+    assert shallow.id < journal.closed_segments()[1].id < behind.id
+    assert any_store.command("SELECT SpanAttributes['deep'] FROM otel_traces WHERE SpanName = 'span 99'") == "[[1]]"
+    assert counted(any_store) == {
+        "spans": 2 * SPANS + 2,
+        "different": 2 * SPANS + 2,
+        "keys": 2 * SPANS + 1,
+        "quarantined": 2,
+        "watermark": 2 * SPANS + 2,
+    }
 
 
 def test_loading_again_in_one_run_adds_nothing(loading: Loading, journal: Journal, any_store: Client) -> None:

@@ -100,12 +100,16 @@ class Loading:
         return Segment(name, signal, path)
 
     def load(
-        self, *requests: ExportTraceServiceRequest, received_ns: int = NOON_NS, bounds: TimeBounds | None = None
+        self,
+        *requests: ExportTraceServiceRequest,
+        received_ns: int = NOON_NS,
+        bounds: TimeBounds | None = None,
+        shallow: bool = False,
     ) -> str:
         """Load requests as one segment and return its token."""
         content = b"".join(record(each.SerializeToString(), received_ns) for each in requests)
         segment = self.segment(content)
-        load_segment(self.client, segment, bounds)
+        load_segment(self.client, segment, bounds, shallow=shallow)
         return segment.id
 
     def load_signal(

@@ -20,14 +20,16 @@ BUILDERS: dict[str, Any] = {"traces": otlp_traces, "logs": otlp_logs, "metrics":
 REGENERATE = bool(os.environ.get("REGENERATE"))  # write what is built, to be read in review
 
 
-@pytest.mark.parametrize("signal", BUILDERS)
-def test_the_messages_are_committed_as_built(signal: str) -> None:
+@pytest.mark.parametrize(
+    ("signal", "depth"), [*((signal, otlp.DEPTH) for signal in BUILDERS), ("traces", otlp.SHALLOW)]
+)
+def test_the_messages_are_committed_as_built(signal: str, depth: int) -> None:
     """The message definitions are those of the builder."""
-    file = SQL / f"otlp_{signal}.proto"
+    file = SQL / f"{otlp.stem(signal, depth)}.proto"
     if REGENERATE:
-        file.write_text(BUILDERS[signal].proto(), encoding="utf-8")
+        file.write_text(BUILDERS[signal].proto(depth), encoding="utf-8")
 
-    assert file.read_text(encoding="utf-8") == BUILDERS[signal].proto()
+    assert file.read_text(encoding="utf-8") == BUILDERS[signal].proto(depth)
 
 
 @pytest.mark.parametrize("signal", BUILDERS)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from controltower.store.errors import DeeperError
 from controltower.store.loader import load_segment
 from tests.store.otlp import Loading, Value, array, attributes, pairs, record, request, span, value
 from tests.store.otlp_text import by_key, double, text_of
@@ -68,6 +69,9 @@ CONTAINERS: list[tuple[AnyValue, str]] = [
 ]
 
 
+WHERE = ("ResourceAttributes", "SpanAttributes", "Events.Attributes", "Links.Attributes")
+
+
 def test_scalars_read_as_the_exporter_writes_them(loading: Loading) -> None:
     """Every scalar has one exact text; zero, false and the empty text are told from no value by the reader."""
     (stored,) = loading.texts(span(have={f"{n:03}": given for n, (given, _) in enumerate(SCALARS)}))
@@ -80,6 +84,40 @@ def test_containers_read_as_json(loading: Loading) -> None:
     (stored,) = loading.texts(span(have={f"{n:03}": given for n, (given, _) in enumerate(CONTAINERS)}))
 
     assert [stored[f"{n:03}"] for n in range(len(CONTAINERS))] == [text for _, text in CONTAINERS]
+
+
+FLAT = [(given, text) for given, text in CONTAINERS if all(below not in text[1:-1] for below in ("[", "{"))]
+
+
+def test_the_shallow_inbox_reads_the_same(loading: Loading) -> None:
+    """Scalars and containers of scalars are printed alike by both inboxes, wherever they stand."""
+    have = {f"{n:03}": given for n, (given, _) in enumerate([*SCALARS, *FLAT])}
+    event, link = Span.Event(attributes=attributes(have.items())), Span.Link(attributes=attributes(have.items()))
+    made = request(span(have=have, events=[event], links=[link]), resource=have)
+    shallow, deep = loading.load(made, shallow=True), loading.load(made)
+
+    assert len(FLAT) > 5
+    assert loading.rows(shallow, *WHERE) == loading.rows(deep, *WHERE) != []
+
+
+@pytest.mark.parametrize(
+    "deep", [array(array()), array(pairs()), pairs(("k", array(1))), pairs(("k", pairs(("l", 1))))]
+)
+@pytest.mark.parametrize("place", ["resource", "span", "event", "link"])
+def test_the_shallow_inbox_refuses_what_lies_deeper(loading: Loading, deep: AnyValue, place: str) -> None:
+    """Nothing is stored of a message with a value that the shallow inbox cannot print, wherever it stands."""
+    have: dict[str, dict[str, Value]] = {place: {"flat": array("x"), "deep": deep}}
+    event, link = (attributes(have.get(name, {}).items()) for name in ("event", "link"))
+    made = request(
+        span(have=have.get("span"), events=[Span.Event(attributes=event)], links=[Span.Link(attributes=link)]),
+        resource=have.get("resource"),
+    )
+
+    before = loading.count("otel_traces")
+
+    with pytest.raises(DeeperError):
+        loading.load(made, shallow=True)
+    assert loading.count("otel_traces") == before
 
 
 @pytest.mark.parametrize("levels", [4, 20, 47])
