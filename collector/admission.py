@@ -1,6 +1,6 @@
 """What of a request is stored: counted on the wire, parsed, checked, and as it came unless something had to change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as defaults
 from typing import Any, Final, TypeAlias
@@ -32,8 +32,9 @@ MOST_FIELDS: Final = 8_000_000
 INSIDE_FIRST: Final = 1_000_000
 INSIDE_PER_ITEM: Final = 500
 
-# Changes in a parsed request what may not be kept, and returns how much that was: (name of the signal, request).
-Redact: TypeAlias = Callable[[str, Any], int]
+# Changes in a parsed request what may not be kept, and returns what that was: (name of the signal, request) ->
+# (field, rule) -> times.
+Redact: TypeAlias = Callable[[str, Any], Mapping[tuple[str, str], int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Admitted:
     items: int
     rejected: int = 0
     words: str = ""  # for the sender: what was left out, why, and what to change
-    redacted: int = 0
+    redacted: Mapping[tuple[str, str], int] = defaults(default_factory=dict)
     trimmed: int = 0
 
 
@@ -86,7 +87,7 @@ def admit(
     if foreign and foreign == counts.items:
         return forbidden(f"This token may not send for the service.name of these {signal.items}.")
     checked = signal.check(request)
-    redacted = redact(signal.name, request) if redact else 0
+    redacted = redact(signal.name, request) if redact else {}
     # After redaction: of a value that was cut it might not know what it is.
     trimmed = trim(signal, request, counts, limits.record) if beyond else 0
     # What was redacted is written anew even where nothing was found: bytes can hold what the parser passes over.

@@ -289,8 +289,8 @@ class Intake:
         if isinstance(admitted, Refusal):
             return admitted
         metrics = self._metrics_of(signal, admission.peer)
-        if admitted.redacted:
-            metrics.add("values_redacted", admitted.redacted)
+        for (field, rule), times in admitted.redacted.items():
+            metrics.add("values_redacted", times, field=field, rule=rule)
         if admitted.trimmed:
             metrics.add("records_trimmed", admitted.trimmed)
         if not admitted.items:

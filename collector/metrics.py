@@ -104,9 +104,9 @@ DECLARED: Final[Mapping[Metric, Declared]] = {
     ),
     "values_redacted": Declared(
         "counter",
-        "values changed before they were written, of sources of class `phi`",
+        "what was changed before it was written, of sources of class `phi`: where, and by which rule of the policy",
         "look at what the sender sends: it should not send patients' data at all",
-        ("signal",),
+        ("signal", "field", "rule"),
     ),
     "records_trimmed": Declared(
         "counter",

@@ -32,18 +32,18 @@ class Redactor:
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    def __call__(self, signal: str, request: Any) -> int:
-        """Redact the parsed *request* of *signal* in place and return how many things were changed.
+    def __call__(self, signal: str, request: Any) -> Mapping[tuple[str, str], int]:
+        """Redact the parsed *request* of *signal* in place and return what was changed: (field, rule) -> times.
 
         Raises RedactionError, and then the request must not be stored: it may be redacted in part.
         """
         try:
             with self._lock:
-                hits = self._walker.redact(signal, request)
-                self._counts.update(hits)
+                counts = Counter(self._walker.redact(signal, request))
+                self._counts.update(counts)
         except Exception as exc:  # noqa: BLE001 - whatever it is, its text may hold what must not be shown
             raise RedactionError(f"A {signal} request could not be redacted ({type(exc).__name__}).") from None
-        return len(hits)
+        return counts
 
     def names(self) -> Mapping[tuple[str, str, str], int]:
         """Return how often each rule changed an attribute: (field, rule, attribute). Names can be patients', too."""

@@ -104,7 +104,7 @@ def test_a_token_of_one_source_speaks_for_no_other() -> None:
     )
 
     assert some == Admitted(
-        ours, 1, 2, "2 spans were rejected: this token may not send for their service.name.", redacted=0
+        ours, 1, 2, "2 spans were rejected: this token may not send for their service.name.", redacted={}
     )
     assert isinstance(none, Refusal)
     assert none.http == 403
@@ -114,13 +114,13 @@ def test_a_token_of_one_source_speaks_for_no_other() -> None:
 def test_what_redaction_changes_is_what_is_stored() -> None:
     """The hook is called with the parsed request of the signal, and decides what is written."""
 
-    def redact(signal: str, request: object) -> int:
+    def redact(signal: str, request: object) -> dict[tuple[str, str], int]:
         request.resource_spans[0].scope_spans[0].spans[0].name = signal.encode()  # type: ignore[attr-defined]
-        return 1
+        return {("span.name", "shape"): 1}
 
     admitted = admit(TRACES, request_of(span(1, name="patient")), LIMITS, redact=redact)
 
     assert isinstance(admitted, Admitted)
-    assert admitted.redacted == 1
+    assert admitted.redacted == {("span.name", "shape"): 1}
     assert b"patient" not in admitted.body
     assert admitted.body == request_of(span(1, name="traces"))
