@@ -14,8 +14,11 @@ DEEPER: Final = "a value lies deeper than this inbox reads"
 """What the engine says when a message needs an inbox of ``DEPTH`` levels."""
 
 
-def text(value: str, depth: int = DEPTH) -> str:
-    """Return the expression that prints the tuple *value* as an attribute's text."""
+def text(value: str, depth: int = DEPTH, *, whole: bool = False) -> str:
+    """Return the expression that prints the tuple *value* as an attribute's text.
+
+    Containers below the last level are printed as bytes, or refused (``DEEPER``) when the value must be *whole*.
+    """
     o, s, b, i, d, y, *containers = _members(value, depth)
     return (
         "multiIf("
@@ -25,7 +28,7 @@ def text(value: str, depth: int = DEPTH) -> str:
         f"{o} = 'b', toString({b}), "
         f"{o} = 'y', base64Encode({y}), "
         f"{o} = 'n', '', "
-        f"{_container(o, containers, depth, depth)})"
+        f"{_container(o, containers, depth, whole)})"
     )
 
 
@@ -38,7 +41,7 @@ def _not_finite(number: str) -> str:
     return f"concat('json: unsupported value: ', {said})"
 
 
-def _json(value: str, level: int, depth: int) -> str:
+def _json(value: str, level: int, whole: bool) -> str:
     """Return the expression that prints *value*, an element of a container, as JSON."""
     o, s, b, i, d, y, *containers = _members(value, level)
     return (
@@ -49,7 +52,7 @@ def _json(value: str, level: int, depth: int) -> str:
         f"{o} = 'b', toString({b}), "
         f"{o} = 'y', toJSONString(base64Encode({y})), "
         f"{o} = 'n', 'null', "
-        f"{_container(o, containers, level, depth)})"
+        f"{_container(o, containers, level, whole)})"
     )
 
 
@@ -58,16 +61,16 @@ def _go(number: str) -> str:
     return f"replaceOne(replaceOne({number}, 'e', 'e+'), 'e+-', 'e-')"
 
 
-def _container(kind: str, members: list[str], level: int, depth: int) -> str:
+def _container(kind: str, members: list[str], level: int, whole: bool) -> str:
     """Print an array, or a key-value list sorted by key: of the two, one is empty."""
     if not level:
-        return _undecoded(kind, *members) if depth == DEPTH else _refused(kind)
+        return _refused(kind) if whole else _undecoded(kind, *members)
     array, keys, values = members
     key, value, at = f"k{level}", f"v{level}", f"i{level}"
     prefixes = f"arrayMap({key} -> concat(toJSONString(toValidUTF8({key})), ':'), arraySort({keys}))"
     by_key = f"arraySort(({value}, {key}, {at}) -> ({key}, {at}), {values}, {keys}, arrayEnumerate({keys}))"
     elements = (
-        f"arrayMap(({key}, {value}) -> concat({key}, {_json(value, level - 1, depth)}), "
+        f"arrayMap(({key}, {value}) -> concat({key}, {_json(value, level - 1, whole)}), "
         f"arrayResize({prefixes}, length({array}) + length({values})), arrayConcat({array}, {by_key}))"
     )
     return f"concat(if({kind} = 'a', '[', '{{'), arrayStringConcat({elements}, ','), if({kind} = 'a', ']', '}}'))"

@@ -118,14 +118,15 @@ def _levels(depth: int) -> list[Level]:
     message = [name for name, _ in RECEIVED]
     scope = [*message, "resource_attributes", "scope_name", "scope_version"]
     # The span's own are printed apart: putting them behind those of its events would copy all members of each value.
-    inner = attribute_maps(["ea_key", "la_key"], ["ea_value", "la_value"], depth)
+    whole = depth != DEPTH  # what the shallow inbox cannot print, the other one does
+    inner = attribute_maps(["ea_key", "la_key"], ["ea_value", "la_value"], depth, whole=whole)
     return [
-        Level([], [*RECEIVED, ("resource_attributes", attribute_map("ra_key", "ra_value", depth))]),
+        Level([], [*RECEIVED, ("resource_attributes", attribute_map("ra_key", "ra_value", depth, whole=whole))]),
         Level(scope),
         Level(
             [*scope, *(name for name, _, _ in _SPAN)],
             [
-                ("span_attributes", attribute_map("sa_key", "sa_value", depth)),
+                ("span_attributes", attribute_map("sa_key", "sa_value", depth, whole=whole)),
                 ("inner_attributes", inner),
                 ("TimeQuality", span_quality("start", "end")),
             ],

@@ -61,17 +61,20 @@ def view(
     )
 
 
-def attribute_map(keys: str, values: str, depth: int) -> str:
-    """Return the map of the attributes with *keys* and *values*, sorted by key; of equal keys the first is found."""
-    pairs = f"arrayMap((key, value) -> (key, {text('value', depth)}), {keys}, {values})"
+def attribute_map(keys: str, values: str, depth: int, *, whole: bool = False) -> str:
+    """Return the map of the attributes with *keys* and *values*, sorted by key; of equal keys the first is found.
+
+    Values that lie deeper than *depth* are bytes, or refused when all must be *whole*.
+    """
+    pairs = f"arrayMap((key, value) -> (key, {text('value', depth, whole=whole)}), {keys}, {values})"
     # Not mapSort: it changes the order of equal keys.
     by_key = f"arraySort((pair, at) -> (pair.1, at), {pairs}, arrayEnumerate({keys}))"
     return f"CAST({by_key}, 'Map(LowCardinality(String), String)')"
 
 
-def attribute_maps(keys: Sequence[str], values: Sequence[str], depth: int) -> str:
+def attribute_maps(keys: Sequence[str], values: Sequence[str], depth: int, *, whole: bool = False) -> str:
     """Return the maps of arrays of lists, behind each other: the printing of values is analysed once for all."""
-    inner = attribute_map("keys", "values", depth)
+    inner = attribute_map("keys", "values", depth, whole=whole)
     return f"arrayMap((keys, values) -> {inner}, arrayConcat({', '.join(keys)}), arrayConcat({', '.join(values)}))"
 
 
