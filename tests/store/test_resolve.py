@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controltower.store.flows.resolve import Resolution
 from controltower.store.rows import Key, Step
 from tests.store.flow_steps import FLOW, START, anchors, key, resolve_all, seen
+from tests.store.reference import Place, Reference
 
 
 def parked(resolution: Resolution) -> tuple[str, str]:
@@ -179,6 +180,14 @@ def test_what_waits_says_for_what() -> None:
     )
 
 
+def place(resolution: Resolution) -> Place:
+    """Return a resolution as the reference says it."""
+    if resolution.parked is not None:
+        return Place(resolution.parked.state)
+    (how,) = {member.evidence for member in resolution.memberships}
+    return Place(how, frozenset(member.anchor for member in resolution.memberships))
+
+
 TYPES = ("order", "box", "slip", "bill", "voucher", "pay")
 some_keys = st.lists(
     st.tuples(st.sampled_from(TYPES), st.sampled_from("123"), st.sampled_from(("", "", "a", "b"))),
@@ -204,6 +213,16 @@ def test_order_changes_nothing(described: list[tuple[list[tuple[str, str, str]],
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis draws a random.Random
 
     assert resolve_all(shuffled) == resolve_all(steps)
+
+
+@settings(max_examples=500)
+@given(some_steps)
+def test_the_plain_rules_say_the_same(described: list[tuple[list[tuple[str, str, str]], int, int]]) -> None:
+    """Each step has the place that the reference gives it."""
+    steps = built(described)
+    expected = Reference(FLOW, steps).places()
+
+    assert {(one.trace_id, one.span_id): place(resolve_all(steps)[int(one.span_id, 16)]) for one in steps} == expected
 
 
 @given(some_steps)
