@@ -14,7 +14,7 @@ from controltower.collector.redaction.policy import TextField
 from controltower.collector.redaction.printed import printed
 from controltower.collector.redaction.rules import Rules
 from controltower.collector.redaction.tokens import Tokeniser
-from controltower.collector.redaction.values import DROPPED, LONGEST_TOKENISED, Treat
+from controltower.collector.redaction.values import DROPPED, LONGEST_TOKENISED, Change, Treat
 from controltower.tracer import attributes as names
 
 AUDIT: Final = names.REDACTED.encode()
@@ -92,9 +92,13 @@ class Walker:
         gone: list[int] = []
         for at, pair in enumerate(attributes):
             rule = known.get(pair.key) or self._rules.rule(pair.key, line=line)
-            if rule.scope_of:
-                issuers[rule.scope_of] = pair.value.string_value
-            change = rule.treat(pair.value, scope)
+            if rule.drops:  # half of them, and reading a value is what costs
+                change: Change | None = DROPPED
+            else:
+                value = pair.value
+                if rule.scope_of:
+                    issuers[rule.scope_of] = value.string_value
+                change = rule.treat(value, scope)
             if change is not None:
                 hits += [(field, each) for each in change.rules]
                 if self.names is not None:

@@ -20,6 +20,7 @@ class Rule:
     treat: Treat
     scope_of: str = ""  # the key type whose issuer this attribute names
     name: bytes | None = None  # instead of the attribute's own
+    drops: bool = False  # whatever its value, which nobody needs
 
 
 class Rules:
@@ -65,7 +66,8 @@ class Rules:
         looked_at = treatment.action != "drop" and not listed.spells_out(key)
         name = REDACTED if looked_at and self._masker.mask(key)[0] != key else None
         scope_of = type_ if key.startswith(names.SCOPE.encode()) else ""
-        return Rule(self._treatments.of(treatment, type_), scope_of, name)
+        drops = treatment.action == "drop" and not scope_of  # an issuer that goes still says whose a key is
+        return Rule(self._treatments.of(treatment, type_), scope_of, name, drops)
 
 
 class Listed:

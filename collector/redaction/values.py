@@ -88,6 +88,8 @@ class Treatments:
             text = value.string_value
             if text and fits(text):  # nearly always
                 return None
+            if value.HasField("int_value") and fits(b"%d" % value.int_value):
+                return None
             texts = [text] if text else _texts(value)
             if texts is not None and all(map(fits, texts)):
                 return None
