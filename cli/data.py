@@ -1,6 +1,8 @@
 """The data folder: where things are in it, and the ingest token for senders on this machine."""
 
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +33,11 @@ class DataFolder:
         return self.root / "logs"
 
     @property
+    def temporary(self) -> Path:
+        """Files that are there for a moment: the rows of an insert into the embedded engine lie in one."""
+        return self.root / "temporary"
+
+    @property
     def tokens(self) -> Path:
         """Hashes of the ingest tokens."""
         return self.root / "tokens.json"
@@ -51,6 +58,19 @@ class DataFolder:
                 ) from exc
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise CommandError(f"The data folder {self.root} cannot be written; choose another with --data.")
+
+    def own_temporary(self) -> None:
+        """Put this process's temporary files into the data folder, and remove what one that was killed left there.
+
+        Only for the process that holds the journals: another one's files would go. Raises CommandError when it cannot.
+        """
+        try:
+            if self.temporary.exists():
+                shutil.rmtree(self.temporary)
+            self.temporary.mkdir(mode=PRIVATE_FOLDER)
+        except OSError as exc:
+            raise CommandError(f"The folder {self.temporary} cannot be made anew: {exc.strerror}.") from exc
+        tempfile.tempdir = str(self.temporary.resolve())
 
 
 def local_token(folder: DataFolder) -> str:

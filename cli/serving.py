@@ -116,6 +116,8 @@ class Service:
         # Taking in comes first: a sender loses nothing while the store is being opened.
         if self.plan.collector is not None:
             self._collecting = self._start_collector(self.plan.collector)
+            if self._address.embedded:  # the journals are ours by now
+                self.folder.own_temporary()
         self._set_up_store()
         if self._address.embedded:
             self.runtime = self._start_endpoint()

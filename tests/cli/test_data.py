@@ -1,6 +1,9 @@
 """The data folder and the token in it."""
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from controltower.cli.data import DataFolder, local_token
 from controltower.cli.errors import CommandError
 from controltower.collector.auth import Tokens
+from tests.processes import tower
 
 
 def test_the_first_start_makes_a_token_that_lets_in(tmp_path: Path) -> None:
@@ -48,3 +52,22 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(CommandError, match="cannot be made: Not a directory"):
         DataFolder(tmp_path / "file" / "data").make()
+
+
+@pytest.mark.slow
+def test_rows_of_an_insert_that_was_killed_are_removed_at_the_next_start(tmp_path: Path) -> None:
+    """They lie in a file of the data folder, its owner's alone, and not where temporary files of others are."""
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = {"TMPDIR": str(tmp_path / "elsewhere")}
+    killed = [sys.executable, "-m", "tests.cli.killed_insert", str(tmp_path / "data")]
+    ended = subprocess.run(killed, check=False, env={**os.environ, **elsewhere}).returncode
+    folder = DataFolder(tmp_path / "data")
+    left = {file: stat.S_IMODE(file.stat().st_mode) for file in folder.temporary.iterdir()}
+    with tower(folder.root, environment=elsewhere) as started:
+        started.serve()
+        stays = [file for file in left if file.exists()]
+
+    assert ended == -9
+    assert list(left.values()) == [0o600]
+    assert stays == []
+    assert list((tmp_path / "elsewhere").iterdir()) == []
