@@ -21,8 +21,10 @@ from controltower.tracer.default import (
     step,
 )
 from controltower.tracer.errors import MissingExtraError, MisuseError, SettingError, TracerError
+from controltower.tracer.hooks import Hooked, instrument, uninstrument
 from controltower.tracer.integrations.fastapi import instrument_fastapi
 from controltower.tracer.integrations.httpx import instrument_httpx
+from controltower.tracer.integrations.messaging import processing
 from controltower.tracer.step import Step, StepOptions
 from controltower.tracer.system import Health, System
 
@@ -30,6 +32,7 @@ __all__ = [
     "Batch",
     "BatchOptions",
     "Health",
+    "Hooked",
     "MissingExtraError",
     "MisuseError",
     "Options",
@@ -47,10 +50,13 @@ __all__ = [
     "flush",
     "health",
     "inject",
+    "instrument",
     "instrument_fastapi",
     "instrument_httpx",
     "keys",
+    "processing",
     "received",
     "shutdown",
     "step",
+    "uninstrument",
 ]

@@ -28,6 +28,11 @@ RUN_EXPECTED: Final = PREFIX + "run.expected_records"
 RUN_RECORDS: Final = PREFIX + "run.records"
 RUN_REJECTED: Final = PREFIX + "run.rejected"
 RUN_CONTROL_TOTAL: Final = PREFIX + "run.control_total"
+MESSAGE_WAIT: Final = PREFIX + "message.wait_ms"  # from sent, or taken by the broker, to received
+MESSAGE_REDELIVERED: Final = PREFIX + "message.redelivered"
+MESSAGE_DELIVERY_COUNT: Final = PREFIX + "message.delivery_count"  # 1 for the first
+MESSAGE_REQUEUED: Final = PREFIX + "message.requeued"
+MESSAGE_DEAD_COUNT: Final = PREFIX + "message.dead_letter_count"
 REDACTED: Final = PREFIX + "redacted"  # what the collector removed: field:rule=times, never a value
 TRUNCATED: Final = PREFIX + "truncated"  # what the collector cut: attributes, events, links, names, values
 

@@ -24,8 +24,11 @@ def test_examples_run(page: str) -> None:
     names: dict[str, object] = {"tracer": tracer}
     blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "configure(" not in block]
     with capture() as captured:
-        for block in blocks:
-            exec(compile(block, str(PAGE), "exec"), names)
+        try:
+            for block in blocks:
+                exec(compile(block, str(PAGE), "exec"), names)
+        finally:
+            tracer.uninstrument()
 
     assert len(blocks) >= 5
     captured.assert_step("p2p.purchase_order.dispatched", keys={"interchange": "ACME|SUPPLIER|000000017"}, lines=1)
@@ -33,7 +36,8 @@ def test_examples_run(page: str) -> None:
 
 def test_every_setting_is_documented(page: str) -> None:
     """The table of settings is complete and names nothing else."""
-    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(Options.__annotations__)
+    settings = page.partition("## A step")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", settings, re.MULTILINE)) == set(Options.__annotations__)
 
 
 def test_key_types_of_headers_are_documented(page: str) -> None:

@@ -1,0 +1,156 @@
+"""The hooks into other libraries: which there are, which are on, and how to turn them on and off."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, Literal
+
+from controltower.tracer import default
+from controltower.tracer.errors import MissingExtraError, SettingError, TracerError
+from controltower.tracer.integrations.patches import Patches
+
+if TYPE_CHECKING:
+    from controltower.tracer.system import System
+
+Kind = Literal["messages", "http server", "http client", "sql", "jobs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One library that can be hooked."""
+
+    name: str  # for ``instrument``; also of the module in ``tracer.integrations``, with _ for -
+    kind: Kind
+    module: str  # of the library; looked for, and not imported before it is hooked
+    distribution: str
+    oldest: str  # version that it is made for
+    tested: str  # version that its tests ran with last
+    rival: str = ""  # instrumentation of OpenTelemetry's that does the same: only one of the two can be on
+    needs: str = ""  # instrumentation of OpenTelemetry's that it builds on
+
+
+HOOKS: Final = {
+    hook.name: hook
+    for hook in (Hook("pika", "messages", "pika", "pika", "1.3", "1.4.4", rival="pika.PikaInstrumentor"),)
+}
+INSTRUMENTATION: Final = "opentelemetry.instrumentation."
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """What ``instrument`` did."""
+
+    on: tuple[str, ...]  # hooks that are on now
+    off: Mapping[str, str] = field(default_factory=dict)  # hook -> why it is not on
+
+
+class _Refused(Exception):
+    """A hook cannot be turned on, for the reason given."""
+
+
+class _On:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.hooks: dict[str, Patches] = {}
+
+
+_on = _On()
+
+
+def instrument(*names: str, system: "System | None" = None) -> Hooked:
+    """Hook the libraries that are installed, or those of *names*; what is hooked already stays as it is.
+
+    Call it before connections are opened and handlers are registered. Without names a hook that cannot be turned on is
+    left out with its reason; a named one raises ``MissingExtraError``. Spans go to *system*, or to the one that is
+    configured when a message or a request comes.
+    """
+    for name in names:
+        if name not in HOOKS:
+            raise SettingError("instrument", f"there is no hook {name[:40]!r}; there are {', '.join(HOOKS)}")
+    off: dict[str, str] = {}
+    with _on.lock:
+        for name in names or HOOKS:
+            if name not in _on.hooks:
+                try:
+                    _on.hooks[name] = _turned_on(HOOKS[name], system)
+                except _Refused as refused:
+                    off[name] = str(refused)
+    if names and off:
+        raise MissingExtraError("; ".join(f"{name}: {why}" for name, why in off.items()))
+    return Hooked(tuple(name for name in names or HOOKS if name in _on.hooks), off)
+
+
+def uninstrument(*names: str) -> None:
+    """Take the hooks off again, all of them or those of *names*; handlers that run already go on without spans."""
+    with _on.lock:
+        for name in names or tuple(_on.hooks):
+            if (patches := _on.hooks.pop(name, None)) is not None:
+                patches.undo()
+
+
+def _turned_on(hook: Hook, system: "System | None") -> Patches:
+    _look(hook)
+    used: Callable[[], System] = default.system if system is None else lambda: system
+    patches = Patches()
+    try:
+        module = import_module(f"controltower.tracer.integrations.{hook.name.replace('-', '_')}")
+        module.hook(patches, used)
+    except TracerError as error:
+        patches.undo()
+        raise _Refused(str(error)) from error
+    except Exception as error:
+        # A release of the library that is built in another way: the host must start all the same.
+        patches.undo()
+        used().guard.count("hook_failed")
+        raise _Refused(f"hooking {hook.distribution} {_version(hook)} failed with {type(error).__name__}") from error
+    return patches
+
+
+def _look(hook: Hook) -> None:
+    """Raise the reason why *hook* cannot be turned on, if there is one."""
+    if find_spec(hook.module) is None:
+        raise _Refused(f"{hook.distribution} is not installed")
+    found = _version(hook)
+    if numbers(found) < numbers(hook.oldest):
+        raise _Refused(f"{hook.distribution} {found} is older than {hook.oldest}")
+    if hook.rival and _is_instrumented(hook.rival):
+        raise _Refused(f"OpenTelemetry's {hook.rival} is on: each message would have two spans")
+    if hook.needs and not _is_there(INSTRUMENTATION + hook.needs):
+        raise _Refused("install controltower[hooks]")
+
+
+def _version(hook: Hook) -> str:
+    try:
+        return version(hook.distribution)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version; a very large one for a version that has none, which is then not too old."""
+    found = []
+    for part in text.split("."):
+        if not part.isdigit():
+            break
+        found.append(int(part))
+    return tuple(found) or (2**31,)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
+
+
+def _is_instrumented(rival: str) -> bool:
+    """Return whether an instrumentation of OpenTelemetry's is on; one that nobody imported is not."""
+    import sys
+
+    name, _, kind = rival.partition(".")
+    module = sys.modules.get(INSTRUMENTATION + name)
+    instrumentor = getattr(module, kind, None)
+    return instrumentor is not None and bool(instrumentor().is_instrumented_by_opentelemetry)

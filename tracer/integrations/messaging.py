@@ -1,0 +1,477 @@
+"""What every hook for messages shares: a span when one is sent, received, worked on or given back, and the keys between.
+
+Sender and receiver are joined by a link, never as parent and child: a message may wait for days, be delivered twice, or
+come in a batch with others. Nothing of a message's body is looked at.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Token
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESS_INSTRUMENTATION
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+
+from controltower.tracer import attributes, propagation
+from controltower.tracer.default import system as process_system
+from controltower.tracer.propagation import NO_KEYS, KeyRing, ring_in, with_ring
+from controltower.tracer.step import ERROR_TYPE, type_name_of
+from controltower.tracer.system import System
+
+Plain = str | bool | int | float
+Pairs = Iterable[tuple[str, Any]]
+Used = Callable[[], System]  # the system that a hook belongs to, asked for at each message
+Operation = Literal["send", "receive", "process", "settle"]
+
+SENT_AT: Final = "controltower-sent-at"  # header: milliseconds since 1970 by the sender's clock
+TRAVELLING: Final = frozenset({"traceparent", "tracestate", propagation.BAGGAGE_HEADER, SENT_AT})
+IDEMPOTENCY_HEADERS: Final = ("idempotency-key", "nats-msg-id")
+READ: Final = TRAVELLING.union(IDEMPOTENCY_HEADERS)
+IDEMPOTENCY: Final = "idempotency"  # key type: an identity for one hop
+MAX_HEADER: Final = 8192  # characters of a header that are looked at; a longer one is not ours
+MAX_ID: Final = 256  # characters of a message id, of a destination
+MAX_LINKS: Final = 10_000  # of one span, as the tracer's own limit; a larger batch gets more than one span
+ARRIVAL: Final = "_controltower_arrival"  # attribute of a library's message
+UNKNOWN_MESSAGE: Final = "unknown_message"
+
+_HANDLING = otel_context.create_key("controltower-handling")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A queue, topic or subject at a broker."""
+
+    system: str  # rabbitmq, kafka … as OpenTelemetry names them
+    name: str
+    host: str = ""
+    port: int | None = None
+    others: Mapping[str, Plain] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, Plain]:
+        """Return it as span attributes."""
+        found: dict[str, Plain] = {
+            "messaging.system": self.system,
+            "messaging.destination.name": self.name[:MAX_ID],
+            **self.others,
+        }
+        if self.host:
+            found["server.address"] = self.host
+        if self.port:
+            found["server.port"] = self.port
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Why a message is in a queue of dead letters."""
+
+    queue: str  # that gave it up
+    reason: str  # rejected, expired, maxlen, delivery_limit
+    count: int  # times it was given up
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One message as it arrived."""
+
+    place: Place
+    headers: Mapping[str, str]  # those of ``READ``, in lower case
+    message_id: str | None = None
+    sent_ns: int | None = None  # when the broker took it, where the broker says so
+    redelivered: bool | None = None  # ``None`` where the broker does not say
+    delivery_count: int | None = None  # 1 for the first delivery
+    dead: DeadLetter | None = None
+    others: Mapping[str, Plain] = field(default_factory=dict)
+
+    def facts(self, now_ns: int) -> dict[str, Plain]:
+        """Return what is true of this message alone, as attributes of a span or of a link."""
+        found: dict[str, Plain] = dict(self.others)
+        if self.message_id:
+            found["messaging.message.id"] = self.message_id[:MAX_ID]
+        if (wait := self._wait_ms(now_ns)) is not None:
+            found[attributes.MESSAGE_WAIT] = wait
+        if self.redelivered is not None:
+            found[attributes.MESSAGE_REDELIVERED] = self.redelivered
+        if self.delivery_count is not None:
+            found[attributes.MESSAGE_DELIVERY_COUNT] = self.delivery_count
+        if self.dead is not None:
+            found[attributes.CONTEXT + "dlq"] = self.place.name[:MAX_ID]
+            found[attributes.CONTEXT + "dlq_from"] = self.dead.queue[:MAX_ID]
+            found[attributes.REASON] = self.dead.reason[:MAX_ID]
+            found[attributes.MESSAGE_DEAD_COUNT] = self.dead.count
+        return found
+
+    def _wait_ms(self, now_ns: int) -> int | None:
+        """Return how long it waited; ``None`` when unknown, or when the clocks of the two sides contradict each other."""
+        told = self.headers.get(SENT_AT, "")
+        sent_ns = int(told) * 1_000_000 if told.isascii() and told.isdigit() and len(told) <= 13 else self.sent_ns
+        return None if sent_ns is None or sent_ns > now_ns else (now_ns - sent_ns) // 1_000_000
+
+
+def read_headers(given: Pairs) -> dict[str, str]:
+    """Return the headers that the tracer reads, as text; of one that comes twice the last, of ``baggage`` both."""
+    found: dict[str, str] = {}
+    for name, value in given:
+        lower = name.lower() if isinstance(name, str) else ""
+        if lower not in READ:
+            continue
+        text = value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value
+        if isinstance(text, str) and len(text) <= MAX_HEADER:
+            both = lower == propagation.BAGGAGE_HEADER and lower in found
+            found[lower] = f"{found[lower]},{text}" if both else text
+    return found
+
+
+class Sending:
+    """The span of a message being sent, current inside: ``with Sending(...) as sending: send(sending.headers(…))``."""
+
+    def __init__(
+        self,
+        system: System,
+        place: Place,
+        operation: str,
+        *,
+        message_id: str | None = None,
+        given: Pairs = (),
+        count: int | None = None,
+    ) -> None:
+        self._system = system
+        self._place = place
+        self._operation = operation
+        self._message_id = message_id
+        self._given = given
+        self._count = count
+        self._span: Span | None = None
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> Self:
+        if is_suppressed():
+            return self
+        with self._system.guard.around("hook of a send"):
+            found = {**self._place.attributes(), **operation_of("send", self._operation)}
+            if self._message_id:
+                found["messaging.message.id"] = self._message_id[:MAX_ID]
+            if self._count is not None:
+                found["messaging.batch.message_count"] = self._count
+            if key := idempotency_of(read_headers(self._given)):
+                found[attributes.KEY + IDEMPOTENCY] = key
+            self._span = start(self._system, "send", self._place, SpanKind.PRODUCER, found)
+            self._token = otel_context.attach(trace.set_span_in_context(self._span))
+        return self
+
+    def headers(self, given: Pairs, kind: Callable[[str], Any] = str) -> list[tuple[str, Any]]:
+        """Return the headers to send: *given*, with ours made by *kind* in place of what an earlier hop left there."""
+        pairs = list(given)
+        if self._token is None:
+            return pairs
+        with self._system.guard.around("hook of a send"):
+            settings = self._system.settings
+            allowed = settings.propagate_keys if settings.may_receive_keys(self._place.host) else frozenset[str]()
+            ours: dict[str, str] = {}
+            propagation.inject(ours, allowed)
+            theirs = propagation.merge_baggage(read_headers(pairs).get(propagation.BAGGAGE_HEADER), NO_KEYS, allowed)
+            if baggage := ",".join(filter(None, (theirs, ours.get(propagation.BAGGAGE_HEADER)))):
+                ours[propagation.BAGGAGE_HEADER] = baggage
+            ours[SENT_AT] = str(now_ns(self._system) // 1_000_000)
+            kept = [(name, value) for name, value in pairs if not is_travelling(name)]
+            return kept + [(name, kind(value)) for name, value in ours.items()]
+        return pairs
+
+    def delivered(self, message_id: str | None = None, others: Mapping[str, Plain] | None = None) -> None:
+        """Note what the broker answered."""
+        with self._system.guard.around("hook of a send"):
+            if self._span is not None:
+                if message_id:
+                    self._span.set_attribute("messaging.message.id", message_id[:MAX_ID])
+                self._span.set_attributes(dict(others or {}))
+
+    def leave(self) -> None:
+        """Let the span be current no more, and keep it open until ``end``: for sends that are confirmed later."""
+        if self._token is not None:
+            token, self._token = self._token, None
+            with self._system.guard.around("hook of a send"):
+                otel_context.detach(token)
+
+    def end(self, error: BaseException | str | None = None) -> None:
+        """End the span; *error*, an exception or a code, marks it."""
+        if self._span is not None:
+            span, self._span = self._span, None
+            with self._system.guard.around("hook of a send"):
+                finish(self._system, span, error)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> None:
+        self.leave()
+        self.end(error)
+
+
+class Handling:
+    """The span of work on a message, current inside with the sender's keys; a message already at work has only one."""
+
+    def __init__(self, used: Used, message: Any, arrival: Arrival | None, *, detached: bool = False) -> None:
+        self._used = used
+        self._message = message
+        self._arrival = arrival
+        self._detached = detached  # a library's task keeps the context in which somebody subscribed, long ago
+        self._system: System | None = None
+        self._span: Span | None = None
+        self._token: Token[Context] | None = None
+
+    @property
+    def arrival(self) -> Arrival | None:
+        """The message as it arrived."""
+        return self._arrival
+
+    def is_of(self, message: object) -> bool:
+        """Return whether *message* is the one at work."""
+        return self._message is message
+
+    def note(self, name: str, value: Plain) -> None:
+        """Set an attribute of the span."""
+        if self._span is not None:
+            self._span.set_attribute(name, value)
+
+    def __enter__(self) -> SpanContext | None:
+        system = self._system = self._used()
+        arrival = self._arrival
+        if arrival is None or is_suppressed() or ((outer := handled()) is not None and outer.is_of(self._message)):
+            return None
+        sender: SpanContext | None = None
+        with system.guard.around("hook of a message"):
+            sender, ring = sender_of(arrival, system)
+            above = Context() if self._detached else system.parent()[0]
+            context = with_ring(ring_in(above).below(ring.keys, ring.scopes, None), above)
+            found = {
+                **arrival.place.attributes(),
+                **operation_of("process", "process"),
+                **arrival.facts(now_ns(system)),
+            }
+            links = [Link(sender)] if sender else []
+            self._span = start(system, "process", arrival.place, SpanKind.CONSUMER, found, links, context)
+            context = otel_context.set_value(_HANDLING, self, trace.set_span_in_context(self._span, context))
+            self._token = otel_context.attach(context)
+        return sender
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> Literal[False]:
+        if self._system is not None and self._span is not None:
+            with self._system.guard.around("hook of a message"):
+                if self._token is not None:
+                    otel_context.detach(self._token)
+                finish(self._system, self._span, error)
+            self._token = self._span = None
+        return False
+
+    async def __aenter__(self) -> SpanContext | None:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> Literal[False]:
+        return self.__exit__(kind, error, trace_back)
+
+
+class Settling:
+    """The span of messages given back: to the queue, to its dead letters, or to nowhere."""
+
+    def __init__(self, used: Used, operation: str, arrivals: Sequence[Arrival], *, requeued: bool) -> None:
+        self._used = used
+        self._operation = operation
+        self._arrivals = arrivals
+        self._requeued = requeued
+        self._system: System | None = None
+        self._span: Span | None = None
+
+    def __enter__(self) -> None:
+        if not self._arrivals or is_suppressed():
+            return
+        system = self._system = self._used()
+        with system.guard.around("hook of a settlement"):
+            found: dict[str, Plain] = operation_of("settle", self._operation)
+            found[attributes.MESSAGE_REQUEUED] = self._requeued
+            if not self._requeued:
+                found[attributes.OUTCOME] = "rejected"
+            self._span = about(system, "settle", SpanKind.CLIENT, self._arrivals, found)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> Literal[False]:
+        if self._system is not None and self._span is not None:
+            with self._system.guard.around("hook of a settlement"):
+                finish(self._system, self._span, error)
+                work = handled()
+                if error is None and not self._requeued and work is not None and work.arrival in self._arrivals:
+                    work.note(attributes.OUTCOME, "rejected")
+        return False
+
+
+def pulled(system: System, operation: str, arrivals: Sequence[Arrival], *, batch: bool = False) -> None:
+    """Record that messages were fetched: one span, with a link to each sender; nothing stays current after it."""
+    if not arrivals or is_suppressed():
+        return
+    with system.guard.around("hook of a receive"):
+        for first in range(0, len(arrivals), MAX_LINKS):
+            some = arrivals[first : first + MAX_LINKS]
+            found = operation_of("receive", operation)
+            if batch or len(arrivals) > 1:
+                found["messaging.batch.message_count"] = len(some)
+            finish(system, about(system, "receive", SpanKind.CONSUMER, some, found), None)
+
+
+def about(
+    system: System, type_: Operation, kind: SpanKind, arrivals: Sequence[Arrival], found: Mapping[str, Plain]
+) -> Span:
+    """Start a span about messages that arrived, with a link to each sender.
+
+    Facts of one message are on the span, those of several on the links. Keys are those of all of them, as far as they
+    are few enough to travel.
+    """
+    at_ns = now_ns(system)
+    alone = len(arrivals) == 1
+    facts = arrivals[0].facts(at_ns) if alone else {}
+    links: list[Link] = []
+    keys: dict[str, dict[str, None]] = {}
+    scopes: dict[str, str] = {}
+    for arrival in arrivals:
+        sender, ring = sender_of(arrival, system)
+        if sender is not None:
+            links.append(Link(sender, None if alone else arrival.facts(at_ns)))
+        for type_of_key, values in ring.keys.items():
+            keys.setdefault(type_of_key, {}).update(dict.fromkeys(values))
+        scopes.update(ring.scopes)
+    above = system.parent()[0]
+    ring = ring_in(above).below({each: tuple(values) for each, values in keys.items()}, scopes, None)
+    everything = {**arrivals[0].place.attributes(), **facts, **found}
+    span = start(system, type_, arrivals[0].place, kind, everything, links, with_ring(ring, above))
+    if dropped := getattr(span, "dropped_links", 0):  # the tracer allows 10,000, the host's own provider maybe 128
+        span.set_attribute(attributes.CONTEXT + "links_truncated", "true")
+        system.guard.count("dropped_links", dropped)
+    return span
+
+
+def handled() -> Handling | None:
+    """Return the message at work around the caller."""
+    found = otel_context.get_value(_HANDLING)
+    return found if isinstance(found, Handling) else None
+
+
+def remember(message: Any, arrival: Arrival) -> None:
+    """Note on a library's message how it arrived, for ``processing``."""
+    object.__setattr__(message, ARRIVAL, arrival)
+
+
+def arrival_of(message: Any) -> Arrival | None:
+    """Return how a message arrived; *message* is what the library gave, also a tuple with it."""
+    for each in (message, *message) if isinstance(message, tuple) else (message,):
+        if isinstance(found := getattr(each, ARRIVAL, None), Arrival):
+            return found
+        for kind, read in _readers.items():
+            if isinstance(each, kind):
+                return read(each)
+    return None
+
+
+def processing(message: Any) -> Handling:
+    """Work on a message that was fetched: its sender's keys hold inside, and a span is linked to its sender.
+
+    ``with`` or ``async with``; gives the sender's span, or ``None``. Functions that a library calls with each message
+    have this already.
+    """
+    used = process_system()
+    with used.guard.around("processing"):
+        arrival = arrival_of(message)
+        if arrival is None:
+            used.guard.misuse(UNKNOWN_MESSAGE, "processing takes a message that a hooked library received")
+        return Handling(process_system, message, arrival)
+    return Handling(process_system, message, None)
+
+
+_readers: dict[type, Callable[[Any], Arrival]] = {}  # for messages that nothing can be noted on
+
+
+def read_with(kind: type, read: Callable[[Any], Arrival]) -> Callable[[], None]:
+    """Read how messages of type *kind* arrived from themselves; return what undoes it."""
+    _readers[kind] = read
+    return lambda: void(_readers.pop(kind, None))
+
+
+def void(_: object) -> None:
+    """Return nothing."""
+
+
+# -- shared by the classes above
+
+
+def operation_of(type_: Operation, name: str) -> dict[str, Plain]:
+    """Return the attributes of an operation."""
+    return {"messaging.operation.name": name, "messaging.operation.type": type_}
+
+
+def sender_of(arrival: Arrival, system: System) -> tuple[SpanContext | None, KeyRing]:
+    """Return the sender's span, if its headers name one, and the keys that came along."""
+    sender, ring = propagation.extract(arrival.headers, system.settings.propagate_keys)
+    if key := idempotency_of(arrival.headers):
+        ring.keys[IDEMPOTENCY] = (key,)
+    return (sender if sender.is_valid else None), ring
+
+
+def idempotency_of(headers: Mapping[str, str]) -> str | None:
+    """Return the idempotency key among *headers*."""
+    found = next((headers[name].strip() for name in IDEMPOTENCY_HEADERS if headers.get(name)), "")
+    return found if 0 < len(found) <= MAX_ID else None
+
+
+def start(
+    system: System,
+    type_: Operation,
+    place: Place,
+    kind: SpanKind,
+    found: Mapping[str, Plain],
+    links: Sequence[Link] = (),
+    context: Context | None = None,
+) -> Span:
+    """Start a span with the keys of *context*, the current one by default."""
+    if context is None:
+        context = system.parent()[0]
+    return system.otel_tracer.start_span(
+        f"{type_} {place.name[:MAX_ID]}",
+        context=context,
+        kind=kind,
+        attributes={**ring_in(context).span_attributes(), **found},
+        links=links,
+        start_time=_reading(system),
+    )
+
+
+def finish(system: System, span: Span, error: BaseException | str | None) -> None:
+    """End a span; of an exception its type is kept."""
+    if error is not None and not isinstance(error, GeneratorExit):
+        span.set_attribute(ERROR_TYPE, error if isinstance(error, str) else type_name_of(error))
+        span.set_status(Status(StatusCode.ERROR))
+    span.end(_reading(system))
+
+
+def is_suppressed() -> bool:
+    """Return whether the caller asked for no spans, as exporters do."""
+    return bool(otel_context.get_value(SUPPRESS_INSTRUMENTATION))
+
+
+def now_ns(system: System) -> int:
+    """Return the time by the system's clock, in nanoseconds since 1970."""
+    return time.time_ns() if system.clock is None else system.clock()
+
+
+def _reading(system: System) -> int | None:
+    return None if system.clock is None else system.clock()
+
+
+def is_travelling(name: object) -> bool:
+    """Return whether a header is one that the tracer writes."""
+    return isinstance(name, str) and name.lower() in TRAVELLING
