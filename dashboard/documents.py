@@ -102,3 +102,18 @@ def around(spans: Iterable[Span], own: Collection[tuple[str, str]]) -> tuple[tup
     found = tuple(spans)
     kept = tuple(span for span in found if (span.trace_id, span.span_id) in own or STEP not in span.attributes)
     return kept, len(found) - len(kept)
+
+
+def before_their_parents(spans: Iterable[Span]) -> frozenset[tuple[str, str]]:
+    """Return the spans that begin before the one that caused them: clocks of two hosts do not agree.
+
+    Who ends after its cause is none: what was put on a queue is worked on later. No time is corrected: which of the two
+    clocks is wrong cannot be seen.
+    """
+    found = tuple(spans)
+    began = {(span.trace_id, span.span_id): span.at for span in found}
+    return frozenset(
+        (span.trace_id, span.span_id)
+        for span in found
+        if (cause := began.get((span.trace_id, span.parent_span_id))) is not None and span.at < cause
+    )

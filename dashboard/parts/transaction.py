@@ -48,6 +48,8 @@ from controltower.store.rows import Change, Deadline, DeadlineState, DocumentLin
 OPEN_STAGES = (StageState.AHEAD, StageState.WAITING, StageState.SKIPPED, StageState.BREACHED)
 BODY_SHOWN = 300  # characters of a log record; the whole is in the store
 ERROR_FROM = 17  # OTLP: ERROR is 17 to 20, FATAL 21 to 24
+SKEWED = "clock skew suspected"
+SKEWED_HINT = "It begins before the span that caused it; times are shown as they were sent."
 ATTRIBUTES_SHOWN = 12  # of one span; the rest is in its trace
 
 
@@ -214,8 +216,10 @@ def exceptions(rows: Iterable[ExceptionRow], now: datetime) -> Html:
     )
 
 
-def spans(rows: Iterable[Span], own: Collection[tuple[str, str]]) -> Html:
-    """Return the spans around a transaction's steps; the steps stand out."""
+def spans(
+    rows: Iterable[Span], own: Collection[tuple[str, str]], skewed: Collection[tuple[str, str]] = frozenset()
+) -> Html:
+    """Return the spans around a transaction's steps; the steps stand out, and so do times of clocks that do not agree."""
     columns = (
         Column("At (UTC)"),
         Column("System", nowrap=True),
@@ -225,7 +229,8 @@ def spans(rows: Iterable[Span], own: Collection[tuple[str, str]]) -> Html:
         Column("Status"),
         Column("Attributes"),
     )
-    return table(columns, (_span(row, (row.trace_id, row.span_id) in own) for row in rows), empty="No span is stored.")
+    ids = ((row, (row.trace_id, row.span_id)) for row in rows)
+    return table(columns, (_span(row, each in own, each in skewed) for row, each in ids), empty="No span is stored.")
 
 
 def logs(rows: Iterable[LogRecord]) -> Html:
@@ -432,10 +437,11 @@ def _log(row: LogRecord) -> Sequence[Cell]:
     )
 
 
-def _span(row: Span, own: bool) -> Sequence[Cell]:
+def _span(row: Span, own: bool, skewed: bool) -> Sequence[Cell]:
     failed = row.status in ("Error", "STATUS_CODE_ERROR")
+    at = moment(row.at, seconds=True)
     return (
-        moment(row.at, seconds=True),
+        two_lines(at, toned(SKEWED, "warn", SKEWED_HINT)) if skewed else at,
         row.system,
         two_lines(
             tag("strong", row.name) if own else row.name,

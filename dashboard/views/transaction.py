@@ -123,7 +123,7 @@ def _spans(settings: Settings, view: TransactionView) -> None:
     kept, others = documents.around(found, own)
     note = f", {plural(others, 'step')} of other transactions in the same traces left out" if others else ""
     page.html(heading("Spans", f"what its traces hold, its own steps in bold{note}"))
-    page.html(parts.spans(kept, own))
+    page.html(parts.spans(kept, own, documents.before_their_parents(found)))
 
 
 def _logs(settings: Settings, view: TransactionView) -> None:

@@ -50,6 +50,19 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
     assert bucket.wait_s(100.0) == pytest.approx(1.1)
 
 
+def test_after_forty_days_a_sender_has_what_it_had_at_first() -> None:
+    """A collector that runs for long refuses nobody for it: an idle sender has its whole burst, and no more (F55)."""
+    rates, sender, later = Rates(Quota(items_per_s=10.0, burst_s=1.0)), Sender("erp", ""), 40 * 86_400.0
+    rates.charge(sender, 30, 30, 0.0)
+    at_first = rates.wait_s(sender, 0.0)
+
+    fresh = rates.wait_s(sender, later)
+    rates.charge(sender, 30, 30, later)
+
+    assert fresh == 0.0
+    assert rates.wait_s(sender, later) == pytest.approx(at_first)
+
+
 def test_each_sender_has_its_own(tmp_path: Path) -> None:
     """What one sends too much costs no other anything; its own limits come before those of the settings."""
     rates = Rates(Quota(items_per_s=10.0, burst_s=1.0))

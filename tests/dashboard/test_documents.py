@@ -1,8 +1,17 @@
 """Documents of a transaction: how lines compare, whose they are, and what a shared trace hides."""
 
+from datetime import timedelta
 from decimal import Decimal
 
-from controltower.dashboard.documents import Difference, around, documents, line_belongs, match_rows
+from controltower.dashboard.documents import (
+    Difference,
+    around,
+    before_their_parents,
+    documents,
+    line_belongs,
+    match_rows,
+)
+from controltower.dashboard.parts import transaction as parts
 from controltower.store.read import Member, Span, TransactionView
 from controltower.store.rows import Key
 from tests.factories import AT, document_line, membership, purchase_order, reconciliation, step, transaction
@@ -65,3 +74,27 @@ def test_steps_of_others_in_one_trace_are_left_out() -> None:
     run, mine, other = span("1"), span("2", **{"controltower.step": "x"}), span("3", **{"controltower.step": "x"})
 
     assert around([run, mine, other], {("t", "2")}) == ((run, mine), 1)
+
+
+def test_clocks_that_do_not_agree_are_suspected() -> None:
+    """A span that begins before its parent is marked, by however little; one that ends after it is late, and is not."""
+
+    def span(number: str, parent: str, begins: float, lasts: float, trace: str = "t") -> Span:
+        at = AT + timedelta(seconds=begins)
+        return Span(trace, number, parent, "name", "Server", "erp", at, int(lasts * 10**9), "Ok", "", {})
+
+    spans = [
+        span("cause", "", 0, 1),
+        span("before", "cause", -5, 1),
+        span("hardly before", "cause", -0.000001, 1),
+        span("longer", "cause", 0, 9),
+        span("after", "cause", 5, 1),
+        span("of nobody stored", "lost", -5, 1),
+        span("of another trace", "cause", -5, 1, trace="u"),
+    ]
+
+    skewed = before_their_parents(spans)
+
+    assert skewed == {("t", "before"), ("t", "hardly before")}
+    assert parts.spans(spans, (), skewed).count("clock skew suspected") == 2
+    assert "clock skew" not in parts.spans(spans, ())

@@ -177,6 +177,45 @@ def test_odd_times_are_marked(loading: Loading) -> None:
     ]
 
 
+def test_times_of_hosts_whose_clocks_differ_are_stored_as_sent(loading: Loading) -> None:
+    """A child that begins before its parent, or lasts longer, keeps its times: which of two clocks is wrong is not known."""
+    parent = span(1)
+    offsets = {2: -5 * SECOND_NS, 3: 5 * SECOND_NS, 4: -1, 5: 0}
+    children = [
+        span(
+            n,
+            parent_span_id=parent.span_id,
+            start_time_unix_nano=parent.start_time_unix_nano + offset,
+            end_time_unix_nano=parent.end_time_unix_nano + offset + n * SECOND_NS,
+        )
+        for n, offset in offsets.items()
+    ]
+
+    rows = loading.rows(
+        loading.load(request(parent, *children)), "toUnixTimestamp64Nano(Timestamp)", "Duration", "TimeQuality"
+    )
+
+    sent = [(s.start_time_unix_nano, s.end_time_unix_nano - s.start_time_unix_nano, "") for s in (parent, *children)]
+    assert sorted(rows) == sorted(sent)
+
+
+def test_what_is_believed_moves_with_the_clock(loading: Loading) -> None:
+    """Of a store that has run for forty days fresh spans and those of an hour ago are taken, and tomorrow's are not."""
+    loading.load(request(span(1)))
+    later_ns = NOON_NS + 40 * DAY_NS
+    sent = {2: later_ns, 3: later_ns - HOUR_NS, 4: later_ns + DAY_NS - HOUR_NS, 5: later_ns + DAY_NS + HOUR_NS}
+    spans = [span(n, start_time_unix_nano=at, end_time_unix_nano=at) for n, at in sent.items()]
+
+    token = loading.load(request(*spans), received_ns=later_ns)
+
+    assert sorted(loading.rows(token, "SpanName", "TimeQuality")) == [
+        ("span 2", ""),
+        ("span 3", ""),
+        ("span 4", "ahead"),
+    ]
+    assert loading.quarantined(token, "SpanName", "TimeQuality") == [("span 5", "start_too_late")]
+
+
 def test_impossible_times_go_to_quarantine(loading: Loading) -> None:
     """What a broken clock dated is kept with the reason and the times as sent, and the good spans are stored."""
     spans = [

@@ -1,13 +1,18 @@
 """What is left of a request of class phi, field by field, and what the audit says of it."""
 
+import json
 from typing import Any
 
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from controltower.collector.admission import Admitted, Limits, admit
-from controltower.collector.otlp import SIGNALS, TRACES
+from controltower.collector.otlp import LOGS, SIGNALS, TRACES
+from controltower.collector.redaction.patterns import Masker
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.redactor import Redactor
 from controltower.collector.redaction.tokens import Key, Tokeniser
@@ -162,6 +167,33 @@ def test_a_senders_own_audit_is_not_believed() -> None:
     assert texts(left(span(kv("controltower.redacted", "Zebulon")))) == {
         "controltower.redacted": "span.attributes:drop=1"
     }
+
+
+PLANTED = ["SSN 078051120", "078-05-1120", "zeb@canary.example", "MRN: 00927364", "call (555) 010-4477"]
+
+
+@pytest.mark.parametrize("text", PLANTED)
+def test_a_message_and_its_parameters_are_treated_alike(text: str) -> None:
+    """What is masked in the text of a log is masked in its parameters, single, in arrays and in objects (F74)."""
+    record = LogRecord(body=AnyValue(string_value=f"failed for {text}"))
+    record.attributes.extend([kv("message", f"failed for {text}"), kv("param", text), kv("params", [text, "ok", text])])
+    inner = KeyValue(key="args", value=AnyValue(kvlist_value=KeyValueList(values=[kv("who", text)])))
+    record.attributes.append(inner)
+    sent = ExportLogsServiceRequest(resource_logs=[ResourceLogs(scope_logs=[ScopeLogs(log_records=[record])])])
+    parsed = LOGS.request.FromString(sent.SerializeToString())
+
+    Redactor(default_policy(), (KEY,), "other")("logs", parsed)
+
+    (stored,) = (
+        ExportLogsServiceRequest.FromString(parsed.SerializeToString()).resource_logs[0].scope_logs[0].log_records
+    )
+    masked, _ = Masker(default_policy()).mask(text.encode())
+    got = {pair.key: pair.value.string_value for pair in stored.attributes}
+    assert masked != text.encode()
+    assert stored.body.string_value == got["message"] == f"failed for {masked.decode()}"
+    assert got["param"] == masked.decode()
+    assert json.loads(got["params"]) == [masked.decode(), "ok", masked.decode()]
+    assert json.loads(got["args"]) == {"who": masked.decode()}
 
 
 def test_what_otlp_does_not_know_is_removed() -> None:

@@ -1,6 +1,7 @@
 """What is masked in free text, what is not, and that no text makes a search slow (F71, F74)."""
 
 import base64
+import json
 
 import pytest
 from hypothesis import given
@@ -132,6 +133,40 @@ def test_lists_are_masked_to_their_ends() -> None:
         masked, rules = mask(separator.join(numbers))
         assert masked == separator.join(["[ssn]"] * 3)
         assert rules == ("ssn",)
+
+
+STYLES = "".join(
+    f"#login-{n} input[type=password]:focus {{ color: #{n:06x}; margin: {n}px 4px }}\n.password-{n} {{ width: {n}% }}\n"
+    for n in range(200)
+)
+FORM = json.dumps(
+    {
+        "title": "Change your password",
+        "fields": [{"name": "password", "type": "password", "label": f"Password {n}", "at": n} for n in range(200)],
+        "rules": {"password_length": 12, "shows_password": False},
+    }
+)
+
+
+@pytest.mark.parametrize("text", [STYLES, FORM, json.dumps({"css": STYLES})], ids=["css", "json", "css in json"])
+def test_a_word_is_no_reason_to_delete_what_is_around_it(text: str) -> None:
+    """Whole documents about passwords stay, and of one with a password in it, that alone goes (F74)."""
+    assert mask(text) == (text, ())
+    assert mask(f'{text} {{"password": "hunter2x"}} {text}') == (
+        f'{text} {{"password": "[credential]"}} {text}',
+        ("credential",),
+    )
+
+
+def test_labelled_numbers_are_found_at_both_ends_of_a_list() -> None:
+    """With dashes or without: where a word says what they are, first, last and neighbours go (F74)."""
+    for number in ("001010001", "001-01-0001", "899 99 9999", "665.50.0000"):
+        for items in (["SSN " + number] * 3, ["ssn=" + number, "ok", "ss# " + number]):
+            for text in (f"[{', '.join(items)}]", json.dumps(items), ";".join(items), "\n".join(items)):
+                masked, rules = mask(text)
+                assert number not in masked, text
+                assert masked.count("[ssn]") == sum("ok" not in item for item in items), text
+                assert rules == ("ssn",)
 
 
 def test_base64_is_looked_into() -> None:
