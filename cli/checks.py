@@ -28,7 +28,7 @@ from controltower.cli.settings import Settings
 from controltower.cli.text import lasting
 from controltower.store.client import Client
 from controltower.store.errors import StoreError
-from controltower.store.read import collectors, freshness, refusals
+from controltower.store.read import SYSTEMS_LIMIT, collectors, freshness, refusals
 from controltower.store.runtime import RuntimeFile, open_store, running
 from controltower.store.schema import pending
 from controltower.store.schema import version as schema_version
@@ -81,6 +81,7 @@ def checks(settings: Settings, environment: Mapping[str, str] = os.environ) -> I
     yield journal(folder)
     yield collector(runtime)
     yield intake(settings, runtime)
+    yield names(settings, runtime)
     yield ports(runtime)
     yield clock(settings, runtime)
     yield webhook(environment)
@@ -216,6 +217,17 @@ def intake(
     if said:
         return Check("intake", Status.WARN, detail, "the overview of the dashboard says what each reason is about")
     return Check("intake", Status.OK, detail)
+
+
+def names(settings: Settings, runtime: RuntimeFile | None) -> Check:
+    """Check that no sender makes names of services up: each is a system, and more than can be shown are no systems."""
+    systems = sum(source.systems for source in _read(settings, runtime, freshness))
+    if systems > SYSTEMS_LIMIT:
+        detail = f"{systems:,} systems, of which {SYSTEMS_LIMIT:,} are told apart"
+        return Check(
+            "names", Status.WARN, detail, "find the sender whose service.name is new with each process or request"
+        )
+    return Check("names", Status.OK, f"{systems:,} systems")
 
 
 def ports(runtime: RuntimeFile | None) -> Check:

@@ -29,12 +29,14 @@ from controltower.store.reads.answers import (
 from controltower.store.reads.collectors import collectors, refusals
 from controltower.store.reads.find import find_anchors, spans_with_key
 from controltower.store.reads.logs import logs_of
-from controltower.store.reads.overview import facets, freshness, overview
+from controltower.store.reads.overview import OVERFLOW, SYSTEMS_LIMIT, facets, freshness, overview
 from controltower.store.reads.parked import count_parked, parked
 from controltower.store.reads.search import search
 from controltower.store.reads.transaction import read_transaction, spans_of_traces
 
 __all__ = [
+    "OVERFLOW",
+    "SYSTEMS_LIMIT",
     "AnchorRef",
     "CollectorState",
     "DayCount",

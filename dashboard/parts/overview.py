@@ -138,7 +138,7 @@ def freshness(rows: Iterable[Freshness], now: datetime) -> Html:
         columns,
         (
             (
-                row.system or "(no name)",
+                f"{count(row.systems)} other systems" if row.systems > 1 else row.system or "(no name)",
                 _heard(now - row.last_loaded_at),
                 moment(row.last_loaded_at, seconds=True),
                 relative(row.last_loaded_at, now),

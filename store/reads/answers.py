@@ -225,12 +225,13 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """When a system was last heard of."""
+    """When a system was last heard of; the one called ``OVERFLOW`` is all those there is no room for."""
 
     system: str
     last_span_at: datetime
     last_loaded_at: datetime
     spans: int
+    systems: int = 1
 
 
 @dataclass(frozen=True, slots=True)

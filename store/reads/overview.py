@@ -23,6 +23,7 @@ from controltower.store.rows import TransactionState
 
 LONGEST_RANGE = timedelta(days=3_660)  # ten years of days; states, stages, rules and reasons are fewer
 SYSTEMS_LIMIT = 1_000
+OVERFLOW = "overflow"
 SOON = timedelta(days=1)  # a deadline this near is due soon
 
 
@@ -58,8 +59,8 @@ def overview(client: Client, now: datetime, since: datetime, until: datetime, fl
 
 
 def freshness(client: Client) -> list[Freshness]:
-    """Return when each system was last heard of, the most silent first."""
-    return list(fetch(client, named("select_freshness", limit=SYSTEMS_LIMIT), Freshness))
+    """Return when each system was last heard of, the most silent first; the smallest beyond the limit as one."""
+    return list(fetch(client, named("select_freshness", limit=SYSTEMS_LIMIT, overflow=OVERFLOW), Freshness))
 
 
 def facets(client: Client) -> Facets:

@@ -35,6 +35,7 @@ def test_a_fresh_machine_has_no_failure(run: Run) -> None:
         "journal",
         "collector",
         "intake",
+        "names",
         "ports",
         "clock",
         "webhook",
