@@ -32,10 +32,14 @@ class Hook:
     needs: str = ""  # instrumentation of OpenTelemetry's that it builds on
 
 
-HOOKS: Final = {
-    hook.name: hook
-    for hook in (Hook("pika", "messages", "pika", "pika", "1.3", "1.4.4", rival="pika.PikaInstrumentor"),)
-}
+_ALL: Final = (
+    Hook("pika", "messages", "pika", "pika", "1.3", "1.4.4", rival="pika.PikaInstrumentor"),
+    Hook("aio-pika", "messages", "aio_pika", "aio-pika", "9.4", "10.2.1", rival="aio_pika.AioPikaInstrumentor"),
+    Hook("redis", "messages", "redis", "redis", "5", "8.1.0"),
+    Hook("nats", "messages", "nats", "nats-py", "2.2", "2.16.0"),
+    Hook("paho", "messages", "paho.mqtt", "paho-mqtt", "2", "2.2.0"),
+)
+HOOKS: Final = {hook.name: hook for hook in _ALL}
 INSTRUMENTATION: Final = "opentelemetry.instrumentation."
 
 
@@ -111,7 +115,7 @@ def _turned_on(hook: Hook, system: "System | None") -> Patches:
 
 def _look(hook: Hook) -> None:
     """Raise the reason why *hook* cannot be turned on, if there is one."""
-    if find_spec(hook.module) is None:
+    if not _is_there(hook.module):
         raise _Refused(f"{hook.distribution} is not installed")
     found = _version(hook)
     if numbers(found) < numbers(hook.oldest):

@@ -5,13 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from uuid import uuid4
 
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESS_INSTRUMENTATION
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -64,6 +65,16 @@ def broker(name: str, variable: str, port: int) -> tuple[str, int]:
 def fresh(prefix: str = "orders") -> str:
     """Return a name for a queue or topic of this test alone."""
     return f"{prefix}.{uuid4().hex[:12]}"
+
+
+@contextmanager
+def unhooked() -> Iterator[None]:
+    """Send as somebody without a hook does."""
+    token = otel_context.attach(otel_context.set_value(SUPPRESS_INSTRUMENTATION, True))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
 
 
 def attribute(span: ReadableSpan, name: str) -> object:
@@ -132,14 +143,10 @@ def relay(host: str, port: int) -> Iterator[tuple[int, Callable[[], None]]]:
                 threading.Thread(target=pump, args=pair, daemon=True).start()
 
     def cut() -> None:
-        listener.close()
-        for end in ends:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-            finally:
-                end.close()
+        for end in (listener, *ends):
+            with suppress(OSError):  # it is closed already
+                end.shutdown(socket.SHUT_RDWR)  # wakes who waits on it, which closing does not
+            end.close()
 
     threading.Thread(target=accept, daemon=True).start()
     try:

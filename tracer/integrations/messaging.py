@@ -24,7 +24,7 @@ from controltower.tracer.step import ERROR_TYPE, type_name_of
 from controltower.tracer.system import System
 
 Plain = str | bool | int | float
-Pairs = Iterable[tuple[str, Any]]
+Pairs = Iterable[tuple[Any, Any]]
 Used = Callable[[], System]  # the system that a hook belongs to, asked for at each message
 Operation = Literal["send", "receive", "process", "settle"]
 
@@ -51,6 +51,12 @@ class Place:
     host: str = ""
     port: int | None = None
     others: Mapping[str, Plain] = field(default_factory=dict)
+    template: str = ""  # of names that a receiver asked for: orders.*
+
+    @property
+    def label(self) -> str:
+        """Name for spans: the template, of which there are few, before the name."""
+        return (self.template or self.name)[:MAX_ID]
 
     def attributes(self) -> dict[str, Plain]:
         """Return it as span attributes."""
@@ -59,6 +65,8 @@ class Place:
             "messaging.destination.name": self.name[:MAX_ID],
             **self.others,
         }
+        if self.template:
+            found["messaging.destination.template"] = self.template[:MAX_ID]
         if self.host:
             found["server.address"] = self.host
         if self.port:
@@ -117,7 +125,7 @@ def read_headers(given: Pairs) -> dict[str, str]:
     """Return the headers that the tracer reads, as text; of one that comes twice the last, of ``baggage`` both."""
     found: dict[str, str] = {}
     for name, value in given:
-        lower = name.lower() if isinstance(name, str) else ""
+        lower = _name(name)
         if lower not in READ:
             continue
         text = value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value
@@ -146,6 +154,7 @@ class Sending:
         self._message_id = message_id
         self._given = given
         self._count = count
+        self._held = False
         self._span: Span | None = None
         self._token: Token[Context] | None = None
 
@@ -164,7 +173,7 @@ class Sending:
             self._token = otel_context.attach(trace.set_span_in_context(self._span))
         return self
 
-    def headers(self, given: Pairs, kind: Callable[[str], Any] = str) -> list[tuple[str, Any]]:
+    def headers(self, given: Pairs, kind: Callable[[str], Any] = str) -> list[tuple[Any, Any]]:
         """Return the headers to send: *given*, with ours made by *kind* in place of what an earlier hop left there."""
         pairs = list(given)
         if self._token is None:
@@ -190,12 +199,10 @@ class Sending:
                     self._span.set_attribute("messaging.message.id", message_id[:MAX_ID])
                 self._span.set_attributes(dict(others or {}))
 
-    def leave(self) -> None:
+    def hold(self) -> None:
         """Let the span be current no more, and keep it open until ``end``: for sends that are confirmed later."""
-        if self._token is not None:
-            token, self._token = self._token, None
-            with self._system.guard.around("hook of a send"):
-                otel_context.detach(token)
+        self._held = True
+        self._leave()
 
     def end(self, error: BaseException | str | None = None) -> None:
         """End the span; *error*, an exception or a code, marks it."""
@@ -207,8 +214,15 @@ class Sending:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
     ) -> None:
-        self.leave()
-        self.end(error)
+        self._leave()
+        if error is not None or not self._held:
+            self.end(error)
+
+    def _leave(self) -> None:
+        if self._token is not None:
+            token, self._token = self._token, None
+            with self._system.guard.around("hook of a send"):
+                otel_context.detach(token)
 
 
 class Handling:
@@ -362,9 +376,22 @@ def handled() -> Handling | None:
     return found if isinstance(found, Handling) else None
 
 
+class Noted(dict[Any, Any]):
+    """A mapping inside a message that takes no attribute; it is as the library made it, and knows how it arrived."""
+
+    __slots__ = (ARRIVAL,)
+
+
 def remember(message: Any, arrival: Arrival) -> None:
     """Note on a library's message how it arrived, for ``processing``."""
     object.__setattr__(message, ARRIVAL, arrival)
+
+
+def noted(given: Mapping[Any, Any], arrival: Arrival) -> Noted:
+    """Return a copy of *given* with how its message arrived."""
+    found = Noted(given)
+    remember(found, arrival)
+    return found
 
 
 def arrival_of(message: Any) -> Arrival | None:
@@ -393,10 +420,10 @@ def processing(message: Any) -> Handling:
     return Handling(process_system, message, None)
 
 
-_readers: dict[type, Callable[[Any], Arrival]] = {}  # for messages that nothing can be noted on
+_readers: dict[type, Callable[[Any], Arrival | None]] = {}  # for messages that nothing can be noted on
 
 
-def read_with(kind: type, read: Callable[[Any], Arrival]) -> Callable[[], None]:
+def read_with(kind: type, read: Callable[[Any], Arrival | None]) -> Callable[[], None]:
     """Read how messages of type *kind* arrived from themselves; return what undoes it."""
     _readers[kind] = read
     return lambda: void(_readers.pop(kind, None))
@@ -441,7 +468,7 @@ def start(
     if context is None:
         context = system.parent()[0]
     return system.otel_tracer.start_span(
-        f"{type_} {place.name[:MAX_ID]}",
+        f"{type_} {place.label}",
         context=context,
         kind=kind,
         attributes={**ring_in(context).span_attributes(), **found},
@@ -474,4 +501,11 @@ def _reading(system: System) -> int | None:
 
 def is_travelling(name: object) -> bool:
     """Return whether a header is one that the tracer writes."""
-    return isinstance(name, str) and name.lower() in TRAVELLING
+    return _name(name) in TRAVELLING
+
+
+def _name(given: object) -> str:
+    """Return the name of a header in lower case; names of Redis' fields and of Kafka's headers can be bytes."""
+    if isinstance(given, bytes):
+        return given.decode("utf-8", "replace").lower()
+    return given.lower() if isinstance(given, str) else ""

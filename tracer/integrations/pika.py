@@ -81,7 +81,7 @@ class _Hooks:
     def _handler(self, queue: str, callback: Function, waits_for_ack: bool) -> Function:
         def on_message(channel: Any, method: Any, properties: Any, body: Any) -> Any:
             arrival = self._arrived(channel, queue, method, properties, waits_for_ack)
-            with Handling(self._used, properties, arrival):
+            with Handling(self._used, properties, arrival, detached=True):
                 return callback(channel, method, properties, body)
 
         return self._patches.function(callback, on_message)
