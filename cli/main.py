@@ -39,6 +39,8 @@ COMMANDS: Final = {
     "quarantine": "see and decide what could not be stored",
     "bench": "measure the collector, the store and the engine",
     "token": "who may send: create, list, rotate and revoke tokens",
+    "backup": "make a backup of the store",
+    "restore": "fill an empty store from a backup",
     "doctor": "check this installation",
 }
 FAILED: Final = 1

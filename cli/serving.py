@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from socket import gethostname
 from time import monotonic
@@ -29,6 +30,7 @@ from controltower.cli.web import WebServer
 from controltower.collector.app import build_app, build_server
 from controltower.collector.auth import Tokens
 from controltower.collector.drain import Drain
+from controltower.collector.gate import Gate
 from controltower.collector.gauges import of_number
 from controltower.collector.journals import open_journals
 from controltower.collector.loading import Loading
@@ -39,12 +41,13 @@ from controltower.collector.redaction.settings import Redaction
 from controltower.collector.report import Reporter
 from controltower.collector.settings import Settings as CollectorSettings
 from controltower.collector.tls import read_tls
+from controltower.store.backup import Backup, back_up
 from controltower.store.endpoint import Credentials, build_endpoint
 from controltower.store.errors import StoreError
 from controltower.store.flows.definition import load_packs
 from controltower.store.loader import LOADED_SIGNALS, Signal
 from controltower.store.runtime import INSTANCE_HEADER, RuntimeFile, remove_runtime, write_runtime
-from controltower.tracer.journal import Journal
+from controltower.tracer.journal import Journal, SegmentFile
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +96,7 @@ class Service:
         rules = load_rules(plan.redaction.policy, plan.redaction.keys) if plan.redaction else None
         self._connections = Connections(self._address, migrates=plan.migrates, redaction=rules)
         self._clock = SystemClock()
+        self._loads = Gate()
         self._collecting: Collecting | None = None
         self._paces: list[Pace] = []
         self._endpoint: WebServer | None = None
@@ -190,9 +194,14 @@ class Service:
         )
         pace = Pace(loading.parts)
         self._paces.append(pace)
+
+        def load(segment: SegmentFile) -> int:
+            with self._loads.shared():
+                return loading(segment)
+
         drain = Drain(
             journal,
-            loading,
+            load,
             prepare=loading.prepare,
             workers=settings.load_workers,
             pace=pace,
@@ -216,13 +225,21 @@ class Service:
         credentials = Credentials(
             runtime.writer_user, runtime.writer_password, runtime.reader_user, runtime.reader_password
         )
-        app = build_endpoint(self._address, credentials, instance=self.instance)
+        app = build_endpoint(self._address, credentials, instance=self.instance, back_up=self._back_up)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
         )
         self._endpoint = WebServer("store's endpoint", uvicorn.Server(config), listener)
         self._endpoint.start()
         return runtime
+
+    def _back_up(self, name: str) -> Backup:
+        """Make a backup while nothing is loaded: rows and what is derived from them as they come belong together."""
+        with self._loads.alone(), closing(self._connections.open()) as client:
+            logger.info("the backup %s begins; what arrives waits in the journal", name)
+            made = back_up(client, self._address, name)
+        logger.info("the backup %s is made: %s rows", name, made.total)
+        return made
 
     def _describe(self, host: str, port: int) -> RuntimeFile:
         return RuntimeFile(

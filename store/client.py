@@ -103,8 +103,21 @@ def _open_folder(path: Path, database: str | None, settings: dict[str, Any]) -> 
         database=database,
         tz_mode="aware",
         settings=settings,
-        chdb_options={"session_timezone": "UTC"},  # known before the client asks for the server's zone
+        chdb_options=engine_options(path),
     )
+
+
+def engine_options(path: Path) -> dict[str, str]:
+    """Return what the embedded engine over the folder *path* is started with: the same for each of its handles."""
+    return {
+        "session_timezone": "UTC",  # known before a client asks for the server's zone
+        "backups.allowed_path": f"{backups_of(path).resolve()}/",
+    }
+
+
+def backups_of(path: Path) -> Path:
+    """Return the folder of the backups of the embedded engine over the folder *path*."""
+    return path.parent / "backups"
 
 
 def _make_folder(path: Path) -> None:

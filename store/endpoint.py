@@ -6,18 +6,23 @@ files and the network of this machine (``endpoint_gate``), and that only two use
 """
 
 import asyncio
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qs
 
 from controltower.store.address import StoreAddress
+from controltower.store.backup import Backup
 from controltower.store.endpoint_answer import Answer, Send
 from controltower.store.endpoint_body import Receive
 from controltower.store.endpoint_call import Call, Scope
 from controltower.store.endpoint_engine import Engine
-from controltower.store.endpoint_request import Credentials
+from controltower.store.endpoint_errors import EndpointError
+from controltower.store.endpoint_request import Credentials, sender
 from controltower.store.endpoint_service import Limits, Service
 from controltower.store.endpoint_settings import ReaderLimits
-from controltower.store.runtime import INSTANCE_HEADER
+from controltower.store.errors import StoreError
+from controltower.store.runtime import BACKUP_PATH, INSTANCE_HEADER
 
 __all__ = ["Credentials", "Endpoint", "Limits", "ReaderLimits", "build_endpoint"]
 
@@ -25,23 +30,37 @@ logger = logging.getLogger(__name__)
 
 OK = b"Ok.\n"
 METHODS = ("GET", "POST", "HEAD")
+
+BackUp = Callable[[str], Backup]
+"""Makes the backup of a name; blocks."""
+
 NO_HANDLER = (
     "There is no handle {path}\n\nUse / or /ping for health checks.\nSend queries with POST, or GET /?query=...\n"
 )
 
 
 def build_endpoint(
-    address: StoreAddress, credentials: Credentials, *, instance: str = "", limits: Limits | None = None
+    address: StoreAddress,
+    credentials: Credentials,
+    *,
+    instance: str = "",
+    limits: Limits | None = None,
+    back_up: BackUp | None = None,
 ) -> "Endpoint":
-    """Return the ASGI application that serves the embedded engine of *address*; *instance* is answered by ``/ping``."""
-    return Endpoint(Service(Engine(address), credentials, instance=instance, limits=limits or Limits()))
+    """Return the ASGI application that serves the embedded engine of *address*; *instance* is answered by ``/ping``.
+
+    *back_up* is called, in a thread, for a writer's POST to ``/backup?name=NAME``.
+    """
+    service = Service(Engine(address), credentials, instance=instance, limits=limits or Limits())
+    return Endpoint(service, back_up)
 
 
 class Endpoint:
     """The ASGI application. Its lifespan opens the engine and closes it; without one the first query opens it."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, back_up: BackUp | None = None) -> None:
         self.service = service
+        self._back_up = back_up
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's lifespan."""
@@ -83,8 +102,26 @@ class Endpoint:
             await self._say(scope, send, 200, OK)
         elif path == "/":
             await Call(self.service, scope, receive, send).answer()
+        elif path == BACKUP_PATH and method == "POST" and self._back_up is not None:
+            await self._say(scope, send, *await self._backed_up(scope, self._back_up))
         else:
             await self._say(scope, send, 404, NO_HANDLER.format(path=path).encode("utf-8", "replace"))
+
+    async def _backed_up(self, scope: Scope, back_up: BackUp) -> tuple[int, bytes]:
+        """Return status and body of the answer to a writer who wants a backup."""
+        query = bytes(scope.get("query_string", b""))
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        name = parse_qs(query.decode("latin-1")).get("name", [""])[0]
+        try:
+            if self.service.credentials.role(*sender(headers, query)) != "writer":
+                return 403, b"A reader makes no backups.\n"
+            async with self.service.place(reads=False):
+                made = await self.service.start(back_up, name)
+        except EndpointError as error:
+            return error.status, f"{error}\n".encode()
+        except StoreError as error:
+            return 500, f"{error}\n".encode()
+        return 200, json.dumps(made.rows).encode()
 
     async def _say(self, scope: Scope, send: Send, status: int, body: bytes) -> None:
         answer = Answer(send, head_only=scope["method"] == "HEAD", timeout_s=self.service.limits.send_timeout_s)

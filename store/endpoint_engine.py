@@ -12,7 +12,7 @@ from typing import Any, Final
 import chdb
 
 from controltower.store.address import StoreAddress
-from controltower.store.client import connect
+from controltower.store.client import connect, engine_options
 from controltower.store.endpoint_errors import BAD_ARGUMENTS, EndpointError, from_engine
 from controltower.store.endpoint_gate import READS, TABLE_FUNCTIONS, Tree
 from controltower.store.endpoint_schemas import Schemas
@@ -150,7 +150,8 @@ class Engine:
                     self._statements.popitem(last=False)
 
     def _connect(self) -> Any:
-        return chdb.connect(f"{os.path.realpath(self._path)}?session_timezone=UTC")  # type: ignore[no-untyped-call]  # published without types
+        options = "&".join(f"{name}={value}" for name, value in engine_options(self._path).items())
+        return chdb.connect(f"{os.path.realpath(self._path)}?{options}")  # type: ignore[no-untyped-call]  # published without types
 
     def _text(self, sql: str) -> str:
         return str(self._anchor.query(sql, "TSV").data()).strip()

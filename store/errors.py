@@ -49,6 +49,10 @@ class RedactionError(StoreError):
     permanent = False
 
 
+class BackupError(StoreError):
+    """A backup could not be made or restored; the message says why."""
+
+
 class NoTablesError(StoreError):
     """The store is there and holds nothing yet: no migration has run."""
 

@@ -16,6 +16,7 @@ from controltower.store.client import Client, Role, connect
 
 FILE_NAME: Final = "serve.json"
 INSTANCE_HEADER: Final = "X-ControlTower-Instance"
+BACKUP_PATH: Final = "/backup"
 PING_TIMEOUT_S: Final = 2.0
 
 

@@ -148,6 +148,7 @@ def serve(data: str, http_port: int) -> int:
     )
     options = ["clickhouse", f"--path={data}", "--listen_host=127.0.0.1", f"--http_port={http_port}"]
     options.append(f"--query={forever}")
+    options += ["--", f"--backups.allowed_path={data}-backups/"]  # settings of the server's configuration
     argv = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     result = library.chdb_query_cmdline(len(options), argv)
     print((library.chdb_result_error(result) or b"").decode(errors="replace"), file=sys.stderr)
