@@ -38,6 +38,26 @@ _ALL: Final = (
     Hook("redis", "messages", "redis", "redis", "5", "8.1.0"),
     Hook("nats", "messages", "nats", "nats-py", "2.2", "2.16.0"),
     Hook("paho", "messages", "paho.mqtt", "paho-mqtt", "2", "2.2.0"),
+    Hook("fastapi", "http server", "fastapi", "fastapi", "0.92", "0.165.0", needs="fastapi"),
+    Hook("starlette", "http server", "starlette", "starlette", "0.13", "1.10.0", needs="starlette"),
+    Hook("flask", "http server", "flask", "flask", "2", "3.1.3", needs="flask"),
+    Hook("django", "http server", "django", "django", "4", "5.2.19", needs="django"),
+    Hook("httpx", "http client", "httpx", "httpx", "0.18", "0.28.1", needs="httpx"),
+    Hook("requests", "http client", "requests", "requests", "2", "2.34.2", needs="requests"),
+    Hook("aiohttp-client", "http client", "aiohttp", "aiohttp", "3", "3.14.5", needs="aiohttp_client"),
+    Hook("urllib3", "http client", "urllib3", "urllib3", "2", "2.8.0", needs="urllib3"),
+    Hook(
+        "sqlalchemy",
+        "sql",
+        "sqlalchemy",
+        "sqlalchemy",
+        "1.4",
+        "2.1.9",
+        "sqlalchemy.SQLAlchemyInstrumentor",
+        "sqlalchemy",
+    ),
+    Hook("psycopg", "sql", "psycopg", "psycopg", "3.1", "3.3.9", needs="psycopg"),
+    Hook("celery", "jobs", "celery", "celery", "5", "5.7.0", needs="celery"),
 )
 HOOKS: Final = {hook.name: hook for hook in _ALL}
 INSTRUMENTATION: Final = "opentelemetry.instrumentation."
@@ -64,12 +84,13 @@ class _On:
 _on = _On()
 
 
-def instrument(*names: str, system: "System | None" = None) -> Hooked:
+def instrument(*names: str, system: "System | None" = None, accept_keys: bool = True) -> Hooked:
     """Hook the libraries that are installed, or those of *names*; what is hooked already stays as it is.
 
     Call it before connections are opened and handlers are registered. Without names a hook that cannot be turned on is
     left out with its reason; a named one raises ``MissingExtraError``. Spans go to *system*, or to the one that is
-    configured when a message or a request comes.
+    configured when a message or a request comes. With *accept_keys* off, servers do not take keys from their callers:
+    headers can be forged.
     """
     for name in names:
         if name not in HOOKS:
@@ -79,7 +100,7 @@ def instrument(*names: str, system: "System | None" = None) -> Hooked:
         for name in names or HOOKS:
             if name not in _on.hooks:
                 try:
-                    _on.hooks[name] = _turned_on(HOOKS[name], system)
+                    _on.hooks[name] = _turned_on(HOOKS[name], system, accept_keys)
                 except _Refused as refused:
                     off[name] = str(refused)
     if names and off:
@@ -95,13 +116,13 @@ def uninstrument(*names: str) -> None:
                 patches.undo()
 
 
-def _turned_on(hook: Hook, system: "System | None") -> Patches:
+def _turned_on(hook: Hook, system: "System | None", accept_keys: bool) -> Patches:
     _look(hook)
     used: Callable[[], System] = default.system if system is None else lambda: system
     patches = Patches()
     try:
         module = import_module(f"controltower.tracer.integrations.{hook.name.replace('-', '_')}")
-        module.hook(patches, used)
+        module.hook(patches, used, **({"accept_keys": accept_keys} if hook.kind == "http server" else {}))
     except TracerError as error:
         patches.undo()
         raise _Refused(str(error)) from error
@@ -121,7 +142,7 @@ def _look(hook: Hook) -> None:
     if numbers(found) < numbers(hook.oldest):
         raise _Refused(f"{hook.distribution} {found} is older than {hook.oldest}")
     if hook.rival and _is_instrumented(hook.rival):
-        raise _Refused(f"OpenTelemetry's {hook.rival} is on: each message would have two spans")
+        raise _Refused(f"OpenTelemetry's {hook.rival} is on: everything would have two spans")
     if hook.needs and not _is_there(INSTRUMENTATION + hook.needs):
         raise _Refused("install controltower[hooks]")
 

@@ -17,6 +17,7 @@ from controltower.tracer import attributes
 
 DENIED: Final = frozenset(
     {
+        "celery.retry.reason",
         "cloudevents.event_subject",
         "db.query.text",
         "db.statement",

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Container, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from contextvars import Token
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
@@ -131,10 +132,15 @@ def with_ring(ring: KeyRing, context: Context | None = None) -> Context:
     return otel_context.set_value(_RING, ring, context)
 
 
+def attach_ring(ring: KeyRing) -> Token[Context]:
+    """Use *ring* from now on, until the token is detached."""
+    return otel_context.attach(with_ring(ring))
+
+
 @contextmanager
 def ring_attached(ring: KeyRing) -> Iterator[None]:
     """Use *ring* for what happens inside."""
-    token = otel_context.attach(with_ring(ring))
+    token = attach_ring(ring)
     try:
         yield
     finally:

@@ -149,8 +149,6 @@ def test_failing_request_leaves_no_message(captured: Captured) -> None:
 
 def test_every_httpx_client_can_be_traced_at_once(captured: Captured) -> None:
     """Without a client, clients made later send keys, too."""
-    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-
     tracer.instrument_httpx()
     try:
         with (
@@ -160,6 +158,6 @@ def test_every_httpx_client_can_be_traced_at_once(captured: Captured) -> None:
         ):
             baggage = client.post(f"{address}/orders").json()["baggage"]
     finally:
-        HTTPXClientInstrumentor().uninstrument()
+        tracer.uninstrument()
 
     assert baggage == "controltower.key.purchase_order=PO-1"
