@@ -93,7 +93,7 @@ class Service:
         self.folder = DataFolder(plan.settings.data)
         self.instance = uuid4().hex
         self._address = plan.settings.address
-        rules = load_rules(plan.redaction.policy, plan.redaction.keys) if plan.redaction else None
+        rules = load_rules(plan.redaction.policy, plan.redaction.keys.some) if plan.redaction else None
         self._connections = Connections(self._address, migrates=plan.migrates, redaction=rules)
         self._clock = SystemClock()
         self._loads = Gate()
@@ -190,7 +190,7 @@ class Service:
             signal,
             loaded=self._wake_loops,
             bounds=settings.time_bounds(),
-            keys=[key.secret for key in self.plan.redaction.keys] if self.plan.redaction else (),
+            keys=self.plan.redaction.keys.secrets() if self.plan.redaction else None,
         )
         pace = Pace(loading.parts)
         self._paces.append(pace)

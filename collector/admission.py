@@ -36,6 +36,9 @@ INSIDE_PER_ITEM: Final = 500
 # (field, rule) -> times.
 Redact: TypeAlias = Callable[[str, Any], Mapping[tuple[str, str], int]]
 
+RedactFor: TypeAlias = Callable[[str, Any, str], Mapping[tuple[str, str], int]]
+"""The same, for a tenant, whose name comes last: tokens of two tenants must not join."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

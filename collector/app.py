@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from controltower.collector.admission import Redact
+from controltower.collector.admission import RedactFor
 from controltower.collector.auth import Tokens
 from controltower.collector.connections import Patience, connection_class
 from controltower.collector.door import Door
@@ -46,7 +46,7 @@ def build_app(
     tokens: Tokens,
     *,
     metrics: Metrics | None = None,
-    redact: Redact | None = None,
+    redact: RedactFor | None = None,
     store_problem: Callable[[], str | None] = lambda: None,
     store_warning: Callable[[], str | None] = lambda: None,
     clock: Callable[[], int] = time.time_ns,

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from controltower.collector.admission import Admitted, Limits, Redact, admit
+from controltower.collector.admission import Admitted, Limits, Redact, RedactFor, admit
 from controltower.collector.auth import Sender, Tokens
 from controltower.collector.body import PROTOBUF, Encoding, inflate
 from controltower.collector.cut import RecordLimits
@@ -130,7 +130,7 @@ class Intake:
         metrics: Metrics,
         executor: Executor,
         *,
-        redact: Redact | None = None,
+        redact: RedactFor | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -314,11 +314,18 @@ class Intake:
             converted = encoding.convert(admission.signal, plain)
             if isinstance(converted, Refusal):
                 return converted
-            redact = self._redact if sender.phi else None
+            redact = self._redacting(sender)
             admitted = admit(admission.signal, converted.body, self._limits, sources=sender.sources, redact=redact)
         if converted.words and isinstance(admitted, Admitted):
             return replace(admitted, words=f"{converted.words} {admitted.words}".strip())
         return admitted
+
+    def _redacting(self, sender: Sender) -> Redact | None:
+        """Return what redacts a request of *sender*; None when that is done by the load. Without any it is not admitted."""
+        redact = self._redact
+        if not sender.phi or redact is None:
+            return None
+        return lambda signal, request: redact(signal, request, sender.tenant)
 
     def _undecodable(self, admission: Admission, coding: str, body: bytes, error: Exception) -> Refusal:
         """Keep a body that a decoder of ours failed on, for whoever mends it; the sender is told not to try again.

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from controltower.collector.engine_known import Known, KnownFile
@@ -42,19 +42,19 @@ class Loading:
         *,
         loaded: Callable[[], None] = lambda: None,
         bounds: TimeBounds | None = None,
-        keys: Sequence[bytes] = (),
+        keys: Mapping[str, Sequence[bytes]] | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Load segments of *signal* from *journal*.
 
         Call *loaded* after each segment, so that whoever waits for spans need not wait for its next round. *keys* are
-        those of the tokens that redaction makes.
+        those of the tokens that redaction makes, by tenant.
         """
         self._open_client = open_client
         self._journal = journal
         self._signal = signal
         self._bounds = bounds
-        self._keys = keys
+        self._keys = keys or {}
         self._loaded = loaded
         self._clock = clock
         self._file = KnownFile(journal.folder)

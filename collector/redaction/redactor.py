@@ -10,7 +10,7 @@ from controltower.collector.redaction.messages import Walker
 from controltower.collector.redaction.patterns import Masker
 from controltower.collector.redaction.policy import ClassName, Policy
 from controltower.collector.redaction.rules import Rules
-from controltower.collector.redaction.tokens import Key, Tokeniser
+from controltower.collector.redaction.tokens import EVERY_TENANT, Key, Keys, Tokeniser
 from controltower.collector.redaction.values import Treatments
 
 
@@ -54,3 +54,15 @@ class Redactor:
         """Return how often each rule changed each field since the start: (field, rule) -> times."""
         with self._lock:
             return dict(self._counts)
+
+
+class TenantRedactor:
+    """Redacts requests of every tenant by one policy, each with the keys of its own; counts as ``Redactor`` does."""
+
+    def __init__(self, policy: Policy, keys: Keys) -> None:
+        self._of = {tenant: Redactor(policy, own) for tenant, own in keys.by_tenant.items()}
+        self._others = self._of.get(EVERY_TENANT) or Redactor(policy, ())
+
+    def __call__(self, signal: str, request: Any, tenant: str = EVERY_TENANT) -> Mapping[tuple[str, str], int]:
+        """Redact the parsed *request* of *tenant* in place, as ``Redactor`` does. Raises RedactionError."""
+        return self._of.get(tenant, self._others)(signal, request)

@@ -1,14 +1,14 @@
 """What an operator says about redaction: the policy and the keys, read once when the collector starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from controltower.collector.redaction.policy import Policy, default_policy, load_policy
-from controltower.collector.redaction.redactor import Redactor
+from controltower.collector.redaction.redactor import TenantRedactor
 from controltower.collector.redaction.tokens import VARIABLE as KEY_VARIABLE
-from controltower.collector.redaction.tokens import Key, read_keys
+from controltower.collector.redaction.tokens import Keys, read_keys
 
 POLICY_VARIABLE: Final = "CONTROLTOWER_REDACTION_POLICY"
 VARIABLES: Final = (POLICY_VARIABLE, KEY_VARIABLE, f"{KEY_VARIABLE}_FILE")
@@ -19,11 +19,11 @@ class Redaction:
     """The policy in force, and the keys for its tokens; without keys, what should become a token is dropped."""
 
     policy: Policy
-    keys: tuple[Key, ...] = ()
+    keys: Keys = field(default_factory=Keys)
 
-    def redactor(self) -> Redactor:
+    def redactor(self) -> TenantRedactor:
         """Return what redacts the requests of sources of class ``phi``."""
-        return Redactor(self.policy, self.keys)
+        return TenantRedactor(self.policy, self.keys)
 
 
 def read_redaction(environment: Mapping[str, str]) -> Redaction:

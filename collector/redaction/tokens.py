@@ -21,11 +21,14 @@ VARIABLE: Final = "CONTROLTOWER_REDACTION_KEY"
 CHARACTERS: Final = 26
 BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 LEAST_KEY_BYTES: Final = 32  # what HMAC-SHA256 is meant for; a shorter one can be guessed
-MOST_KEYS: Final = 2  # the present one, and in the overlap of a rotation the one before it
+MOST_KEYS: Final = 2  # of a tenant: the present one, and in the overlap of a rotation the one before it
+MOST_TENANTS: Final = 100  # with keys of their own
+EVERY_TENANT: Final = ""  # whose keys are those of each tenant that has none of its own
 REMEMBERED: Final = 4_096  # tokens; a batch repeats its keys, and more would only hold patients' numbers in memory
 
 _SPACES: Final = re.compile("[ \t\n\v\f\r]+")
 _TOKEN: Final = re.compile(rb"t[0-9]{1,4}:[A-Z2-7]{26}")
+_GIVEN: Final = re.compile(r"(?:(?P<tenant>[^=\s,:]+)=)?(?P<version>[1-9][0-9]{0,3}):(?P<secret>[A-Za-z0-9+/=]+)")
 _PAIRS: Final = tuple(a + b for a in BASE32 for b in BASE32)
 
 
@@ -35,6 +38,26 @@ class Key:
 
     version: int
     secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of each tenant, all of the same versions, so that no token joins what is of two tenants."""
+
+    by_tenant: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
+
+    def of(self, tenant: str) -> tuple[Key, ...]:
+        """Return the keys for what is *tenant*'s: its own, else those of every tenant, else none."""
+        return self.by_tenant.get(tenant, self.by_tenant.get(EVERY_TENANT, ()))
+
+    @property
+    def some(self) -> tuple[Key, ...]:
+        """Return the keys of one tenant: as many as each has, and of the versions that each has."""
+        return next(iter(self.by_tenant.values()), ())
+
+    def secrets(self) -> dict[str, tuple[bytes, ...]]:
+        """Return the secrets of each tenant, as ``by_tenant`` has the keys."""
+        return {tenant: tuple(key.secret for key in keys) for tenant, keys in self.by_tenant.items()}
 
 
 class Tokeniser:
@@ -85,11 +108,11 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def read_keys(environment: Mapping[str, str]) -> tuple[Key, ...]:
+def read_keys(environment: Mapping[str, str]) -> Keys:
     """Return the keys of ``CONTROLTOWER_REDACTION_KEY`` or of the file that ``…_FILE`` names; none when neither is set.
 
-    The form is ``VERSION:BASE64``; a second one, after a comma or on its own line, is the one before. SettingsError
-    never shows the value.
+    The form is ``VERSION:BASE64``, or ``TENANT=VERSION:BASE64`` for one tenant; a second one of a tenant, after a comma
+    or on its own line, is the one before. SettingsError never shows the value.
     """
     text, variable = environment.get(VARIABLE, ""), VARIABLE
     named = environment.get(f"{VARIABLE}_FILE", "")
@@ -97,12 +120,33 @@ def read_keys(environment: Mapping[str, str]) -> tuple[Key, ...]:
         raise SettingsError(f"{variable}_FILE", named, f"{VARIABLE} is set, too; keep one of them")
     if named:
         variable, text = f"{VARIABLE}_FILE", _read(Path(named))
-    keys = tuple(_key(variable, part.strip()) for part in re.split(r"[,\n]", text) if part.strip())
-    if len(keys) > MOST_KEYS:
-        raise SettingsError(variable, "…", f"it holds {len(keys)} keys; the present one and the one before are enough")
-    if len({key.version for key in keys}) < len(keys):
-        raise SettingsError(variable, "…", "two keys have the same version")
+    found: dict[str, tuple[Key, ...]] = {}
+    for part in filter(None, (part.strip() for part in re.split(r"[,\n]", text))):
+        tenant, key = _given(variable, part)
+        found[tenant] = (*found.get(tenant, ()), key)
+    keys = Keys(found)
+    if problem := _contradiction(keys):
+        raise SettingsError(variable, "…", problem)
     return keys
+
+
+def _contradiction(keys: Keys) -> str:
+    """Return what is wrong with *keys* that are well formed one by one; nothing when they can be used."""
+    if len(keys.by_tenant) > MOST_TENANTS:
+        return f"it holds keys of {len(keys.by_tenant)} tenants; {MOST_TENANTS} are the most"
+    for tenant, own in keys.by_tenant.items():
+        whose = f" of {tenant}" if tenant else ""
+        versions = [key.version for key in own]
+        if len(own) > MOST_KEYS:
+            return f"it holds {len(own)} keys{whose}; the present one and the one before are enough"
+        if len(set(versions)) < len(versions):
+            return f"two keys{whose} have the same version"
+        if versions != [key.version for key in keys.some]:
+            return f"the keys{whose} have other versions than those before them; all tenants change keys together"
+    secrets = [key.secret for own in keys.by_tenant.values() for key in own]
+    if len(set(secrets)) < len(secrets) and len(keys.by_tenant) > 1:
+        return "one key is there twice; tokens of two tenants would be the same"
+    return ""
 
 
 def _read(path: Path) -> str:
@@ -114,13 +158,14 @@ def _read(path: Path) -> str:
         raise SettingsError(f"{VARIABLE}_FILE", str(path), f"it cannot be read ({type(exc).__name__})") from None
 
 
-def _key(variable: str, text: str) -> Key:
-    version, _, encoded = text.partition(":")
+def _given(variable: str, text: str) -> tuple[str, Key]:
+    """Return whose key *text* is, and the key."""
+    given = _GIVEN.fullmatch(text)
     try:
-        secret = base64.b64decode(encoded, validate=True)
+        secret = base64.b64decode(given["secret"], validate=True) if given else b""
     except (binascii.Error, ValueError):
         secret = b""
-    if not re.fullmatch("[1-9][0-9]{0,3}", version) or len(secret) < LEAST_KEY_BYTES:
+    if given is None or len(secret) < LEAST_KEY_BYTES:
         wanted = f"VERSION:BASE64 is expected, as 1:{'A' * 6}…, with {LEAST_KEY_BYTES} bytes or more"
-        raise SettingsError(variable, "…", f"{wanted}; `controltower redact key` makes one")
-    return Key(int(version), secret)
+        raise SettingsError(variable, "…", f"{wanted}, or TENANT= before it; `controltower redact key` makes one")
+    return given["tenant"] or EVERY_TENANT, Key(int(given["version"]), secret)

@@ -13,6 +13,7 @@ from controltower.collector.otlp_json import to_protobuf
 from controltower.collector.redaction.policy import ClassName
 from controltower.collector.redaction.redactor import Redactor
 from controltower.collector.redaction.settings import Redaction
+from controltower.collector.redaction.tokens import EVERY_TENANT
 from controltower.collector.status import Refusal
 
 MOST_LINES: Final = 20  # of a text, that are shown as they would be stored
@@ -45,7 +46,7 @@ class NotTelemetryError(ValueError):
 
 def trial(data: bytes, redaction: Redaction, name: ClassName) -> Trial:
     """Return what the policy for sources of class *name* does to *data*. Raises NotTelemetryError."""
-    redactor = Redactor(redaction.policy, redaction.keys, name, notes_names=True)
+    redactor = Redactor(redaction.policy, redaction.keys.of(EVERY_TENANT), name, notes_names=True)
     found = list(_requests(data))
     if not found:
         return _text(data, redactor)

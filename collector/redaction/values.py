@@ -42,6 +42,7 @@ class Treatments:
         self._shapes = policy.shapes
         self._masker = masker
         self._tokeniser = tokeniser
+        self._fitting: dict[str, Callable[[bytes], bool]] = {}  # by shape: each is an automaton of all patterns
 
     def of(self, treatment: Treatment, type_: str) -> Treat:
         """Return what *treatment* does to the values of an attribute whose key type, where it has one, is *type_*."""
@@ -69,6 +70,8 @@ class Treatments:
 
     def _fits(self, name: str) -> Callable[[bytes], bool]:
         """Return whether a text has the shape *name* and holds nothing to be masked; what fits is remembered."""
+        if name in self._fitting:
+            return self._fitting[name]
         fits, known = self._masker.shaped(self._shapes[name]), set[bytes]()
 
         def known_to_fit(text: bytes) -> bool:
@@ -81,6 +84,7 @@ class Treatments:
             known.add(text)
             return True
 
+        self._fitting[name] = known_to_fit
         return known_to_fit
 
     def _shape(self, fits: Callable[[bytes], bool], instead: Treat | None) -> Treat:

@@ -121,7 +121,7 @@ def test_a_key_is_made(run: Run) -> None:
     """A key that was made can be used, and is another one each time."""
     first, second = run("redact", "key").out, run("redact", "key", "--version", "2").out
 
-    (key,) = read_keys({"CONTROLTOWER_REDACTION_KEY": second})
+    (key,) = read_keys({"CONTROLTOWER_REDACTION_KEY": second}).of("")
     assert key.version == 2
     assert first.partition(":")[2] != second.partition(":")[2]
 

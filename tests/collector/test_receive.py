@@ -68,7 +68,7 @@ def test_what_cannot_be_decoded_is_not_kept_of_a_source_of_class_phi(
         raise RuntimeError("Zebulon")
 
     monkeypatch.setattr(intake, "admit", fail)
-    with running(tmp_path, redact=lambda signal, request: 0) as own:
+    with running(tmp_path, redact=lambda signal, request, tenant: {}) as own:
         token = create_token(tmp_path / "tokens.json", "clinic", "acme", phi=True)
         answer = own.send(new_request(), authorization=f"Bearer {token}")
 

@@ -1,19 +1,20 @@
 """The keys of tokens travel with the messages: the load makes the collector's tokens, and no key stays anywhere."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from controltower.collector.redaction.loading import load_rules
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.tokens import Key, Tokeniser
-from controltower.store.keyed import keyed, varint, with_fields
+from controltower.store.keyed import keyed, varint, with_keys
 from controltower.store.loader import Segment, load_segment
 from controltower.store.redacting import apply_redaction
 from tests.store.otlp import Loading, Value, record, request, span
@@ -32,7 +33,7 @@ def load(loading: Loading, sent: Any, keys: tuple[Key, ...] = KEYS) -> str:
     """Load a request twice over, with keys."""
     content = record(sent.SerializeToString())
     segment = loading.segment(content + content)
-    opened = keyed(segment.open, [key.secret for key in keys])
+    opened = keyed(segment.open, {"": [key.secret for key in keys]})
     load_segment(loading.client, Segment(segment.id, "traces", segment.path, opened))
     return segment.id
 
@@ -54,9 +55,9 @@ def test_without_keys_the_load_drops(loading: Loading) -> None:
 
 def test_a_sender_cannot_bring_keys(loading: Loading) -> None:
     """Keys in the sender's own bytes come before those of the load, which are the ones that count."""
-    body = with_fields(_delimited(request(span(1, HAVE)).SerializeToString()), _field(b"mine") * 2)
+    body = _delimited(request(span(1, HAVE)).SerializeToString() + _field(b"mine") * 2)
     segment = loading.segment(body)
-    opened = keyed(segment.open, [key.secret for key in KEYS])
+    opened = keyed(segment.open, {"": [key.secret for key in KEYS]})
     load_segment(loading.client, Segment(segment.id, "traces", segment.path, opened))
 
     (row,) = loading.rows(segment.id, "SpanAttributes")
@@ -91,12 +92,44 @@ def test_every_message_has_the_fields_at_its_end(messages: list[bytes], fields: 
     """Messages stay in order and whole, each with the fields behind it; what is cut short stays as it is."""
     whole = b"".join(map(_delimited, messages))
 
-    assert with_fields(whole, fields) == b"".join(_delimited(message + fields) for message in messages)
-    assert with_fields(whole + b"\x05ab", fields).endswith(b"\x05ab")
+    def add(message: bytes) -> bytes:
+        return message + fields
+
+    assert with_keys(whole, add) == b"".join(_delimited(message + fields) for message in messages)
+    assert with_keys(whole + b"\x05ab", add).endswith(b"\x05ab")
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_message_comes_to_an_end(message: bytes) -> None:
+    """Whatever stands in the place of a message, keys are put behind it, and nothing but keys is taken out."""
+    assume(_field(b"")[:-1] not in message)
+
+    segment = keyed(lambda: BytesIO(_delimited(message)), {"north": [b"n" * 32]})().read()
+
+    assert segment == _delimited(message)  # of no tenant with a key
+
+
+def test_each_tenants_messages_have_its_keys(loading: Loading) -> None:
+    """In one segment each tenant's keys become its own tokens, and are dropped where it has no key, whatever it brings."""
+    own = {"north": KEYS, "south": (Key(2, b"s" * 32), Key(1, b"t" * 32))}
+    body = request(span(1, HAVE)).SerializeToString()
+    brought = _field(b"x" * 32) * 2
+    content = b"".join(record(body + brought, tenant=tenant) for tenant in ("north", "south", "nobody", "north"))
+    segment = loading.segment(content)
+    opened = keyed(segment.open, {tenant: [key.secret for key in keys] for tenant, keys in own.items()})
+    load_segment(loading.client, Segment(segment.id, "traces", segment.path, opened))
+
+    rows = list(loading.rows(segment.id, "TenantId", "SpanAttributes['controltower.key.case']"))
+    tokens = {
+        tenant: "[{}]".format(",".join(f'"{each.decode()}"' for each in Tokeniser(keys).tokens("case", b"or1", b"C-1")))
+        for tenant, keys in own.items()
+    }
+    assert Counter(rows) == {("north", tokens["north"]): 2, ("south", tokens["south"]): 1, ("nobody", ""): 1}
+    assert len(set(tokens.values())) == 2
 
 
 def test_without_keys_nothing_is_read(tmp_path: Path) -> None:
     """Where there are no keys the messages are opened as they were."""
     opened: Iterator[BytesIO] = iter([BytesIO(b"as it was")])
 
-    assert keyed(lambda: next(opened), [])().read() == b"as it was"
+    assert keyed(lambda: next(opened), {})().read() == b"as it was"

@@ -14,8 +14,8 @@ from controltower.collector.admission import Admitted, Limits, admit
 from controltower.collector.otlp import LOGS, SIGNALS, TRACES
 from controltower.collector.redaction.patterns import Masker
 from controltower.collector.redaction.policy import default_policy
-from controltower.collector.redaction.redactor import Redactor
-from controltower.collector.redaction.tokens import Key, Tokeniser
+from controltower.collector.redaction.redactor import Redactor, TenantRedactor
+from controltower.collector.redaction.tokens import Key, Keys, Tokeniser
 
 KEY = Key(1, b"k" * 32)
 REDACTOR = Redactor(default_policy(), (KEY,))
@@ -136,6 +136,24 @@ def test_without_a_key_patients_numbers_are_dropped() -> None:
     made = left(span(kv("controltower.key.case", "C-1")), Redactor(default_policy(), ()))
 
     assert texts(made) == {"controltower.redacted": "span.attributes:no_key=1"}
+
+
+def test_each_tenants_tokens_are_its_own() -> None:
+    """The same number of two tenants becomes two tokens; of one without a key it is dropped."""
+    keys = {"north": (KEY,), "south": (Key(1, b"s" * 32),)}
+    redactor = TenantRedactor(default_policy(), Keys(keys))
+    found = {}
+    for tenant in ("north", "south", "nobody"):
+        parsed = TRACES.request.FromString(request(span(kv("controltower.key.case", "C-1"))).SerializeToString())
+        counted = redactor("traces", parsed, tenant)
+        (stored,) = parsed.resource_spans[0].scope_spans[0].spans
+        found[tenant] = stored.attributes[0].value.string_value
+        assert counted == {("span.attributes", "token" if tenant in keys else "no_key"): 1}
+
+    assert found == {
+        **{tenant: Tokeniser(own).tokens("case", b"", b"C-1")[0] for tenant, own in keys.items()},
+        "nobody": b"span.attributes:no_key=1",
+    }
 
 
 def test_in_a_rotation_both_tokens_are_stored() -> None:

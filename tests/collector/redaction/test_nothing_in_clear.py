@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from controltower.collector.redaction.settings import read_redaction
+from controltower.collector.auth import create_token
+from controltower.collector.redaction.policy import default_policy
+from controltower.collector.redaction.settings import Redaction, read_redaction
+from controltower.collector.redaction.tokens import Key, Keys, Tokeniser
 from tests.collector import requests
 from tests.collector.calls import calling
 from tests.collector.otlp_json_writer import as_json
@@ -86,7 +90,7 @@ def test_a_request_that_cannot_be_redacted_is_not_stored(
 ) -> None:
     """When the redaction itself fails the sender is told to come back, and nothing of the request is kept or shown."""
     redactor = read_redaction({}).redactor()
-    monkeypatch.setattr(redactor, "_walker", None)
+    monkeypatch.setattr(redactor._others, "_walker", None)
     with running(tmp_path, redact=redactor, phi=True) as tower:
         answer = tower.send(everywhere("traces", CANARIES["A name"]).SerializeToString())
 
@@ -101,3 +105,24 @@ def test_without_a_policy_patients_senders_are_refused(tmp_path: Path) -> None:
         answer = tower.send(everywhere("traces", CANARIES["A name"]).SerializeToString())
 
     assert answer.status == 503
+
+
+def test_each_tenants_senders_get_its_tokens(tmp_path: Path) -> None:
+    """The same patient's number of two tenants lies in the journal as two tokens, each the one of the tenant's key."""
+    keys = {tenant: (Key(1, tenant.encode() * 8),) for tenant in ("north", "south")}
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8)
+    span.attributes.add(key="controltower.key.case").value.string_value = "C-1"
+    with running(tmp_path, redact=Redaction(default_policy(), Keys(keys)).redactor()) as tower:
+        for tenant in keys:
+            token = create_token(tmp_path / "tokens.json", tenant, tenant, phi=True)
+            answer = tower.send(request.SerializeToString(), authorization=f"Bearer {token}")
+            assert answer.status == 200
+        tower.journal.rotate()
+        stored = {
+            tenant: sent.resource_spans[0].scope_spans[0].spans[0].attributes[0].value.string_value
+            for sent, tenant in tower.stored_with_tenants()
+        }
+
+    assert stored == {tenant: Tokeniser(own).tokens("case", b"", b"C-1")[0].decode() for tenant, own in keys.items()}
+    assert len(set(stored.values())) == 2

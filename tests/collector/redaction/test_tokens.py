@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controltower.collector.errors import SettingsError
-from controltower.collector.redaction.tokens import Key, Tokeniser, is_token, normalised, read_keys
+from controltower.collector.redaction.tokens import Key, Keys, Tokeniser, is_token, normalised, read_keys
 
 SECRET = bytes(range(32))
 ENCODED = base64.b64encode(SECRET).decode()
+OTHER = base64.b64encode(SECRET[::-1]).decode()
+THIRD = base64.b64encode(SECRET + SECRET).decode()
 ONE = Tokeniser((Key(1, SECRET),))
 
 # (type, scope, value) -> token: what every SDK in every language must make of it.
@@ -69,9 +71,21 @@ def test_keys_come_from_a_variable_or_a_file(tmp_path: Path) -> None:
     file.write_text(f"2:{ENCODED}\n1:{ENCODED}\n")
     file.chmod(0o600)
 
-    assert read_keys({"CONTROLTOWER_REDACTION_KEY": f"1:{ENCODED}"}) == (Key(1, SECRET),)
-    assert read_keys({"CONTROLTOWER_REDACTION_KEY_FILE": str(file)}) == (Key(2, SECRET), Key(1, SECRET))
-    assert read_keys({}) == ()
+    assert read_keys({"CONTROLTOWER_REDACTION_KEY": f"1:{ENCODED}"}) == Keys({"": (Key(1, SECRET),)})
+    assert read_keys({"CONTROLTOWER_REDACTION_KEY_FILE": str(file)}) == Keys({"": (Key(2, SECRET), Key(1, SECRET))})
+    assert read_keys({}) == Keys()
+
+
+def test_a_tenant_has_its_own_keys_else_those_of_every_tenant() -> None:
+    """A name before the key says whose it is; a key without one is for all others, and without that one they have none."""
+    read = {"CONTROLTOWER_REDACTION_KEY": f"1:{ENCODED}, north=1:{OTHER},south/west=1:{THIRD}"}
+
+    keys = read_keys(read)
+
+    assert keys.of("north") == (Key(1, SECRET[::-1]),)
+    assert keys.of("south/west") == (Key(1, SECRET + SECRET),)
+    assert keys.of("") == keys.of("east") == (Key(1, SECRET),)
+    assert read_keys({"CONTROLTOWER_REDACTION_KEY": f"north=1:{OTHER}"}).of("east") == ()
 
 
 @pytest.mark.parametrize(
@@ -84,6 +98,12 @@ def test_keys_come_from_a_variable_or_a_file(tmp_path: Path) -> None:
         "1:c2hvcnQ=",
         f"1:{ENCODED},1:{ENCODED}",
         f"1:{ENCODED},2:{ENCODED},3:{ENCODED}",
+        f"north=1:{ENCODED},south=1:{ENCODED}",  # tokens of the two would join
+        f"north=1:{ENCODED},south=2:{OTHER}",
+        f"2:{ENCODED},1:{OTHER},south=2:{THIRD}",
+        f"=1:{ENCODED}",
+        f"a=b=1:{ENCODED}",
+        ",".join(f"t{n}=1:{base64.b64encode(bytes([n]) * 32).decode()}" for n in range(101)),
     ],
 )
 def test_a_bad_key_refuses_to_start_and_is_not_shown(text: str) -> None:
