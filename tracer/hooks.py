@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from controltower.tracer import default
 from controltower.tracer.errors import MissingExtraError, SettingError, TracerError
+from controltower.tracer.integrations.extract import Rules, rules_from, use
 from controltower.tracer.integrations.patches import Patches
 
 if TYPE_CHECKING:
@@ -84,19 +85,25 @@ class _On:
 _on = _On()
 
 
-def instrument(*names: str, system: "System | None" = None, accept_keys: bool = True) -> Hooked:
+def instrument(
+    *names: str, system: "System | None" = None, accept_keys: bool = True, extract: Rules | None = None
+) -> Hooked:
     """Hook the libraries that are installed, or those of *names*; what is hooked already stays as it is.
 
     Call it before connections are opened and handlers are registered. Without names a hook that cannot be turned on is
     left out with its reason; a named one raises ``MissingExtraError``. Spans go to *system*, or to the one that is
     configured when a message or a request comes. With *accept_keys* off, servers do not take keys from their callers:
-    headers can be forged.
+    headers can be forged. *extract* are rules by which keys are taken from messages and requests, instead of those in
+    the file that ``CONTROLTOWER_EXTRACT`` names; a bad one raises ``SettingError``.
     """
+    rules = rules_from(extract)
     for name in names:
         if name not in HOOKS:
             raise SettingError("instrument", f"there is no hook {name[:40]!r}; there are {', '.join(HOOKS)}")
     off: dict[str, str] = {}
     with _on.lock:
+        if rules or extract is not None:
+            use(rules)
         for name in names or HOOKS:
             if name not in _on.hooks:
                 try:
@@ -114,6 +121,8 @@ def uninstrument(*names: str) -> None:
         for name in names or tuple(_on.hooks):
             if (patches := _on.hooks.pop(name, None)) is not None:
                 patches.undo()
+        if not _on.hooks:
+            use(())
 
 
 def _turned_on(hook: Hook, system: "System | None", accept_keys: bool) -> Patches:

@@ -20,6 +20,7 @@ from tests.tracer.hooked import (
     of,
     only,
     relay,
+    unhooked,
 )
 
 needs("pika")
@@ -323,6 +324,21 @@ def test_keys_go_to_listed_brokers_only(parameters: pika.ConnectionParameters) -
     assert arrived.headers["baggage"] == "theirs=1"
     assert only(captured, "send").name == "send amq.gen"
     assert of(captured, "receive")[0].links
+
+
+def test_keys_by_rules(captured: Captured, channel: BlockingChannel, queue: str) -> None:
+    """A rule takes keys from the body at the sender, from where they travel, and from headers at the receiver."""
+    tracer.instrument("pika", extract={"purchase_order": "$.order.number", queue: {"invoice": "header:X-Invoice"}})
+    headers = {"X-Invoice": "I-1"}
+    with unhooked():
+        channel.basic_publish("", queue, b"{}", pika.BasicProperties(headers=headers))
+    channel.basic_publish("", queue, b'{"order": {"number": "PO-1042"}}')
+    deliver(channel, queue, lambda receiver, method, properties, body: receiver.basic_ack(method.delivery_tag))
+
+    stranger, ours = of(captured, "process")
+    assert attribute(stranger, "controltower.key.invoice") == "I-1"
+    for span in (only(captured, "send"), ours):
+        assert attribute(span, "controltower.key.purchase_order") == "PO-1042"
 
 
 def test_nothing_is_left_after_uninstrument(captured: Captured, channel: BlockingChannel, queue: str) -> None:

@@ -1,6 +1,7 @@
 """Servers of HTTP in the four frameworks, each on a socket: keys of the caller, and nothing of bodies and queries."""
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
@@ -76,10 +77,10 @@ def fastapi_app() -> Any:
     app = fastapi.FastAPI()
 
     @app.post("/orders/{number}")
-    async def order(number: str) -> str:
+    async def order(number: str, request: fastapi.Request) -> str:
         step()
         await asyncio.sleep(0)
-        return number
+        return f"{number} {len(await request.body())}"
 
     @app.post("/failing")
     async def failing() -> None:
@@ -93,7 +94,7 @@ def starlette_app() -> Any:
 
     async def order(request: Request) -> PlainTextResponse:
         step()
-        return PlainTextResponse(request.path_params["number"])
+        return PlainTextResponse(f"{request.path_params['number']} {len(await request.body())}")
 
     async def failing(request: Request) -> PlainTextResponse:
         raise RuntimeError("patient Jane Doe")
@@ -110,7 +111,7 @@ def flask_app() -> Any:
     def order(number: str) -> Any:
         def body() -> Iterator[str]:
             step()
-            yield number
+            yield f"{number} {len(flask.request.get_data())}"
 
         return flask.Response(flask.stream_with_context(body()))
 
@@ -191,6 +192,23 @@ def test_keys_of_the_public_are_not_taken(name: str, make: Callable[[], Any], se
         assert len(captured.spans) == before + 1  # the step
 
 
+@pytest.mark.parametrize(("name", "make", "serve", "route"), FRAMEWORKS)
+def test_keys_by_rules(name: str, make: Callable[[], Any], serve: Serving, route: str) -> None:
+    """A rule takes a key from the body; the application still reads the whole of it, in parts or at once."""
+    body = json.dumps({"order": {"number": "PO-1042"}, "pad": "x" * 200_000})
+    with hooked(name) as captured:
+        tracer.instrument(name, extract={"POST /orders/*": {"purchase_order": "$.order.number"}})
+        with serve(make()) as address:
+            answer = httpx.post(f"{address}/orders/7", content=body)
+            httpx.post(f"{address}/orders/7", content="{broken").raise_for_status()
+        first, second = server_spans(captured)
+
+    assert answer.text.strip('"') == f"7 {len(body)}"
+    assert attribute(first, "controltower.key.purchase_order") == "PO-1042"
+    assert attribute(second, "controltower.key.purchase_order") is None
+    assert [attribute(step, "controltower.key.purchase_order") for step in captured.steps] == ["PO-1042", None]
+
+
 DJANGO = """
 import os, sys, threading
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -210,7 +228,7 @@ from controltower.tracer.testing import capture
 
 def order(request, number):
     with tracer.step("p2p.purchase_order.acknowledged"):
-        return HttpResponse(number)
+        return HttpResponse(f"{number} {request.POST.get('po')}")
 
 async def later(request, number):
     return order(request, number)
@@ -227,7 +245,8 @@ import httpx
 import urllib.request
 django.setup()
 with capture() as captured:
-    assert tracer.instrument("django").on == ("django",)
+    rules = {"POST /orders/*": {"purchase_order": "form:po"}}
+    assert tracer.instrument("django", extract=rules).on == ("django",)
     from django.core.wsgi import get_wsgi_application
     from django.core.asgi import get_asgi_application
     BAGGAGE = {"baggage": "controltower.key.purchase_order=PO-1042"}
@@ -239,6 +258,7 @@ with capture() as captured:
         address = f"http://127.0.0.1:{server.server_port}"
         for given in (BAGGAGE, {}):
             httpx.post(f"{address}/orders/7?mrn=12345", headers=given).raise_for_status()
+        assert httpx.post(f"{address}/orders/7", data={"po": "PO-7"}).text == "7 PO-7"
         assert httpx.get(f"{address}/failing").status_code == 500
         server.shutdown()
         thread.join()
@@ -265,9 +285,9 @@ def test_django() -> None:
 
     assert run.returncode == 0, run.stderr
     keys, steps, names, query, text = eval(run.stdout)
-    assert keys == ["PO-1042", None, None, "PO-1042"]
-    assert steps == ["PO-1042", None, "PO-1042"]
-    assert names == ["POST orders/<int:number>", "POST orders/<int:number>", "GET failing", "GET later/<int:number>"]
+    assert keys == ["PO-1042", None, "PO-7", None, "PO-1042"]
+    assert steps == ["PO-1042", None, "PO-7", "PO-1042"]
+    assert names == [*["POST orders/<int:number>"] * 3, "GET failing", "GET later/<int:number>"]
     assert not query
     assert not text
 

@@ -115,7 +115,8 @@ class _Hooks:
             pulled(self._used(), "receive", [arrival])
 
     def _arrived(self, queue: Any, message: Any) -> Arrival | None:
-        with self._used().guard.around("aio-pika hook"):
+        system = self._used()
+        with system.guard.around("aio-pika hook"):
             host, port = _address(queue)
             arrival = rabbitmq.arrival_of(
                 queue.name,
@@ -127,6 +128,8 @@ class _Hooks:
                 delivery_tag=message.delivery_tag,
                 host=host,
                 port=port,
+                body=message.body,
+                system=system,
             )
             object.__setattr__(message, "headers", noted(message.headers, arrival))  # its slots take nothing else
             return arrival

@@ -8,7 +8,7 @@ from typing import Any, Final
 from controltower.tracer import propagation
 from controltower.tracer.default import system as process_system
 from controltower.tracer.errors import TracerError
-from controltower.tracer.integrations.http import ring_of
+from controltower.tracer.integrations.http import looks_into, ring_of
 from controltower.tracer.integrations.messaging import Used
 from controltower.tracer.integrations.opentelemetry import turn_on
 from controltower.tracer.integrations.patches import Patches
@@ -18,6 +18,7 @@ MIDDLEWARE: Final = f"{__name__}.restore_keys"
 
 class _Hooked:
     used: Used = staticmethod(process_system)  # Django makes the middleware by its name, and gives it nothing
+    accept_keys = True
 
 
 def hook(patches: Patches, used: Used, *, accept_keys: bool) -> None:
@@ -29,11 +30,10 @@ def hook(patches: Patches, used: Used, *, accept_keys: bool) -> None:
     from opentelemetry.instrumentation.django import DjangoInstrumentor
 
     turn_on(patches, DjangoInstrumentor(), used)
-    if accept_keys:
-        _Hooked.used = used
-        first, *others = settings.MIDDLEWARE  # the first is OpenTelemetry's
-        settings.MIDDLEWARE = [first, MIDDLEWARE, *others]
-        patches.later(lambda: settings.MIDDLEWARE.remove(MIDDLEWARE))
+    _Hooked.used, _Hooked.accept_keys = used, accept_keys
+    first, *others = settings.MIDDLEWARE  # the first is OpenTelemetry's
+    settings.MIDDLEWARE = [first, MIDDLEWARE, *others]
+    patches.later(lambda: settings.MIDDLEWARE.remove(MIDDLEWARE))
 
 
 def restore_keys(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -51,7 +51,9 @@ def restore_keys(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _ring(request: Any) -> propagation.KeyRing:
-    return ring_of(request.headers.get(propagation.BAGGAGE_HEADER, ""), _Hooked.used())
+    place = f"{request.method} {request.path}"
+    body = request.body if looks_into(place, request.headers.get("Content-Length")) else b""
+    return ring_of(_Hooked.used(), place, list(request.headers.items()), body, accept_keys=_Hooked.accept_keys)
 
 
 restore_keys.sync_capable = restore_keys.async_capable = True  # type: ignore[attr-defined]  # as Django asks for

@@ -1,5 +1,6 @@
 """FastAPI and Starlette: spans by OpenTelemetry's instrumentation, and the keys that the caller sent."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
@@ -7,7 +8,8 @@ from weakref import WeakSet
 from controltower.tracer import propagation
 from controltower.tracer.default import system as process_system
 from controltower.tracer.errors import MissingExtraError
-from controltower.tracer.integrations.http import ring_of
+from controltower.tracer.integrations.extract import MAX_BODY
+from controltower.tracer.integrations.http import looks_into, ring_of
 from controltower.tracer.integrations.opentelemetry import CurrentProvider
 from controltower.tracer.integrations.patches import Function, Patches
 
@@ -70,8 +72,7 @@ def _instrument_app(app: Any, used: Used, accept_keys: bool) -> None:
     if getattr(app, MARK, False):
         return
     setattr(app, MARK, True)
-    if accept_keys:
-        app.add_middleware(RestoreKeys, used=used)
+    app.add_middleware(RestoreKeys, used=used, accept_keys=accept_keys)
     if not getattr(app, "_is_instrumented_by_opentelemetry", False):  # by the host
         FastAPIInstrumentor.instrument_app(
             app, tracer_provider=CurrentProvider(used), exclude_spans=["receive", "send"]
@@ -85,22 +86,45 @@ def without_keys(app: Any) -> None:
 
 
 class RestoreKeys:
-    """ASGI middleware that puts the keys of the ``baggage`` header on the request's spans."""
+    """ASGI middleware that puts the caller's keys, and those that rules find, on the request's spans."""
 
-    def __init__(self, app: AsgiApp, used: Used = process_system) -> None:
+    def __init__(self, app: AsgiApp, used: Used = process_system, accept_keys: bool = True) -> None:
         self._app = app
         self._used = used
+        self._accept_keys = accept_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        ring = self._ring_of(scope) if scope["type"] in ("http", "websocket") else propagation.NO_KEYS
-        if not ring.keys:
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ())]
+        place = f"{scope.get('method', 'GET')} {scope.get('path', '')}"
+        length = next((value for name, value in headers if name.lower() == "content-length"), None)
+        body, again = b"", receive
+        if scope["type"] == "http" and looks_into(place, length):
+            body, again = await _looked_at(receive)
+        ring = ring_of(self._used(), place, headers, body, accept_keys=self._accept_keys)
+        if not ring.keys:
+            await self._app(scope, again, send)
+            return
         with propagation.ring_attached(ring):
-            await self._app(scope, receive, send)
+            await self._app(scope, again, send)
 
-    def _ring_of(self, scope: Scope) -> propagation.KeyRing:
-        name = propagation.BAGGAGE_HEADER.encode()
-        headers = [value.decode("latin-1") for key, value in scope.get("headers", ()) if key.lower() == name]
-        return ring_of(",".join(headers), self._used())
+
+async def _looked_at(receive: Receive) -> tuple[bytes, Receive]:
+    """Return the body of a request, and what the application receives it from once more."""
+    messages: list[MutableMapping[str, Any]] = []
+    size = 0
+    while size <= MAX_BODY:
+        message = await receive()
+        messages.append(message)
+        size += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            break
+    waiting = deque(messages)
+
+    async def again() -> MutableMapping[str, Any]:
+        return waiting.popleft() if waiting else await receive()
+
+    return b"".join(message.get("body", b"") for message in messages), again

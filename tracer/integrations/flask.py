@@ -8,7 +8,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from controltower.tracer import propagation
-from controltower.tracer.integrations.http import ring_of
+from controltower.tracer.integrations.http import looks_into, ring_of
 from controltower.tracer.integrations.messaging import Used
 from controltower.tracer.integrations.opentelemetry import CurrentProvider
 from controltower.tracer.integrations.patches import Function, Patches
@@ -24,9 +24,14 @@ def hook(patches: Patches, used: Used, *, accept_keys: bool) -> None:
     apps: WeakSet[Any] = WeakSet()
 
     def restore() -> None:
-        ring = ring_of(flask.request.headers.get(propagation.BAGGAGE_HEADER, ""), used())
-        if ring.keys and patches.active:
-            flask.request.environ[RESTORED] = propagation.attach_ring(ring)
+        if not patches.active:
+            return
+        request = flask.request
+        place = f"{request.method} {request.path}"
+        body = request.get_data(cache=True) if looks_into(place, request.headers.get("Content-Length")) else b""
+        ring = ring_of(used(), place, list(request.headers.items()), body, accept_keys=accept_keys)
+        if ring.keys:
+            request.environ[RESTORED] = propagation.attach_ring(ring)
 
     def leave(_: BaseException | None) -> None:
         if (token := flask.request.environ.pop(RESTORED, None)) is not None:
@@ -45,9 +50,8 @@ def hook(patches: Patches, used: Used, *, accept_keys: bool) -> None:
                 # The comments on SQL would leave a context of each request with the server's thread.
                 FlaskInstrumentor.instrument_app(app, tracer_provider=CurrentProvider(used), enable_commenter=False)
                 app.after_request(stream)
-                if accept_keys:  # after OpenTelemetry's span started; taken off before it ends
-                    app.before_request(restore)
-                    app.teardown_request(leave)
+                app.before_request(restore)  # after OpenTelemetry's span started
+                app.teardown_request(leave)  # before it ends
                 apps.add(app)
 
         return __init__

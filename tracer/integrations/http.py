@@ -1,10 +1,11 @@
 """Keys in the ``baggage`` header, for every client and server of HTTP: written for allowed hosts, read where trusted."""
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 
 from opentelemetry import trace
 
 from controltower.tracer import propagation
+from controltower.tracer.integrations.extract import MAX_BODY, keys_in, wants_body
 from controltower.tracer.propagation import NO_KEYS, KeyRing
 from controltower.tracer.system import System
 
@@ -24,12 +25,24 @@ def write_keys(headers: MutableMapping[str, str], host: str, system: System) -> 
             del headers[propagation.BAGGAGE_HEADER]
 
 
-def ring_of(header: str, system: System) -> KeyRing:
-    """Return the keys that a caller sent, and put them on the span of its request, which started without them."""
-    if not header:
-        return NO_KEYS
+def ring_of(
+    system: System, place: str, headers: Sequence[tuple[str, str]], body: object, *, accept_keys: bool
+) -> KeyRing:
+    """Return the keys that a caller sent and those that rules find, and put them on the span of its request.
+
+    The span started without them. *place* is such as ``POST /orders/7``.
+    """
     with system.guard.around("keys of a request"):
-        ring = propagation.decode_ring(header, system.settings.propagate_keys)
-        trace.get_current_span().set_attributes(dict(ring.span_attributes()))
+        baggage = [value for name, value in headers if name.lower() == propagation.BAGGAGE_HEADER]
+        allowed = system.settings.propagate_keys if accept_keys else frozenset[str]()
+        ring = propagation.decode_ring(",".join(baggage), allowed) if baggage else KeyRing({}, {})
+        ring.keys.update(keys_in(system, place, headers, body))
+        if ring.keys:
+            trace.get_current_span().set_attributes(dict(ring.span_attributes()))
         return ring
     return NO_KEYS
+
+
+def looks_into(place: str, length: str | None) -> bool:
+    """Return whether rules look into the body of a request, given its ``Content-Length``; without one it is not read."""
+    return length is not None and length.isdigit() and 0 < int(length) <= MAX_BODY and wants_body(place)

@@ -19,6 +19,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 
 from controltower.tracer import attributes, propagation
 from controltower.tracer.default import system as process_system
+from controltower.tracer.integrations.extract import keys_in
 from controltower.tracer.propagation import NO_KEYS, KeyRing, ring_in, with_ring
 from controltower.tracer.step import ERROR_TYPE, type_name_of
 from controltower.tracer.system import System
@@ -95,6 +96,7 @@ class Arrival:
     delivery_count: int | None = None  # 1 for the first delivery
     dead: DeadLetter | None = None
     others: Mapping[str, Plain] = field(default_factory=dict)
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # that rules found in it
 
     def facts(self, now_ns: int) -> dict[str, Plain]:
         """Return what is true of this message alone, as attributes of a span or of a link."""
@@ -146,14 +148,14 @@ class Sending:
         *,
         message_id: str | None = None,
         given: Pairs = (),
-        count: int | None = None,
+        body: object = None,
     ) -> None:
         self._system = system
         self._place = place
         self._operation = operation
         self._message_id = message_id
         self._given = given
-        self._count = count
+        self._body = body
         self._held = False
         self._span: Span | None = None
         self._token: Token[Context] | None = None
@@ -165,12 +167,15 @@ class Sending:
             found = {**self._place.attributes(), **operation_of("send", self._operation)}
             if self._message_id:
                 found["messaging.message.id"] = self._message_id[:MAX_ID]
-            if self._count is not None:
-                found["messaging.batch.message_count"] = self._count
-            if key := idempotency_of(read_headers(self._given)):
+            given = list(self._given)
+            if key := idempotency_of(read_headers(given)):
                 found[attributes.KEY + IDEMPOTENCY] = key
-            self._span = start(self._system, "send", self._place, SpanKind.PRODUCER, found)
-            self._token = otel_context.attach(trace.set_span_in_context(self._span))
+            context = self._system.parent()[0]
+            if keys := keys_in(self._system, self._place.name, given, self._body):
+                ring = ring_in(context)
+                context = with_ring(ring.below(keys, {}, ring.step), context)
+            self._span = start(self._system, "send", self._place, SpanKind.PRODUCER, found, context=context)
+            self._token = otel_context.attach(trace.set_span_in_context(self._span, context))
         return self
 
     def headers(self, given: Pairs, kind: Callable[[str], Any] = str) -> list[tuple[Any, Any]]:
@@ -444,6 +449,7 @@ def operation_of(type_: Operation, name: str) -> dict[str, Plain]:
 def sender_of(arrival: Arrival, system: System) -> tuple[SpanContext | None, KeyRing]:
     """Return the sender's span, if its headers name one, and the keys that came along."""
     sender, ring = propagation.extract(arrival.headers, system.settings.propagate_keys)
+    ring.keys.update(arrival.keys)
     if key := idempotency_of(arrival.headers):
         ring.keys[IDEMPOTENCY] = (key,)
     return (sender if sender.is_valid else None), ring

@@ -6,6 +6,7 @@ from typing import Any, Final
 from opentelemetry import context as otel_context
 
 from controltower.tracer import attributes
+from controltower.tracer.integrations.extract import keys_in
 from controltower.tracer.integrations.messaging import (
     Arrival,
     Handling,
@@ -60,7 +61,7 @@ class _Hooks:
         async def publish(client: Any, subject: str, payload: bytes = b"", reply: str = "", headers: Any = None) -> Any:
             if otel_context.get_value(_WITHIN) or not isinstance(subject, str) or subject.startswith(OWN):
                 return await original(client, subject, payload, reply, headers)
-            with self._sending(client, subject, headers, "publish") as sending:
+            with self._sending(client, subject, headers, payload) as sending:
                 return await original(client, subject, payload, reply, self._marked(client, sending, headers))
 
         return publish
@@ -79,7 +80,7 @@ class _Hooks:
             if not isinstance(subject, str) or subject.startswith(OWN):
                 return await original(stream, subject, payload, timeout, to, headers, **named)
             client = stream._nc
-            with self._sending(client, subject, headers, "publish") as sending:
+            with self._sending(client, subject, headers, payload) as sending:
                 marked = self._marked(client, sending, headers)
                 token = otel_context.attach(otel_context.set_value(_WITHIN, True))
                 try:
@@ -92,9 +93,9 @@ class _Hooks:
 
         return publish
 
-    def _sending(self, client: Any, subject: str, headers: Any, operation: str) -> Sending:
+    def _sending(self, client: Any, subject: str, headers: Any, payload: object) -> Sending:
         given = headers.items() if isinstance(headers, Mapping) else ()
-        return Sending(self._used(), _place(client, subject, ""), operation, given=given)
+        return Sending(self._used(), _place(client, subject, ""), "publish", given=given, body=payload)
 
     def _marked(self, client: Any, sending: Sending, headers: Any) -> Any:
         """Return *headers* with ours, unless the server takes none."""
@@ -161,8 +162,10 @@ class _Hooks:
     def _arrived(self, message: Any, subscribed: str, queue: str) -> Arrival | None:
         if message.subject.startswith(OWN):
             return None
-        with self._used().guard.around("NATS hook"):
-            arrival = _arrival(message, subscribed, queue)
+        system = self._used()
+        with system.guard.around("NATS hook"):
+            keys = keys_in(system, message.subject, (message.headers or {}).items(), message.data)
+            arrival = _arrival(message, subscribed, queue, keys)
             remember(message, arrival)
             return arrival
         return None
@@ -184,11 +187,11 @@ class _Hooks:
         return settle
 
 
-def _arrival(message: Any, subscribed: str, queue: str) -> Arrival:
+def _arrival(message: Any, subscribed: str, queue: str, keys: Mapping[str, tuple[str, ...]]) -> Arrival:
     client, headers = message._client, read_headers((message.headers or {}).items())
     others: dict[str, Plain] = {"messaging.consumer.group.name": queue} if queue else {}
     if not message.reply.startswith("$JS.ACK."):
-        return Arrival(_place(client, message.subject, subscribed), headers, others=others)
+        return Arrival(_place(client, message.subject, subscribed), headers, others=others, keys=keys)
     stored = message.metadata
     others["messaging.consumer.group.name"] = queue or stored.consumer
     return Arrival(
@@ -199,6 +202,7 @@ def _arrival(message: Any, subscribed: str, queue: str) -> Arrival:
         redelivered=stored.num_delivered > 1,
         delivery_count=stored.num_delivered,
         others=others,
+        keys=keys,
     )
 
 

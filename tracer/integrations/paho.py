@@ -6,6 +6,7 @@ MQTT 5 carries headers as user properties. MQTT 3.1.1 has none: both ends have t
 import copy
 from typing import Any, Final
 
+from controltower.tracer.integrations.extract import keys_in
 from controltower.tracer.integrations.messaging import (
     ARRIVAL,
     Arrival,
@@ -58,7 +59,7 @@ class _Hooks:
             properties: Any = None,
         ) -> Any:
             given = getattr(properties, "UserProperty", [])
-            with Sending(self._used(), _place(client, str(topic)), "publish", given=given) as sending:
+            with Sending(self._used(), _place(client, str(topic)), "publish", given=given, body=payload) as sending:
                 if client.protocol == self._version_5:
                     properties = self._marked(sending, properties)
                 else:
@@ -101,13 +102,16 @@ class _Hooks:
         return deliver
 
     def _arrived(self, client: Any, message: Any) -> Arrival | None:
-        with self._used().guard.around("MQTT hook"):
+        system = self._used()
+        with system.guard.around("MQTT hook"):
             topic = message.topic
+            headers = getattr(message.properties, "UserProperty", [])
             matching = (each for each in vars(client).get(FILTERS, ()) if each != topic and self._matches(each, topic))
             arrival = Arrival(
                 _place(client, topic, next(matching, "")),
-                read_headers(getattr(message.properties, "UserProperty", [])),
+                read_headers(headers),
                 redelivered=bool(message.dup) if message.qos else None,
+                keys=keys_in(system, topic, headers, message.payload),
             )
             if message.properties is not None:
                 object.__setattr__(message.properties, ARRIVAL, arrival)

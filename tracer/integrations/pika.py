@@ -56,7 +56,9 @@ class _Hooks:
             given: Mapping[str, Any] = getattr(properties, "headers", None) or {}
             place = rabbitmq.place_of(exchange, routing_key, *_address(channel))
             message_id = getattr(properties, "message_id", None)
-            with Sending(self._used(), place, "publish", message_id=message_id, given=given.items()) as sending:
+            with Sending(
+                self._used(), place, "publish", message_id=message_id, given=given.items(), body=body
+            ) as sending:
                 properties = _with_headers(properties, dict(sending.headers(given.items())))
                 return original(channel, exchange, routing_key, body, properties, *rest, **named)
 
@@ -80,7 +82,7 @@ class _Hooks:
 
     def _handler(self, queue: str, callback: Function, waits_for_ack: bool) -> Function:
         def on_message(channel: Any, method: Any, properties: Any, body: Any) -> Any:
-            arrival = self._arrived(channel, queue, method, properties, waits_for_ack)
+            arrival = self._arrived(channel, queue, (method, properties, body), waits_for_ack)
             with Handling(self._used, properties, arrival, detached=True):
                 return callback(channel, method, properties, body)
 
@@ -108,12 +110,13 @@ class _Hooks:
         return get
 
     def _received(self, channel: Any, queue: str, message: Any, waits_for_ack: bool) -> None:
-        method, properties, _ = message
-        if method is not None and (arrival := self._arrived(channel, queue, method, properties, waits_for_ack)):
+        if message[0] is not None and (arrival := self._arrived(channel, queue, message, waits_for_ack)):
             pulled(self._used(), "receive", [arrival])
 
-    def _arrived(self, channel: Any, queue: str, method: Any, properties: Any, waits_for_ack: bool) -> Arrival | None:
-        with self._used().guard.around("pika hook"):
+    def _arrived(self, channel: Any, queue: str, message: Any, waits_for_ack: bool) -> Arrival | None:
+        method, properties, body = message
+        system = self._used()
+        with system.guard.around("pika hook"):
             host, port = _address(channel)
             arrival = rabbitmq.arrival_of(
                 queue,
@@ -125,6 +128,8 @@ class _Hooks:
                 delivery_tag=method.delivery_tag,
                 host=host,
                 port=port,
+                body=body,
+                system=system,
             )
             remember(properties, arrival)
             if waits_for_ack:

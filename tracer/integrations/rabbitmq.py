@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from controltower.tracer.integrations.extract import keys_in
 from controltower.tracer.integrations.messaging import Arrival, DeadLetter, Place, Plain, read_headers
+from controltower.tracer.system import System
 
 SYSTEM: Final = "rabbitmq"
 DELIVERY_COUNT: Final = "x-delivery-count"  # quorum queues: deliveries before this one
@@ -29,9 +31,12 @@ def arrival_of(
     delivery_tag: int | None,
     host: str,
     port: int | None,
+    body: object,
+    system: System,
 ) -> Arrival:
     """Return how a message arrived in *queue*."""
     given = headers or {}
+    place = Place(SYSTEM, _lasting(queue), host, port)
     others: dict[str, Plain] = {}
     if exchange and routing_key:
         others["messaging.rabbitmq.destination.routing_key"] = routing_key
@@ -39,13 +44,14 @@ def arrival_of(
         others["messaging.rabbitmq.message.delivery_tag"] = delivery_tag
     count = given.get(DELIVERY_COUNT)
     return Arrival(
-        Place(SYSTEM, _lasting(queue), host, port),
+        place,
         read_headers(given.items()),
         message_id=message_id,
         redelivered=redelivered,
         delivery_count=count + 1 if isinstance(count, int) else None,
         dead=_dead(given.get(DEATHS), queue),
         others=others,
+        keys=keys_in(system, place.name, given.items(), body),
     )
 
 

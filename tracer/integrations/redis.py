@@ -21,6 +21,7 @@ from controltower.tracer.integrations.messaging import (
     read_headers,
 )
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.system import System
 
 SYSTEM: Final = "redis"
 PENDING: Final = "_controltower_pending"  # of a pipeline: what it will send when it is executed
@@ -136,7 +137,7 @@ class _Hooks:
             arrivals: list[Arrival] = []
             for name, entries in _lists(answer, stream):
                 place = _place(client, name, others)
-                arrivals += _note(entries, place, None if seen is None else seen.get(name))
+                arrivals += _note(self._used(), entries, place, None if seen is None else seen.get(name))
             pulled(self._used(), command, arrivals, batch=True)
         return answer
 
@@ -192,7 +193,7 @@ def _lists(answer: Any, stream: str) -> Iterator[tuple[str, list[Any]]]:
             yield _text(name), each
 
 
-def _note(entries: list[Any], place: Place, redelivered: bool | None) -> Iterator[Arrival]:
+def _note(system: System, entries: list[Any], place: Place, redelivered: bool | None) -> Iterator[Arrival]:
     """Replace the fields of each entry by the sender's own ones, noted with how they arrived."""
     for index, entry in enumerate(entries):
         if not isinstance(entry, tuple) or len(entry) < 2 or not isinstance(entry[1], dict):

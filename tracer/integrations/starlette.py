@@ -20,8 +20,7 @@ def hook(patches: Patches, used: Used, *, accept_keys: bool) -> None:
         def __init__(app: Any, *arguments: Any, **named: Any) -> None:
             original(app, *arguments, **named)
             with used().guard.around("Starlette hook"):
-                if accept_keys:
-                    app.add_middleware(RestoreKeys, used=used)
+                app.add_middleware(RestoreKeys, used=used, accept_keys=accept_keys)
                 app.add_middleware(  # the instrumentor itself has no way to leave out a span for each part of a body
                     OpenTelemetryMiddleware,
                     default_span_details=_get_default_span_details,
