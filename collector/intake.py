@@ -27,6 +27,7 @@ from controltower.collector.memory import MemoryWatch
 from controltower.collector.metrics import Metrics
 from controltower.collector.otlp import SIGNALS, Signal
 from controltower.collector.peer import TRANSPORTS, Peer
+from controltower.collector.profiles import ProfileWatch
 from controltower.collector.rates import Quota, Rates
 from controltower.collector.redaction.errors import RedactionError
 from controltower.collector.room import EXPECTED_RATIO, Claim, Room
@@ -145,6 +146,7 @@ class Intake:
         self._settings = settings
         self._journals = journals
         self.door = Door(tokens, monotonic=monotonic)
+        self._profiles = ProfileWatch()
         self._rates = Rates(Quota(settings.source_items_per_s, settings.source_bytes_per_s, settings.source_burst_s))
         self._counting = {
             (signal, transport): metrics.of(signal=signal, transport=transport)
@@ -293,6 +295,9 @@ class Intake:
             metrics.add("values_redacted", times, field=field, rule=rule)
         if admitted.trimmed:
             metrics.add("records_trimmed", admitted.trimmed)
+        if absent := self._profiles.words(signal, sender, admitted.body, self._monotonic()):
+            logger.warning("sender %s, %s: %s", sender.name, signal.name, absent)
+            admitted = replace(admitted, words=f"{admitted.words} {absent}".strip())
         if not admitted.items:
             return _Waiting(admitted, None)
         if self._monotonic() > ends_at:

@@ -192,6 +192,8 @@ def _token(path: Path, entry: dict[str, Any]) -> Token:
 
 def _check(path: Path, token: Token) -> None:
     """Refuse what cannot be meant; raises TokensError."""
+    if not (isinstance(token.sources, frozenset) and isinstance(token.signals, frozenset)):
+        raise TypeError("sources and signals are sets: another type would not be written, and would restrict nothing")
     unknown = token.signals - SIGNALS.keys()
     if not token.name or len(token.name) > NAME_CHARACTERS or not token.name.isprintable():
         raise TokensError(path, f"cannot hold the name {token.name!r}: 1 to {NAME_CHARACTERS} printable characters")

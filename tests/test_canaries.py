@@ -4,13 +4,16 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+import grpc
 import httpx
 import pytest
 
 from tests.clickhouse_server import ClickHouseServer
+from tests.collector.calls import OPTIONS, Caller, Code, Ended
 from tests.collector.redaction.canaries import (
     CANARIES,
     REQUESTS,
@@ -64,6 +67,14 @@ def requests_of(signal: str, *, phi: bool) -> Iterator[bytes]:
         yield whole.SerializeToString()
 
 
+def tokens(running: Tower, transport: str) -> dict[bool, str]:
+    """Make a token of class phi, and one that is not."""
+    return {
+        True: running.run("token", "create", f"clinic-{transport}", "--phi").strip(),
+        False: running.run("token", "create", f"erp-{transport}").strip(),
+    }
+
+
 def post(running: Tower, signal: str, token: str, body: bytes, kind: str = PROTOBUF) -> httpx.Response:
     headers = {"authorization": f"Bearer {token}", "content-type": kind}
     return httpx.post(f"{running.runtime.collector}/v1/{signal}", content=body, headers=headers, timeout=60)
@@ -83,20 +94,26 @@ def tables_of(running: Tower) -> Iterator[tuple[str, str]]:
 
 
 def test_nothing_of_a_patient_gets_through(here: Tower, tmp_path: Path) -> None:
-    """A phi token and one that is not send every canary in every field of every signal; 0 hits wherever one can look."""
-    tokens = {
-        True: here.run("token", "create", "clinic", "--phi").strip(),
-        False: here.run("token", "create", "erp").strip(),
-    }
+    """Over both transports, phi tokens and others send every canary in every field of every signal; 0 hits anywhere."""
     answers: list[httpx.Response] = []
-    for signal in REQUESTS:
-        for phi, token in tokens.items():
+    for phi, token in tokens(here, "http").items():
+        for signal in REQUESTS:
             for body in requests_of(signal, phi=phi):
                 answers.append(post(here, signal, token, body))
                 assert answers[-1].status_code == 200
             refused = [post(here, signal, token, body, kind) for body, kind in broken(signal)]
             assert {answer.status_code for answer in refused} == {400}
             answers += refused
+    calls: list[Ended] = []
+    for phi, token in tokens(here, "grpc").items():  # of their own: the same body of the same token is not stored again
+        with closing(grpc.insecure_channel(here.runtime.grpc, OPTIONS)) as channel:
+            caller = Caller(channel, token)
+            for signal in REQUESTS:
+                taken = [caller.call(body, signal) for body in requests_of(signal, phi=phi)]
+                assert {call.code for call in taken} == {Code.OK}
+                bad = [caller.call(body, signal) for body, kind in broken(signal) if kind == PROTOBUF]
+                assert {call.code for call in bad} == {Code.INVALID_ARGUMENT}
+                calls += [*taken, *bad]
     until(lambda: here.get("/readyz")["lag_s"] == 0, "everything is loaded")
     items = json.loads(here.run("quarantine", "list", "--json"))["quarantine"]
     said = [json.dumps(items), here.run("quarantine", "list")]
@@ -116,6 +133,7 @@ def test_nothing_of_a_patient_gets_through(here: Tower, tmp_path: Path) -> None:
     }
     assert {name: where for name, rows in found.items() if (where := hits(rows.encode()))} == {}
     assert [text for answer in answers if hits((text := f"{answer.text}{answer.headers}").encode())] == []
+    assert [call for call in calls if hits(repr(call).encode())] == []
     assert [text for text in said if hits(text.encode())] == []
     assert [str(path) for path in tmp_path.rglob("*") if hits(str(path).encode())] == []
     assert [str(path) for path in tmp_path.rglob("*") if path.is_file() and hits(path.read_bytes())] == []

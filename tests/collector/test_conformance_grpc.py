@@ -233,6 +233,20 @@ def test_o93_no_mistake_of_ours_is_unknown(
     assert tower.stored_bodies("traces") == []
 
 
+def test_o94_an_oversize_batch_that_comes_again_costs_nothing_to_refuse(tmp_path: Path) -> None:
+    """The exporter sends it a few times all the same: each is refused by the length before it, none of it is read."""
+    with running(tmp_path, Settings(port=0, body_bytes=100), grpc=True) as tower:
+        exporter = exporting(tower, tower.token)
+        outcome = exporter.export(some_spans().get_finished_spans())
+        exporter.shutdown()
+
+        snapshot = tower.metrics.snapshot()
+        assert outcome is SpanExportResult.FAILURE
+        assert snapshot["body_bytes"] == 0
+        assert snapshot["requests_accepted"] == 0
+        assert tower.stored_bodies("traces") == []
+
+
 def test_o96_the_guards_stand_in_front_of_the_parser(tmp_path: Path) -> None:
     """Too many items are RESOURCE_EXHAUSTED without a delay; a text that is no UTF-8 costs no neighbour."""
     broken = request_of(span(1), span(2)).replace(b"span 2", b"span \xff")

@@ -466,12 +466,19 @@ def test_o79_dropped_counts_are_kept_and_raised(tower: Tower) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_o80_indexes_of_profiles_are_absent(tower: Tower, way: Way) -> None:
-    """They do not fail the request, and nothing is made of them."""
-    span = new_span()
-    span.attributes.append(KeyValue(key_strindex=3, value=AnyValue(string_value_strindex=4)))
+def test_o80_indexes_of_profiles_are_absent(way: Way, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They do not fail the request, and nothing is made of them; sender and log are told, once a minute at most."""
+    spans = [new_span() for _ in range(2)]
+    for span in spans:
+        span.attributes.append(KeyValue(key_strindex=3, value=AnyValue(string_value_strindex=4)))
+    with running(tmp_path) as own:
+        answers = [way.send(own, request_of(span)) for span in spans]
+        stored = spans_of(own.stored_bodies("traces"))
 
-    assert spans_of(stored_by(tower, lambda: way.send(tower, request_of(span)))) == [span]
+    said = "2 names or texts are indexes into a dictionary that only profiles have: they are absent."
+    assert stored == spans
+    assert [way.response(answer) for answer in answers] == [{"partialSuccess": {"errorMessage": said}}, {}]
+    assert caplog.text.count(f"sender tests, traces: {said}") == 1
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

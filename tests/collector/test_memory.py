@@ -2,12 +2,14 @@
 
 import gzip
 import http.client
+import resource
+import socket
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from controltower.tracer.journal.records import varint
 from tests.collector.calls import OPTIONS, Caller, Code, Ended
 from tests.collector.conforming import JSON, json_request, new_request
 from tests.collector.requests import PATIENCE_S, PROTOBUF
+from tests.conftest import missing
 
 pytestmark = pytest.mark.slow
 
@@ -156,6 +159,51 @@ def test_f33_many_of_the_largest_messages_at_once(process: Process) -> None:
     assert {one.code for one in outcomes} <= {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE}
     assert all(refused(one) or one.retries_after_s == 2 for one in outcomes)
     assert process.rss_bytes("VmHWM") - held < 1_200 * MIB
+
+
+def test_f33_many_of_the_largest_legal_messages_at_once(process: Process) -> None:
+    """Of 40 calls with 30 MiB that can be stored some are taken and the others told to come back, and memory is bounded."""
+    body = new_request(90_000) + b"\xc2\x3e" + varint(30 * MIB) + bytes(30 * MIB)
+    held = process.forget()
+
+    def send(_: int) -> Ended:
+        with closing(grpc.insecure_channel(process.grpc, OPTIONS)) as channel:
+            return Caller(channel, process.token).call(body)
+
+    with ThreadPoolExecutor(40) as pool:
+        outcomes = list(pool.map(send, range(40)))
+
+    assert {one.code for one in outcomes} <= {Code.OK, Code.UNAVAILABLE}
+    assert Code.OK in {one.code for one in outcomes}
+    assert all(one.retries_after_s == 2 for one in outcomes if one.code is Code.UNAVAILABLE)
+    assert send(0).code is Code.OK
+    assert process.rss_bytes("VmHWM") - held < 1_200 * MIB
+
+
+def test_f29_ten_thousand_idle_connections_cost_nobody_an_answer(process: Process) -> None:
+    """Of 10,000 that say nothing, over each transport, those beyond the limit are cut or not taken; clients are answered."""
+    number = 10_000
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < number + 1_000:
+        missing(f"{most} open files are allowed, and the test needs {number + 1_000:,}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    host, _, port = process.grpc.rpartition(":")
+    for address in (("127.0.0.1", process.port), (host, int(port))):
+        held = process.forget()
+        with ExitStack() as opened:
+            old = Caller(opened.enter_context(grpc.insecure_channel(process.grpc, OPTIONS)), process.token)
+            assert old.call(new_request()).code is Code.OK
+            for opening in range(number):
+                opened.enter_context(socket.create_connection(address, timeout=PATIENCE_S))
+                if opening % 1_000 == 999:
+                    assert process.post(new_request()) == 200
+            with closing(grpc.insecure_channel(process.grpc, OPTIONS)) as channel:
+                new = Caller(channel, process.token).call(new_request())
+            assert old.call(new_request()).code is Code.OK
+            assert new.code is (Code.OK if address[1] == process.port else Code.UNAVAILABLE)  # it comes back
+            assert process.rss_bytes("VmHWM") - held < 300 * MIB
+    with closing(grpc.insecure_channel(process.grpc, OPTIONS)) as channel:
+        assert Caller(channel, process.token).call(new_request()).code is Code.OK
 
 
 @pytest.mark.parametrize("name", BOMBS)
