@@ -40,6 +40,7 @@ XML = '<o:order xmlns:o="urn:o" number="PO-1"><line>R-7</line><line>R-8</line><n
     [
         ("$.order.number", ORDER, ("PO-1",)),
         ("$.order.number", ORDER.encode(), ("PO-1",)),
+        ("$.order.number", json.loads(ORDER), ("PO-1",)),
         ("$.order.lines[*].receipt", ORDER, ("7", "R-8")),
         ("$..number", b"  " + ORDER.encode(), ("PO-1",)),
         ("$.numbers", '{"numbers": ["A", "B", "A", "", null, true, 1.5]}', ("A", "B")),

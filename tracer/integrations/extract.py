@@ -71,7 +71,7 @@ def applying(place: str) -> list[Rule]:
 
 
 def keys_in(system: System, place: str, headers: Pairs, body: object) -> dict[str, tuple[str, ...]]:
-    """Return the keys that the rules for *place* find; *body* is text or bytes, anything else has none."""
+    """Return the keys that the rules for *place* find; *body* is text, bytes or what JSON was read into."""
     rules = applying(place) if _Current.rules else ()
     if not rules:
         return {}
@@ -121,6 +121,8 @@ class _Body:
 
     def _as(self, form: str) -> Any:
         body = self._body
+        if form == "json" and isinstance(body, (dict, list)):  # a serializer of the host's reads and writes it
+            return body
         if not isinstance(body, (str, bytes, bytearray)) or not body or not _looks(form, body):
             return None
         if len(body) > MAX_BODY:
