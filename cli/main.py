@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "flows": "list and check flow definitions",
     "demo": "a simulated hospital network that sends its spans here",
     "score": "compare the paths with what really happened",
+    "scrape": "business steps out of logs that nobody will instrument",
     "redact": "try and check a redaction policy",
     "quarantine": "see and decide what could not be stored",
     "bench": "measure the collector, the store and the engine",

@@ -1,0 +1,278 @@
+"""``controltower scrape``: business steps out of logs and files that nobody will instrument."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from controltower.cli.data import DataFolder
+from controltower.cli.errors import CommandError
+from controltower.cli.logs import log_to, printable
+from controltower.cli.options import Subparsers, add_command, add_json
+from controltower.cli.settings import Settings, read_settings
+from controltower.cli.shapes import Json, dumps
+from controltower.cli.text import table
+from controltower.collector.redaction.settings import read_redaction
+from controltower.collector.scrapers.definition import load_sources
+from controltower.collector.scrapers.delivery import Collector, StoppedError
+from controltower.collector.scrapers.observation import Step
+from controltower.collector.scrapers.scraper import Scraper
+from controltower.collector.scrapers.times import rfc3339
+from controltower.collector.scrapers.trial import Checked, Outcome, check, run_tests
+from controltower.store.runtime import running
+from controltower.tracer import attributes
+
+ACTIONS: Final = ("check", "test")
+ENDPOINT_VARIABLE: Final = "CONTROLTOWER_ENDPOINT"
+TOKEN_VARIABLE: Final = "CONTROLTOWER_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN_BYTES: Final = 4_096  # a token is a line; what is more is the wrong file
+FOLDER: Final = "scrape"  # of the data folder: positions and rejects
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command's parser."""
+    parser = add_command(
+        subparsers,
+        "scrape",
+        "business steps out of logs that nobody will instrument",
+        "Read what SOURCES.yaml names, and send a span for each business step that is found. Positions and what was "
+        "rejected are kept in the data folder.",
+    )
+    parser.usage = "controltower scrape [check | test] SOURCES.yaml [options]"
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="[check | test] SOURCES.yaml",
+        help="check shows the first steps of each source and sends nothing; test runs the tests in the file",
+    )
+    parser.add_argument("--once", action="store_true", help="read to the end of what is there, and return")
+    _add_collector(parser)
+    parser.add_argument("--quiet", action="store_true", help="log to the data folder only")
+    add_json(parser)
+
+
+def _add_collector(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help=f"collector to send to ({ENDPOINT_VARIABLE}); default: that of the running serve",
+    )
+    parser.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help=f"ingest token ({TOKEN_VARIABLE}, {TOKEN_VARIABLE}_FILE); default: that of the running serve",
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Run the action, or scrape."""
+    action, path = _words(arguments.words)
+    if action == "check":
+        return _check(path, json=arguments.json)
+    if action == "test":
+        return _test(path, json=arguments.json)
+    return _scrape(arguments, path)
+
+
+def _words(words: list[str]) -> tuple[str, Path]:
+    if len(words) == 1 and words[0] not in ACTIONS:
+        return "", Path(words[0])
+    if len(words) == 2 and words[0] in ACTIONS:
+        return words[0], Path(words[1])
+    raise CommandError("Name one file of sources: controltower scrape [check | test] SOURCES.yaml.")
+
+
+# -- scraping
+
+
+def _scrape(arguments: Namespace, path: Path) -> int:
+    settings = read_settings(arguments)
+    folder = DataFolder(settings.data)
+    folder.make()
+    collector = _collector(settings, arguments.endpoint, arguments.token)
+    redaction = read_redaction(os.environ)
+    with closing(Scraper(path, folder.root / FOLDER, collector, redaction)) as scraper, _asked_to_stop(scraper):
+        log_to(folder.logs, "scrape", quiet=arguments.quiet)
+        if arguments.once:
+            return _once(scraper, json=arguments.json)
+        names = ", ".join(scraper.workers)
+        print(f"scraping {names} into {collector.base}; rejects in {folder.root / FOLDER}; Ctrl-C stops", flush=True)
+        scraper.run()
+    return 0
+
+
+def _once(scraper: Scraper, *, json: bool) -> int:
+    try:
+        scraper.run_once()
+    except StoppedError:
+        return 130
+    health = [worker.health for worker in scraper.workers.values()]
+    if json:
+        print(
+            dumps(
+                {
+                    "sources": [
+                        {
+                            "source": each.source,
+                            "records": each.records,
+                            "steps": each.steps,
+                            "unmatched": each.unmatched,
+                            "rejected": each.rejected,
+                            "refused": each.refused,
+                            "behind_bytes": each.behind_bytes,
+                            "problems": [{"file": file, "problem": problem} for file, problem in each.problems],
+                        }
+                        for each in health
+                    ]
+                }
+            )
+        )
+    else:
+        rows = [
+            [each.source, *(f"{number:,}" for number in (each.records, each.steps, each.unmatched, each.rejected))]
+            for each in health
+        ]
+        print(table(rows, head=("SOURCE", "RECORDS", "STEPS", "UNMATCHED", "REJECTED"), right=(1, 2, 3, 4)))
+    for each in health:
+        for file, problem in each.problems:
+            print(f"{each.source}: {printable(file)} cannot be read: {problem}.", file=sys.stderr)
+    return 1 if any(each.problems or each.refused for each in health) else 0
+
+
+@contextmanager
+def _asked_to_stop(scraper: Scraper) -> Iterator[threading.Event]:
+    """Ask the scraper to end when Ctrl-C or SIGTERM comes, for the length of the block."""
+    stop = threading.Event()
+
+    def ask(*_: object) -> None:
+        stop.set()
+        scraper.ask_to_stop()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _collector(settings: Settings, endpoint: str | None, token: str | None) -> Collector:
+    """Return where spans go: argument, then environment, then what runs on this machine."""
+    found = running(settings.data)
+    chosen = endpoint or os.environ.get(ENDPOINT_VARIABLE) or (found.collector if found else "")
+    if not chosen:
+        raise CommandError(
+            f"No collector is known: start `controltower serve`, or name one with --endpoint or {ENDPOINT_VARIABLE}."
+        )
+    collector = Collector(chosen, token or _token())
+    if not collector.token and found is not None and found.collector == collector.base:
+        return Collector(chosen, found.token)
+    return collector
+
+
+def _token() -> str:
+    given, file = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(f"{TOKEN_VARIABLE}_FILE", "")
+    if given and file:
+        raise CommandError(f"{TOKEN_VARIABLE} and {TOKEN_VARIABLE}_FILE are both set; keep one of them.")
+    if not file:
+        return given
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(TOKEN_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise CommandError(f"{TOKEN_VARIABLE}_FILE names {file}, which cannot be read: {why}.") from None
+
+
+# -- trying out
+
+
+def _check(path: Path, *, json: bool) -> int:
+    redaction = read_redaction(os.environ)
+    checked = [check(name, source, redaction, time.time_ns) for name, source in load_sources(path).sources.items()]
+    if json:
+        print(dumps({"sources": [_checked_shape(each) for each in checked]}))
+    else:
+        print("\n\n".join(map(_checked_words, checked)))
+    return 1 if any(each.problems for each in checked) else 0
+
+
+def _checked_words(checked: Checked) -> str:
+    rejected = sum(checked.rejected.values())
+    lines = [
+        f"{checked.source}: {checked.records:,} records read, {checked.unmatched:,} fit no rule, {rejected:,} rejected"
+    ]
+    rows = [[rfc3339(step.at_ns), step.code, printable(_facts(step))] for step in checked.steps]
+    if rows:
+        lines.append(table(rows, head=("TIME (UTC)", "STEP", "WITH")))
+    lines += [f"rejected {times:,} times: {printable(why)}" for why, times in checked.rejected.most_common()]
+    lines += [f"cannot be read: {printable(file)}: {why}" for file, why in checked.problems.items()]
+    return "\n".join(lines)
+
+
+def _facts(step: Step) -> str:
+    """Return what a step carries beside its code, by short names."""
+    left_out = (attributes.STEP, attributes.INTERFACE, attributes.STYLE, attributes.CONTEXT + "synthetic")
+    facts = [
+        f"{name.removeprefix(attributes.PREFIX).removeprefix('key.').removeprefix('context.')}="
+        f"{value if isinstance(value, str) else ','.join(value)}"
+        for name, value in step.attributes.items()
+        if name not in left_out
+    ]
+    if step.end_ns != step.at_ns:
+        facts.append(f"until={rfc3339(step.end_ns)}")
+    return " ".join([*facts, *([f"lines={len(step.lines)}"] if step.lines else [])])
+
+
+def _checked_shape(checked: Checked) -> Json:
+    return {
+        "source": checked.source,
+        "records": checked.records,
+        "unmatched": checked.unmatched,
+        "rejected": dict(checked.rejected),
+        "problems": checked.problems,
+        "steps": [
+            {
+                "step": step.code,
+                "time": rfc3339(step.at_ns),
+                "end_time": rfc3339(step.end_ns),
+                "trace_id": step.ids[:16].hex(),
+                "span_id": step.ids[16:].hex(),
+                "attributes": {
+                    name: value if isinstance(value, str) else [*value] for name, value in step.attributes.items()
+                },
+                "lines": [
+                    {name: value if isinstance(value, str) else [*value] for name, value in line.items()}
+                    for line in step.lines
+                ],
+            }
+            for step in checked.steps
+        ],
+    }
+
+
+def _test(path: Path, *, json: bool) -> int:
+    redaction = read_redaction(os.environ)
+    outcomes: list[Outcome] = []
+    for name, source in load_sources(path).sources.items():
+        outcomes += run_tests(name, source, redaction, time.time_ns)
+    failed = [outcome for outcome in outcomes if outcome.differences]
+    if json:
+        tests: list[Json] = [
+            {"source": each.source, "test": each.test, "passed": not each.differences, "differences": each.differences}
+            for each in outcomes
+        ]
+        print(dumps({"tests": tests}))
+    else:
+        for each in failed:
+            print(f"{each.source}: {each.test}:", *(f"  {printable(line)}" for line in each.differences), sep="\n")
+        print(f"{len(outcomes) - len(failed)} of {len(outcomes)} tests passed")
+    if not outcomes:
+        raise CommandError(f"{path} holds no tests; add some to its sources.")
+    return 1 if failed else 0

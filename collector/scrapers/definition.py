@@ -1,0 +1,327 @@
+"""A file of sources: what is read, what is found in it, and which step it is; every mistake with its line."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import jsonpath_rfc9535
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from controltower.collector.redaction.linear import Groups
+from controltower.collector.scrapers.errors import SourcesError
+from controltower.collector.scrapers.log_formats import FORMATS, LINE, LogFormat
+from controltower.collector.scrapers.transforms import (
+    ExpressionField,
+    FormField,
+    Model,
+    Transform,
+    ZoneField,
+)
+from controltower.store.flows.calendar import Limit, parse_limit
+from controltower.store.yaml_lines import MistakesError, Problem, read_model
+from controltower.tracer.attributes import OUTCOMES, STYLES
+
+MOST_SOURCES: Final = 1_000
+MOST_RULES: Final = 200  # each record is tried against them one after the other
+MOST_PAIRS: Final = 10_000  # begun and not ended, of one source; they are saved with each position
+
+
+def _path(text: str) -> str:
+    if text.startswith("$"):
+        try:
+            jsonpath_rfc9535.compile(text)
+        except jsonpath_rfc9535.JSONPathError as exc:
+            raise ValueError(f"is no JSONPath: {exc}") from None
+    return text
+
+
+def _plain(value: object) -> object:
+    """Let a field stand for the value taken from it."""
+    return {"field": value} if isinstance(value, str) else value
+
+
+def _limit(value: object) -> object:
+    limit = parse_limit(value) if isinstance(value, str) else value
+    if isinstance(limit, Limit) and limit.business:
+        raise ValueError("a time in business days needs a calendar; give hours or days")
+    return limit
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+TypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+FieldName = Annotated[str, Field(min_length=1, max_length=400), AfterValidator(_path)]
+StepCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$", max_length=200)]
+Text = Annotated[str, Field(min_length=1, max_length=400)]
+Transforms = Annotated[tuple[Transform, ...], Field(max_length=20)]
+
+
+class ValueSpec(Model):
+    """Where a value comes from: a field, or a text in which ``{field}`` stands for one; and how it is changed."""
+
+    field: FieldName | None = None
+    text: Text | None = None
+    do: Transforms = ()
+    optional: bool = False
+
+
+class TimeSpec(Model):
+    """Where a time comes from, and how it is written."""
+
+    field: FieldName
+    format: FormField = "iso"
+    zone: ZoneField | None = None  # of times without one; that of the source by default
+    do: Transforms = ()
+
+
+Value: TypeAlias = Annotated[ValueSpec, BeforeValidator(_plain)]
+TimeValue: TypeAlias = Annotated[TimeSpec, BeforeValidator(_plain)]
+Values = Annotated[dict[TypeName, Value], Field(default_factory=dict)]
+Equal = Annotated[dict[FieldName, str], Field(default_factory=dict)]
+Expressions = Annotated[dict[FieldName, ExpressionField], Field(default_factory=dict)]
+Within = Annotated[Limit, BeforeValidator(_limit)]
+
+
+class LineSpec(Model):
+    """Lines of the document: what holds them, and what each one says. Fields are those of the line."""
+
+    each: Annotated[str, Field(pattern=r"^\$"), AfterValidator(_path)]
+    line: Value | None = None
+    item: Value | None = None
+    quantity: Value | None = None
+    uom: Value | None = None
+    unit_price: Value | None = None
+    amount: Value | None = None
+    keys: Values
+
+
+class Trace(Model):
+    """The trace a record says that it was written in."""
+
+    trace_id: FieldName
+    span_id: FieldName | None = None
+
+
+class Facts(Model):
+    """What a record tells of its step."""
+
+    time: TimeValue | None = None
+    keys: Values
+    scopes: Values
+    context: Values
+    amount: Value | None = None
+    currency: Value | None = None
+    quantity: Value | None = None
+    uom: Value | None = None
+    business_time: TimeValue | None = None
+    outcome: Value | None = None
+    reason: Value | None = None
+    lines: LineSpec | None = None
+
+
+class Missing(Model):
+    """How a step ended whose end did not come."""
+
+    outcome: Annotated[str, Field(pattern=f"^({'|'.join(OUTCOMES)})$")] = "exception"
+    reason: Text = "no_end"
+
+
+class End(Facts):
+    """The record that ends a step which another one began."""
+
+    when: Equal
+    match: Expressions
+    within: Within
+    missing: Missing = Missing()
+
+
+class Rule(Facts):
+    """Which records are one kind of step. The first rule that fits a record makes its step."""
+
+    name: Text | None = None  # of the span; the step's code by default
+    when: Equal
+    match: Expressions
+    step: StepCode
+    style: Annotated[str | None, Field(pattern=f"^({'|'.join(STYLES)})$")] = None
+    actor: Literal["human", "system"] | None = None
+    layer: Text | None = None
+    failed: bool = False  # the span has status Error: a failed attempt, which reaches no stage
+    trace: Trace | None = None
+    by: FieldName | None = None  # what a beginning and its end have in common
+    end: End | None = None
+
+
+class Expected(Model):
+    """A step that a test expects; what is not said is not compared."""
+
+    step: StepCode
+    time: str | None = None
+    end_time: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    amount: str | None = None
+    currency: str | None = None
+    quantity: str | None = None
+    keys: Annotated[dict[TypeName, str | tuple[str, ...]], Field(default_factory=dict)]
+    context: Annotated[dict[TypeName, str], Field(default_factory=dict)]
+    lines: int | None = None
+
+
+class SourceTest(Model):
+    """What is read in a test, and what must come of it."""
+
+    name: Text
+    given: Annotated[str, Field(min_length=1, max_length=1_000_000)]
+    now: str | None = None  # RFC 3339, for times without a year
+    steps: tuple[Expected, ...] = ()
+    rejected: tuple[str, ...] = ()
+    unmatched: Annotated[int | None, Field(ge=0)] = None
+
+
+class Source(Model):
+    """One source of any kind."""
+
+    service: Text | None = None  # the system whose steps these are; the source's name by default
+    data: Annotated[Literal["phi", "other"], Field(alias="class")] = "other"
+    interface: Text | None = None
+    time_zone: ZoneField = "UTC"
+    time: TimeValue | None = None
+    keep_rejected_text: bool = False  # in the file of rejects, which only its owner may read
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=MOST_RULES)]
+    tests: tuple[SourceTest, ...] = ()
+
+
+JSON: Final = "json"
+
+
+class LogSource(Source):
+    """Files of a log, as they are written, rotated, cut off and compressed."""
+
+    kind: Literal["log"]
+    files: Annotated[tuple[Text, ...], Field(min_length=1, max_length=100)]
+    exclude: tuple[Text, ...] = ()
+    format: LogFormat = "text"
+    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+    start: ExpressionField | None = None  # a line that begins a record; those that do not belong to the one before
+    begin: Literal["beginning", "end"] = "beginning"  # of files that are there at the first start
+
+
+AnySource: TypeAlias = LogSource
+
+
+class Sources(Model):
+    """All of a file."""
+
+    sources: Annotated[dict[Name, AnySource], Field(min_length=1, max_length=MOST_SOURCES)]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of sources that was read and is correct."""
+
+    path: Path
+    sources: Mapping[str, AnySource]
+
+
+def load_sources(path: Path) -> SourceFile:
+    """Read a file of sources; SourcesError lists every problem with its line and field."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SourcesError(path, [(1, "file", f"cannot be read: {exc}")]) from exc
+    return SourceFile(path, parse_sources(text, path).sources)
+
+
+def parse_sources(text: str, file: Path | str) -> Sources:
+    """Read sources from YAML *text*; *file* names it in errors. SourcesError lists every problem with line and field."""
+    try:
+        return read_model(Sources, text, "sources", _contradictions)
+    except MistakesError as exc:
+        raise SourcesError(file, exc.problems) from exc
+
+
+def _contradictions(sources: Sources) -> Iterator[Problem]:
+    """Yield (place, problem) for everything that is well formed but cannot be meant."""
+    for name, source in sources.sources.items():
+        for position, rule in enumerate(source.rules):
+            yield from _rule_problems(source, rule, ("sources", name, "rules", position))
+
+
+def _rule_problems(source: AnySource, rule: Rule, place: tuple[Any, ...]) -> Iterator[Problem]:
+    yield from _facts_problems(source, rule, place)
+    if (rule.by is None) != (rule.end is None):
+        yield (*place, "by" if rule.by else "end"), "by and end belong together: by is what a step and its end share"
+    if not (rule.keys or (rule.end and rule.end.keys) or rule.trace):
+        yield (*place, "keys"), "without a key or a trace the step would belong to no transaction"
+    if rule.end is not None:
+        yield from _facts_problems(source, rule.end, (*place, "end"))
+        if not (rule.end.when or rule.end.match):
+            yield (*place, "end", "match"), "is needed, or when: every record would be the end"
+
+
+def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]) -> Iterator[Problem]:
+    is_json = source.format == JSON
+    groups: dict[str, str] = {}
+    for field, text in facts.match.items():
+        for group in Groups(text).numbers:
+            if groups.setdefault(group, field) != field:
+                yield (*place, "match", field), f"the group {group} is in {groups[group]}, too"
+    for where, value in _values(facts):
+        if (value.field is None) == (value.text is None):
+            yield (*place, *where), "give either field or text"
+        if value.field is not None and value.field.startswith("$") and not is_json:
+            yield (*place, *where), "JSONPath is for format: json"
+    yield from _unknown_fields(source, facts, groups.keys(), place)
+    for type_ in facts.scopes:
+        if type_ not in facts.keys:
+            yield (*place, "scopes", type_), f"there is no key {type_}"
+    if facts.lines is not None and not is_json:
+        yield (*place, "lines"), "lines are for format: json"
+
+
+def _values(facts: Facts) -> Iterator[tuple[tuple[Any, ...], ValueSpec]]:
+    for section in ("keys", "scopes", "context"):
+        for type_, value in getattr(facts, section).items():
+            yield (section, type_), value
+    for name in ("amount", "currency", "quantity", "uom", "outcome", "reason"):
+        if (value := getattr(facts, name)) is not None:
+            yield (name,), value
+    if facts.lines is not None:
+        for name in ("line", "item", "quantity", "uom", "unit_price", "amount"):
+            if (value := getattr(facts.lines, name)) is not None:
+                yield ("lines", name), value
+        for type_, value in facts.lines.keys.items():
+            yield ("lines", "keys", type_), value
+
+
+def _unknown_fields(
+    source: AnySource, facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]
+) -> Iterator[Problem]:
+    """Yield what names a field that no record can have; logfmt and JSON have whatever is written."""
+    known = FORMATS[source.format].fields
+    used = [(where, field) for where, field in _fields(facts) if field not in groups]
+    for where, field in used:
+        if known and field not in known and field != LINE:
+            have = ", ".join([*known, *groups])
+            yield (*place, *where), f"{field} is no field here ({have}); for the word itself write {{text: {field}}}"
+        elif where == ("outcome",) and field in OUTCOMES:
+            yield (*place, *where), f"for the word itself write {{text: {field}}}"
+
+
+def _fields(facts: Rule | End) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Yield (place, field) of all that is read of the record itself, not of its lines."""
+    for section in ("when", "match"):
+        for field in getattr(facts, section):
+            yield (section, field), field
+    for where, value in _values(facts):
+        if where[0] != "lines":
+            fields = [value.field] if value.field else [found for _, found, _, _ in Formatter().parse(value.text or "")]
+            yield from ((where, field) for field in fields if field)
+    for name in ("time", "business_time"):
+        if (spec := getattr(facts, name)) is not None:
+            yield (name,), spec.field
+    if isinstance(facts, Rule):
+        for name, found in (("by", facts.by), ("trace", facts.trace and facts.trace.trace_id)):
+            if found:
+                yield (name,), found

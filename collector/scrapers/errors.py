@@ -1,0 +1,44 @@
+"""What can go wrong in a scraper, in words for its user."""
+
+from pathlib import Path
+
+from controltower.collector.errors import CollectorError
+
+
+class SourcesError(CollectorError):
+    """A file of sources is refused: every problem with its file, line and field."""
+
+    def __init__(self, file: Path | str, problems: list[tuple[int, str, str]]) -> None:
+        self.file = str(file)
+        self.problems = problems  # (line, field, what is wrong)
+        super().__init__("\n".join(f"{self.file}:{line}: {field}: {what}" for line, field, what in problems))
+
+
+class KeyMissingError(CollectorError):
+    """A source maps numbers of patients, and there is no key to make tokens of them."""
+
+    def __init__(self, source: str, types: list[str]) -> None:
+        self.source = source
+        super().__init__(
+            f"The source {source} maps {', '.join(types)}, which become tokens: set CONTROLTOWER_REDACTION_KEY or "
+            "CONTROLTOWER_REDACTION_KEY_FILE to the key that the senders share (`controltower redact key` makes one)."
+        )
+
+
+class PositionError(CollectorError):
+    """What is saved of a source cannot be read or written; trying again may help."""
+
+    permanent = False
+
+
+class BusyError(CollectorError):
+    """Another process works on the same positions."""
+
+
+class Rejection(Exception):
+    """A record cannot become a step; ``reason`` is a code, and ``detail`` names a field and never shows its value."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)

@@ -1,0 +1,138 @@
+"""How a value is taken from a record: a field, a JSONPath, or a text made of several, and changed on the way."""
+
+from collections.abc import Callable, Mapping
+from string import Formatter
+from typing import Any, Final
+
+import jsonpath_rfc9535
+
+from controltower.collector.scrapers.definition import TimeSpec, ValueSpec
+from controltower.collector.scrapers.errors import Rejection
+from controltower.collector.scrapers.observation import Fields
+from controltower.collector.scrapers.times import Clock, time_reader, zone_of
+from controltower.collector.scrapers.transforms import Change, change_of
+
+Groups = Mapping[str, str]
+Get = Callable[[Fields, Groups], Any]
+"""Takes a value from a record and what was found in it; None when it is not there."""
+
+GetText = Callable[[Fields, Groups], str | None]
+GetTime = Callable[[Fields, Groups], int | None]
+
+MOST_VALUES: Final = 1_000  # of one path
+
+
+def value_getter(spec: ValueSpec, zone: str, clock: Clock) -> Callable[[Fields, Groups], Any]:
+    """Return what takes the value of *spec*: a text, a list of texts where a path finds many, or None."""
+    get = getter(spec.field) if spec.field is not None else _template(spec.text or "")
+    change = change_of(spec.do, zone, clock)
+    return get if change is None else _changing(get, change)
+
+
+def time_getter(spec: TimeSpec, zone: str, clock: Clock) -> GetTime:
+    """Return what takes a time, in nanoseconds since 1970."""
+    get = getter(spec.field)
+    change = change_of(spec.do, zone, clock)
+    read = time_reader(spec.format, zone_of(spec.zone or zone), clock)
+
+    def time(fields: Fields, groups: Groups) -> int | None:
+        text = get(fields, groups)
+        if text is None or text == "":
+            return None
+        if not isinstance(text, str):
+            raise Rejection("bad_time", spec.field)
+        return read(change(text) if change else text)
+
+    return time
+
+
+def getter(field: str) -> Get:
+    """Return what takes *field*: a name, which what was found stands before, or a JSONPath."""
+    if field.startswith("$"):
+        return _path(field)
+
+    def get(fields: Fields, groups: Groups) -> Any:
+        found = groups.get(field)
+        return found if found is not None else _plain(fields.get(field))
+
+    return get
+
+
+def items_getter(path: str) -> Callable[[Fields], list[Fields]]:
+    """Return what takes the objects at a JSONPath."""
+    query: Any = jsonpath_rfc9535.compile(path)
+
+    def items(fields: Fields) -> list[Fields]:
+        found: list[Fields] = [value for value in query.find(fields).values() if isinstance(value, dict)]
+        if len(found) > MOST_VALUES:
+            raise Rejection("too_many_lines")
+        return found
+
+    return items
+
+
+def _path(text: str) -> Get:
+    query: Any = jsonpath_rfc9535.compile(text)
+    if query.singular_query():  # nearly always; walking costs a tenth of asking the library
+        parts = [_part(segment.selectors[0]) for segment in query.segments]
+        return lambda fields, groups: _plain(_walked(fields, parts))
+
+    def many(fields: Fields, groups: Groups) -> Any:
+        values = [_plain(value) for value in query.find(fields).values()]
+        if len(values) > MOST_VALUES:
+            raise Rejection("too_many_values", text)
+        return [value for value in values if value not in (None, "")] or None
+
+    return many
+
+
+def _part(selector: Any) -> str | int:
+    part: str | int = selector.name if isinstance(selector, jsonpath_rfc9535.selectors.NameSelector) else selector.index
+    return part
+
+
+def _walked(value: Any, parts: list[str | int]) -> Any:
+    for part in parts:
+        if isinstance(part, str):
+            value = value.get(part) if isinstance(value, dict) else None
+        else:
+            value = value[part] if isinstance(value, list) and -len(value) <= part < len(value) else None
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value as text; a list as its texts."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return [text for text in map(_plain, value) if isinstance(text, str)][:MOST_VALUES]
+    return None  # an object is no value
+
+
+def _template(text: str) -> Get:
+    parts = [(literal, getter(field) if field else None) for literal, field, _, _ in Formatter().parse(text)]
+
+    def made(fields: Fields, groups: Groups) -> str | None:
+        pieces: list[str] = []
+        for literal, get in parts:
+            pieces.append(literal)
+            if get is not None:
+                value = get(fields, groups)
+                if not isinstance(value, str) or not value:
+                    return None
+                pieces.append(value)
+        return "".join(pieces)
+
+    return made
+
+
+def _changing(get: Get, change: Change) -> Get:
+    def changed(fields: Fields, groups: Groups) -> Any:
+        value = get(fields, groups)
+        if isinstance(value, str):
+            return change(value)
+        return value if value is None else [change(each) for each in value]
+
+    return changed

@@ -1,0 +1,85 @@
+"""How sources are doing, as metrics of OTLP: they are in the store beside the spans, under the collector's own names."""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+
+from controltower.collector.scrapers.encoding import SCOPE
+from controltower.collector.scrapers.worker import Worker
+
+SERVICE: Final = "controltower-scrape"
+
+
+class Declared(NamedTuple):
+    """One metric: its name, unit and meaning, and what to do when it rises."""
+
+    name: str
+    unit: str
+    meaning: str
+    when_it_rises: str
+
+
+COUNTS: Final = (
+    Declared("controltower.scrape.records", "{record}", "records read", ""),
+    Declared("controltower.scrape.steps", "{step}", "steps sent and acknowledged", ""),
+    Declared("controltower.scrape.unmatched", "{record}", "records that no rule fits", "see `scrape check`"),
+    Declared(
+        "controltower.scrape.rejected", "{record}", "records that cannot become a step", "see the file of rejects"
+    ),
+    Declared("controltower.scrape.refused", "{span}", "spans that the collector never takes", "see the log"),
+)
+GAUGES: Final = (
+    Declared("controltower.scrape.behind", "By", "bytes that are there and were not read", "is the collector slow?"),
+    Declared("controltower.scrape.open", "{step}", "steps that began and did not end yet", "do their ends come?"),
+    Declared("controltower.scrape.lag", "s", "time since all that was there had been read", "see `failing`"),
+    Declared("controltower.scrape.watermark", "s", "time of the latest record, in seconds since 1970", ""),
+    Declared("controltower.scrape.problems", "{file}", "files that cannot be read", "see the log"),
+    Declared("controltower.scrape.failing", "1", "1 while nothing goes on", "see the log"),
+)
+
+
+def metrics_request(workers: Iterable[Worker], began_ns: int, now_ns: int) -> bytes:
+    """Return how *workers* are doing as a request; counts are from *began_ns* on."""
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = SERVICE
+    scope = resource.scope_metrics.add()
+    scope.scope.name = SCOPE
+    metrics = {declared.name: _metric(scope.metrics.add(), declared) for declared in (*COUNTS, *GAUGES)}
+    for worker in workers:
+        for name, value in _values(worker, began_ns, now_ns).items():
+            metric = metrics[f"controltower.scrape.{name}"]
+            counted = metric.HasField("sum")
+            points = metric.sum.data_points if counted else metric.gauge.data_points
+            point = points.add(start_time_unix_nano=began_ns if counted else 0, time_unix_nano=now_ns, as_int=value)
+            point.attributes.add(key="source").value.string_value = worker.name
+    return bytes(request.SerializeToString())
+
+
+def _metric(metric: Metric, declared: Declared) -> Metric:
+    metric.name, metric.unit, metric.description = declared.name, declared.unit, declared.meaning
+    if declared in COUNTS:
+        metric.sum.is_monotonic = True
+        metric.sum.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+    else:
+        metric.gauge.SetInParent()
+    return metric
+
+
+def _values(worker: Worker, began_ns: int, now_ns: int) -> dict[str, int]:
+    health = worker.health
+    return {
+        "records": health.records,
+        "steps": health.steps,
+        "unmatched": health.unmatched,
+        "rejected": health.rejected,
+        "refused": health.refused,
+        "behind": health.behind_bytes,
+        "open": health.open,
+        "lag": max(0, now_ns - (health.caught_up_ns or began_ns)) // 10**9,
+        "watermark": health.watermark_ns // 10**9,
+        "problems": len(health.problems),
+        "failing": int(bool(worker.failing)),
+    }

@@ -1,0 +1,57 @@
+"""The contract of all kinds of sources: records in, and a position that is saved when what they became was acknowledged.
+
+A kind reads; mapping, sending, saving and counting are the same for all. The order is always: read, map, save the request,
+send it, save the position. So a crash loses nothing, and what is read again has the ids it had.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from controltower.collector.scrapers.definition import AnySource, TimeSpec
+from controltower.collector.scrapers.log import LogReader
+from controltower.collector.scrapers.observation import Fields, Record
+
+
+class Reader(Protocol):
+    """Reads one source. For one thread."""
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on behind what was saved."""
+
+    def read(self) -> list[Record]:
+        """Return what comes next, bounded in number and bytes; nothing when all that is there was read."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the place behind all that was read, to be saved."""
+
+    def parse(self, record: Record) -> Fields:
+        """Return the fields of a record; Rejection when it does not have its form."""
+
+    def behind(self) -> int:
+        """Return how many bytes are there and were not read."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Return what cannot be read, and why."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+class Kind(Protocol):
+    """Makes readers, and says where the times of records are when the source does not."""
+
+    def __call__(self, source: Any, clock: Callable[[], int]) -> Reader:
+        """Return a reader of *source*."""
+
+    @staticmethod
+    def times(source: Any) -> list[TimeSpec]:
+        """Return where times are."""
+
+
+KINDS: Final[Mapping[str, Kind]] = {"log": LogReader}
+
+
+def kind_of(source: AnySource) -> Kind:
+    """Return the kind of *source*."""
+    return KINDS[source.kind]

@@ -1,0 +1,194 @@
+"""Forms that lines of logs have: what a record holds by name, read in time that is linear in its length."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from controltower.collector.scrapers.errors import Rejection
+
+LogFormat = Literal["text", "json", "logfmt", "syslog_3164", "syslog_5424", "access_common", "access_combined"]
+Parse = Callable[[str], dict[str, Any]]
+
+LINE: Final = "line"  # the field that every record has: all of it
+MOST_FIELDS: Final = 1_000  # of one record
+
+_SEVERITIES: Final = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+_HIGHEST_PRIORITY: Final = 191
+
+# Each part of these patterns ends where the next begins, by a character that it cannot hold: nothing is tried twice.
+_PRIORITY: Final = r"(?:<(?P<priority>\d{1,3})>)?"
+_SYSLOG_3164: Final = re.compile(
+    _PRIORITY + r"(?P<time>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,6})?|\d{4}-\d\d-\d\dT[^ ]{8,40}) "
+    r"(?P<host>[^ ]{1,255}) (?P<app>[^ :\[]{1,255})(?:\[(?P<pid>[^\]]{0,255})\])?: ?(?P<message>.*)",
+    re.DOTALL,
+)
+_SYSLOG_5424: Final = re.compile(
+    r"(?:<(?P<priority>\d{1,3})>)?1 (?P<time>[^ ]{1,64}) (?P<host>[^ ]{1,255}) (?P<app>[^ ]{1,48}) (?P<pid>[^ ]{1,128}) "
+    r"(?P<msgid>[^ ]{1,32}) (?P<rest>.*)",
+    re.DOTALL,
+)
+_SD_NAME: Final = re.compile(r'[^ ="\]\x00-\x20\x7f-\U0010ffff]{1,32}')
+_SD_VALUE: Final = re.compile(r'="((?:[^"\\\]]|\\.)*)"', re.DOTALL)
+_SD_ESCAPE: Final = re.compile(r'\\(["\\\]])')
+_QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
+_ACCESS: Final = re.compile(
+    r"(?P<client>[^ ]+) (?P<ident>[^ ]+) (?P<user>[^\[]*?) ?\[(?P<time>[^\]]{26})\] "
+    + _QUOTED.replace("(", "(?P<request>", 1)
+    + r" (?P<status>\d{3}|-) (?P<size>\d+|-)"
+    + r"(?P<rest>.*)",
+    re.DOTALL,
+)
+_COMBINED: Final = re.compile(r' "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"(?P<rest>.*)', re.DOTALL)
+_REQUEST: Final = re.compile(r"(?P<method>[A-Z]{1,20}) (?P<target>[^ ]+)(?: (?P<protocol>[^ ]+))?")
+_LOGFMT: Final = re.compile(r'([^ ="\x00-\x20]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^ "]*)))?(?= |$)')
+_LOGFMT_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One format: how a record is read, the fields it can have (none: whatever is written), and which are its time."""
+
+    parse: Parse
+    fields: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    time_form: str = "iso"
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """Return the object of a line; numbers stay the texts they are."""
+    try:
+        found = json.loads(text, parse_float=_text, parse_int=_text, parse_constant=_text)
+    except (ValueError, RecursionError):
+        raise Rejection("not_json") from None
+    if not isinstance(found, dict):
+        raise Rejection("not_json", "an object is expected")
+    return found
+
+
+def parse_logfmt(text: str) -> dict[str, Any]:
+    """Return key=value pairs; a key without a value is ``true``."""
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        if text[at] in " \t":
+            at += 1
+            continue
+        match = _LOGFMT.match(text, at)
+        if match is None:
+            raise Rejection("not_logfmt")
+        name, quoted, plain = match.groups()
+        if quoted is not None:
+            found[name] = _LOGFMT_ESCAPE.sub(_unescaped, quoted) if "\\" in quoted else quoted
+        else:
+            found[name] = plain if plain is not None else "true"
+        if len(found) > MOST_FIELDS:
+            raise Rejection("too_many_fields")
+        at = match.end()
+    if not found:
+        raise Rejection("not_logfmt")
+    return found
+
+
+def parse_syslog_3164(text: str) -> dict[str, Any]:
+    """Return a line of the older syslog, with or without its priority, as files have it."""
+    match = _SYSLOG_3164.fullmatch(text)
+    if match is None:
+        raise Rejection("not_syslog")
+    return {name: value for name, value in match.groupdict().items() if value is not None} | _priority(match)
+
+
+def parse_syslog_5424(text: str) -> dict[str, Any]:
+    """Return a line of RFC 5424; structured data are fields ``id.name``."""
+    match = _SYSLOG_5424.fullmatch(text)
+    if match is None:
+        raise Rejection("not_syslog")
+    found = {name: value for name, value in match.groupdict().items() if value not in (None, "-", "") or name == "rest"}
+    data, message = _structured(found.pop("rest"))
+    return found | data | {"message": message.removeprefix("\ufeff")} | _priority(match)
+
+
+def parse_access_common(text: str) -> dict[str, Any]:
+    """Return a line of the common log format; what a server adds behind it is ``rest``."""
+    match = _ACCESS.fullmatch(text)
+    if match is None:
+        raise Rejection("not_access_log")
+    found: dict[str, str] = {name: value for name, value in match.groupdict().items() if value not in ("-", "")}
+    if request := _REQUEST.fullmatch(found.get("request", "")):
+        found["method"], target = request["method"], request["target"]
+        found["path"], _, query = target.partition("?")
+        if query:
+            found["query"] = query
+        if request["protocol"]:
+            found["protocol"] = request["protocol"]
+    return found
+
+
+def parse_access_combined(text: str) -> dict[str, Any]:
+    """Return a line of the combined log format: the common one with referer and agent."""
+    found = parse_access_common(text)
+    match = _COMBINED.fullmatch(found.pop("rest", ""))
+    if match is None:
+        raise Rejection("not_access_log", "referer and agent are expected")
+    return found | {name: value for name, value in match.groupdict().items() if value not in ("-", "")}
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1])
+
+
+def _priority(match: re.Match[str]) -> dict[str, str]:
+    if match["priority"] is None:
+        return {}
+    number = int(match["priority"])
+    if number > _HIGHEST_PRIORITY:
+        raise Rejection("not_syslog", "priority")
+    return {"facility": str(number // 8), "severity": _SEVERITIES[number % 8]}
+
+
+def _structured(text: str) -> tuple[dict[str, str], str]:
+    """Split structured data from the message behind it."""
+    if text == "-" or text.startswith("- "):
+        return {}, text[2:]
+    found: dict[str, str] = {}
+    at = 0
+    while text.startswith("[", at):
+        name = _SD_NAME.match(text, at + 1)
+        if name is None:
+            raise Rejection("not_syslog", "structured data")
+        at = name.end()
+        while text.startswith(" ", at):
+            parameter = _SD_NAME.match(text, at + 1)
+            value = _SD_VALUE.match(text, parameter.end()) if parameter else None
+            if parameter is None or value is None or len(found) >= MOST_FIELDS:
+                raise Rejection("not_syslog", "structured data")
+            found[f"{name[0]}.{parameter[0]}"] = _SD_ESCAPE.sub(r"\1", value[1])
+            at = value.end()
+        if not text.startswith("]", at):
+            raise Rejection("not_syslog", "structured data")
+        at += 1
+    if at == 0 or (at < len(text) and text[at] != " "):
+        raise Rejection("not_syslog", "structured data")
+    return found, text[at + 1 :]
+
+
+_SYSLOG_FIELDS: Final = ("time", "host", "app", "pid", "message", "facility", "severity", "priority")
+_ACCESS_FIELDS: Final = (
+    *("client", "ident", "user", "time", "request", "method", "path", "query", "protocol", "status", "size", "rest"),
+)
+_USUAL_TIMES: Final = ("time", "timestamp", "@timestamp", "ts")
+
+FORMATS: Final[dict[str, Form]] = {
+    "text": Form(lambda text: {LINE: text}, (LINE,)),
+    "json": Form(parse_json, (), _USUAL_TIMES),
+    "logfmt": Form(parse_logfmt, (), _USUAL_TIMES),
+    "syslog_3164": Form(parse_syslog_3164, _SYSLOG_FIELDS, ("time",), "syslog"),
+    "syslog_5424": Form(parse_syslog_5424, (), ("time",)),
+    "access_common": Form(parse_access_common, _ACCESS_FIELDS, ("time",), "access_log"),
+    "access_combined": Form(parse_access_combined, (*_ACCESS_FIELDS, "referer", "agent"), ("time",), "access_log"),
+}

@@ -1,0 +1,98 @@
+"""Records of one source into steps: those of one record, and those that two make."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from controltower.collector.scrapers.definition import AnySource
+from controltower.collector.scrapers.errors import Rejection
+from controltower.collector.scrapers.kind import Reader, kind_of
+from controltower.collector.scrapers.mapping import CompiledRule, Policies, compiled_rules
+from controltower.collector.scrapers.observation import Fields, Record, Step
+from controltower.collector.scrapers.pairing import Pairs
+from controltower.collector.scrapers.span_ids import SpanIds
+
+
+@dataclass(slots=True)
+class Mapped:
+    """What became of some records."""
+
+    records: int = 0
+    steps: list[Step] = field(default_factory=list)
+    unmatched: int = 0
+    rejected: list[tuple[Record, Rejection]] = field(default_factory=list)
+
+
+class Mapper:
+    """Maps the records of one source. For one thread."""
+
+    def __init__(self, source: AnySource, name: str, policies: Policies, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._ids = SpanIds(name)
+        self._rules = compiled_rules(source, name, kind_of(source).times(source), policies, clock)
+        self.pairs = Pairs(self._rules)
+        self.watermark_ns = 0
+        """The latest time of a record."""
+
+    def map(self, records: Iterable[Record], reader: Reader) -> Mapped:
+        """Return what becomes of *records*, which *reader* read."""
+        mapped = Mapped()
+        for record in records:
+            mapped.records += 1
+            try:
+                if record.flaw:
+                    raise _flaw(record.flaw)
+                fits = self._map(record, reader.parse(record), mapped.steps)
+            except Rejection as rejection:
+                mapped.rejected.append((record, rejection))
+            else:
+                mapped.unmatched += not fits
+        return mapped
+
+    def due(self, *, caught_up: bool) -> Iterator[Step]:
+        """Yield the steps whose end is late, by the source's own times, and by the clock when all of it was read."""
+        until_ns = max(self.watermark_ns, self._clock()) if caught_up else self.watermark_ns
+        yield from self.pairs.due(until_ns)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is to be saved with the position."""
+        return {"pairs": self.pairs.state(), "watermark_ns": self.watermark_ns}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what was saved."""
+        self.pairs.restore(saved["pairs"])
+        self.watermark_ns = saved["watermark_ns"]
+
+    def _map(self, record: Record, fields: Fields, steps: list[Step]) -> bool:
+        """Add what a record becomes to *steps*; return whether any rule fits."""
+        for number, rule in enumerate(self._rules):
+            if (groups := rule.begin.fits(fields)) is not None:
+                self._begin(number, rule, record, fields, groups, steps)
+                return True
+            if rule.end is not None and (groups := rule.end.fits(fields)) is not None:
+                assert rule.by is not None
+                found = rule.end.take(fields, groups)
+                self._note(found.at_ns)
+                steps.append(self.pairs.end(number, rule.by(fields, groups), found, self._clock()))
+                return True
+        return False
+
+    def _begin(
+        self, number: int, rule: CompiledRule, record: Record, fields: Fields, groups: Any, steps: list[Step]
+    ) -> None:
+        found = rule.begin.take(fields, groups)
+        ids, parent = rule.trace(fields, groups, self._ids.ids(record.place, record.content))
+        self._note(found.at_ns)
+        if rule.by is None:
+            steps.append(rule.step(found, ids, parent, self._clock()))
+        else:
+            steps.extend(self.pairs.begin(number, rule.by(fields, groups), found, ids, parent, self._clock()))
+
+    def _note(self, at_ns: int | None) -> None:
+        if at_ns is not None and at_ns > self.watermark_ns:
+            self.watermark_ns = min(at_ns, self._clock())  # a record dated ahead must not make others late
+
+
+def _flaw(text: str) -> Rejection:
+    reason, _, detail = text.partition(": ")
+    return Rejection(reason, detail)

@@ -1,0 +1,41 @@
+"""What a scraper saw, and the business step it became."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+Fields = Mapping[str, Any]
+"""What a record holds by name; numbers are texts, because money is never a float."""
+
+AttributeValue = str | tuple[str, ...]
+
+
+class Record(NamedTuple):
+    """One thing a source holds: a line of a log, a document of a file.
+
+    place
+        Where it is, the same whenever it is read: the content it belongs to, and the offset in it.
+    content
+        Its bytes. Place and content together are what the ids of its span are made of.
+    flaw
+        Why it cannot be read, as ``reason: detail``; nothing for nearly all.
+    """
+
+    place: str
+    content: bytes
+    flaw: str = ""
+
+
+@dataclass(slots=True)
+class Step:
+    """A business step before it is a span. Times are nanoseconds since 1970."""
+
+    code: str
+    name: str
+    at_ns: int
+    end_ns: int
+    ids: bytes  # 24: of the trace, and of the span
+    attributes: dict[str, AttributeValue]
+    lines: list[dict[str, AttributeValue]] = field(default_factory=list)
+    parent: bytes = b""
+    failed: bool = False

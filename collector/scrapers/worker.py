@@ -1,0 +1,245 @@
+"""One source at work: read, map, save the request, send it, save the position. The order is the promise."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from controltower.collector.scrapers.definition import AnySource
+from controltower.collector.scrapers.delivery import Collector, Delivery, Refused, StoppedError, pause_s
+from controltower.collector.scrapers.encoding import Request
+from controltower.collector.scrapers.kind import Reader, kind_of
+from controltower.collector.scrapers.mapper import Mapped, Mapper
+from controltower.collector.scrapers.mapping import Policies
+from controltower.collector.scrapers.positions import Positions
+from controltower.collector.scrapers.rejects import Rejects
+
+logger = logging.getLogger(__name__)
+
+IDLE_S: Final = 0.25  # between two looks at a source in which nothing is new
+SAVE_AFTER_S: Final = 1.0  # a position that moved over records of no interest is saved so often
+LOG_EVERY_S: Final = 60.0
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a source is doing, counted since the start of the process."""
+
+    source: str
+    records: int = 0
+    steps: int = 0
+    unmatched: int = 0
+    rejected: int = 0
+    refused: int = 0  # spans that the collector will never take
+    open: int = 0  # steps that began and did not end yet
+    behind_bytes: int = 0
+    watermark_ns: int = 0  # latest time of a record
+    caught_up_ns: int = 0  # when all that was there had last been read and acknowledged
+    problems: tuple[tuple[str, str], ...] = ()  # what cannot be read, and why
+    failing: str = ""  # why nothing goes on; nothing while all is well
+
+
+class Worker:
+    """Works on one source in a thread of its own, or to the end of what is there (`run_once`)."""
+
+    def __init__(
+        self,
+        name: str,
+        source: AnySource,
+        folder: Path,
+        collector: Collector,
+        policies: Policies,
+        redact: Callable[[str, Any], object] | None,
+        clock: Callable[[], int],
+        delivery: Delivery | None = None,
+    ) -> None:
+        """Keep positions in *folder*. KeyMissingError when the source needs a key for tokens. *redact* may be None.
+
+        Nothing is opened before the work begins.
+        """
+        self.name = name
+        self.source = source
+        self.health = Health(name)
+        self._folder = folder
+        self._policies = policies
+        self._clock = clock
+        self._redact = redact if source.data == "phi" else None
+        self._mapper = Mapper(source, name, policies, clock)  # refuses before the thread starts
+        self._stop = threading.Event()
+        self._delivery = delivery or Delivery(collector, name, stop=self._stop)
+        self._positions = Positions(folder)
+        self._rejects = Rejects(folder, keep_text=source.keep_rejected_text)
+        self._reader: Reader | None = None
+        self._moved = False  # the position in memory is ahead of the one on the disk
+        self._saved_ns = 0
+        self._logged_ns = 0
+        self._thread = threading.Thread(target=self._run, name=f"scrape {name}", daemon=True)
+
+    # -- from outside
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Ask the work to end after what is under way; does not block."""
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread's end, for *timeout_s* at most, and say whether it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def run_once(self) -> None:
+        """Read to the end of what is there, and return when all of it was acknowledged.
+
+        Raises what goes wrong; StoppedError when it was asked to stop before.
+        """
+        try:
+            self._begin()
+            while self.round():
+                if self._stop.is_set():
+                    raise StoppedError
+            self._save()
+        finally:
+            self._close()
+
+    # -- the work
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                self._begin()
+                while not self._stop.is_set():
+                    more = self.round()
+                    failures = 0
+                    if not more:
+                        self._stop.wait(IDLE_S)
+                self._save()
+            except StoppedError:
+                break
+            except Exception as exc:  # noqa: BLE001 - the top of a loop: logged, shown, tried again from what is saved
+                failures += 1
+                self._failed(exc)
+                self._stop.wait(pause_s(failures))
+            finally:
+                self._close()
+        self._delivery.close()
+
+    def _begin(self) -> None:
+        """Open the source where it was left; what was on its way is sent first."""
+        self._reader = kind_of(self.source)(self.source, self._clock)
+        self._mapper = Mapper(self.source, self.name, self._policies, self._clock)
+        state, batch = self._positions.open()
+        if batch is not None:
+            self._rejects.restore(batch.state["rejects_bytes"])
+            self._send(batch.body)
+            self._positions.acknowledge(batch.state)
+            state = batch.state
+        self._rejects.restore(state["rejects_bytes"] if state else 0)
+        if state and state["kind"] == self.source.kind:
+            self._reader.restore(state["reader"])
+            self._mapper.restore(state["mapper"])
+
+    def round(self) -> bool:
+        """Work on what comes next, and return whether there was anything."""
+        assert self._reader is not None  # begun
+        records = self._reader.read()
+        mapped = self._mapper.map(records, self._reader)
+        mapped.steps.extend(self._mapper.due(caught_up=not records))
+        self._moved |= bool(records or mapped.steps)
+        self._reject(mapped)
+        if mapped.steps:
+            body = self._encoded(mapped)
+            state = self._state()
+            self._positions.prepare(state, body)
+            refused = self._send(body)
+            self._acknowledge(state)
+        else:
+            refused = 0
+            if self._moved and self._clock() - self._saved_ns > SAVE_AFTER_S * 10**9:
+                self._save()
+        self._note(mapped, refused, caught_up=not records)
+        return bool(records or mapped.steps)
+
+    def _encoded(self, mapped: Mapped) -> bytes:
+        request = Request(self.source.service or self.name)
+        for step in mapped.steps:
+            request.add(step)
+        if self._redact is not None:
+            self._redact("traces", request.message)
+        return request.encoded()
+
+    def _send(self, body: bytes) -> int:
+        refused: list[Refused] = self._delivery.send(body)
+        for each in refused:
+            logger.error("source %s: the collector refused %d spans for good: %s", self.name, each.spans, each.reason)
+        return sum(each.spans for each in refused)
+
+    def _reject(self, mapped: Mapped) -> None:
+        if not mapped.rejected:
+            return
+        at = datetime.fromtimestamp(self._clock() / 10**9, UTC).isoformat()
+        for record, rejection in mapped.rejected:
+            self._rejects.add(record, rejection, at)
+
+    def _state(self) -> Json:
+        assert self._reader is not None  # begun
+        return {
+            "kind": self.source.kind,
+            "reader": self._reader.state(),
+            "mapper": self._mapper.state(),
+            "rejects_bytes": self._rejects.save(),
+        }
+
+    def _save(self) -> None:
+        if self._moved:
+            self._acknowledge(self._state())
+
+    def _acknowledge(self, state: Json) -> None:
+        self._positions.acknowledge(state)
+        self._moved = False
+        self._saved_ns = self._clock()
+
+    # -- how it is doing
+
+    def _note(self, mapped: Mapped, refused: int, *, caught_up: bool) -> None:
+        assert self._reader is not None  # begun
+        before = self.health
+        self.health = Health(
+            source=self.name,
+            records=before.records + mapped.records,
+            steps=before.steps + len(mapped.steps),
+            unmatched=before.unmatched + mapped.unmatched,
+            rejected=before.rejected + len(mapped.rejected),
+            refused=before.refused + refused,
+            open=len(self._mapper.pairs),
+            behind_bytes=self._reader.behind(),
+            watermark_ns=self._mapper.watermark_ns,
+            caught_up_ns=self._clock() if caught_up else before.caught_up_ns,
+            problems=tuple(sorted(self._reader.problems.items())),
+        )
+
+    @property
+    def failing(self) -> str:
+        """Why nothing goes on: what the work failed with, or why the collector does not take it."""
+        return self.health.failing or self._delivery.failing
+
+    def _failed(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        self.health = replace(self.health, failing=text)
+        if self._clock() - self._logged_ns >= LOG_EVERY_S * 10**9:
+            self._logged_ns = self._clock()
+            logger.error("source %s failed and is tried again from what is saved: %s", self.name, text, exc_info=error)
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
