@@ -37,7 +37,8 @@ def log_to(folder: Path, name: str, *, quiet: bool, stream: TextIO | None = None
         handlers.append(shown)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are ours to tell
+    for library in ("uvicorn", "httpx"):  # starts, stops and requests are ours to tell
+        logging.getLogger(library).setLevel(logging.WARNING)
     for handler in handlers:
         root.addHandler(handler)
     return handlers

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from controltower.collector.scrapers.definition import AnySource, TimeSpec
 from controltower.collector.scrapers.log import LogReader
-from controltower.collector.scrapers.observation import Fields, Record
+from controltower.collector.scrapers.observation import Fields, Record, Taken
 
 
 class Reader(Protocol):
@@ -18,8 +18,8 @@ class Reader(Protocol):
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on behind what was saved."""
 
-    def read(self) -> list[Record]:
-        """Return what comes next, bounded in number and bytes; nothing when all that is there was read."""
+    def read(self) -> Taken:
+        """Return what comes next, bounded in number and bytes."""
 
     def state(self) -> dict[str, Any]:
         """Return the place behind all that was read, to be saved."""

@@ -12,7 +12,7 @@ from controltower.collector.scrapers.log_content import Content, DamagedError
 from controltower.collector.scrapers.log_files import LogFiles
 from controltower.collector.scrapers.log_formats import FORMATS, LINE
 from controltower.collector.scrapers.log_generation import SAMPLE_BYTES, Generation, digest
-from controltower.collector.scrapers.observation import Fields, Record
+from controltower.collector.scrapers.observation import Fields, Record, Taken
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class LogReader:
         """Return the place behind all that was read, to be saved."""
         return self.files.state()
 
-    def read(self) -> list[Record]:
-        """Return what comes next, in order within each file; nothing when all is read."""
+    def read(self) -> Taken:
+        """Return what comes next, in order within each file."""
         self.files.look()
         records = [_damaged(seen.path, seen.size) for seen in self.files.damaged]
         self.files.damaged.clear()
@@ -60,9 +60,9 @@ class LogReader:
                 records += taken.records
                 room -= taken.used
             records += taken.records
-            if not taken.is_end or room <= 0 or len(records) >= MOST_RECORDS:
-                break  # an older file comes to its end before a younger one begins
-        return records
+            if not taken.is_end:  # an older file comes to its end before a younger one begins
+                return Taken(records, caught_up=False)
+        return Taken(records, caught_up=True)
 
     def parse(self, record: Record) -> Fields:
         """Return the fields of a record; Rejection when it does not have the form that the source says."""
@@ -89,40 +89,42 @@ class LogReader:
 
     # -- one file
 
-    def _take(self, each: Generation, room: int, most: int) -> "_Taken":
+    def _take(self, each: Generation, room: int, most: int) -> "_Piece":
         """Read on in one file, at most *room* bytes and *most* records of it."""
         if room <= 0 or most <= 0:
-            return _Taken([], 0, is_end=False)
+            return _Piece([], 0, is_end=False)
         content = self.files.content(each)
         if content is None:
-            return _Taken([], 0, is_end=True)
+            return _Piece([], 0, is_end=True)
         try:
             return self._read_on(each, content, room, most)
         except DamagedError:
             if not self.files.is_quiet(each, QUIET_NS):
-                return _Taken([], 0, is_end=True)  # it may not be whole yet
+                return _Piece([], 0, is_end=True)  # it may not be whole yet
             each.done = True
-            return _Taken([_damaged(each.path, each.offset)], 0, is_end=True)
+            return _Piece([_damaged(each.path, each.offset)], 0, is_end=True)
 
-    def _read_on(self, each: Generation, content: Content, room: int, most: int) -> "_Taken":
+    def _read_on(self, each: Generation, content: Content, room: int, most: int) -> "_Piece":
         before = each.tail_bytes
         known = content.read_at(each.offset - before, before + room)
         if before and not each.compression and digest(known[:before]) != each.tail:
             logger.info("%s holds something else than what was read of it; it is read from its beginning", each.path)
             self.files.lose(each)
-            return _Taken([], 0, is_end=True)
+            return _Piece([], 0, is_end=True)
         data = known[before:]
         if not data:
             each.done = bool(each.compression)
-            return _Taken([], 0, is_end=True)
+            return _Piece([], 0, is_end=True)
         if not each.id and not self._name(each, content.read_at(0, SAMPLE_BYTES) if each.offset else data):
-            return _Taken([], 0, is_end=True)
+            return _Piece([], 0, is_end=True)
         records, used = self._records(each, data, len(data) < room, most)
         if used:
             head = known if each.offset < SAMPLE_BYTES else None  # then the sample before the offset begins the file
             each.offset += used
             each.took(known[: before + used], head[: min(SAMPLE_BYTES, each.offset)] if head is not None else None)
-        return _Taken(records, used, is_end=len(data) < room)
+        elif not each.offset:
+            each.id = ""  # nothing bears it yet, and other bytes may come to stand here
+        return _Piece(records, used, is_end=len(data) < room)
 
     def _name(self, each: Generation, head: bytes) -> bool:
         """Give a generation the name that ids are derived from: its first line, and how many began so before."""
@@ -192,7 +194,7 @@ class LogReader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
+class _Piece:
     """What was read of a file at once, and whether that was all there is."""
 
     records: list[Record]

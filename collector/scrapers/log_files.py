@@ -21,6 +21,8 @@ STALE_AFTER_NS: Final = (
     3600 * 10**9
 )  # the same of a file that was not rotated: its writer may be in the middle of a line
 
+COMPARED_BYTES: Final = 64 * 1024  # at once
+
 Json = dict[str, Any]
 
 
@@ -32,6 +34,15 @@ class Seen:
     key: Key
     size: int
     changed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A file that is a copy of what is read elsewhere: looked into again when one of the two changes, or one is lost."""
+
+    seen: Seen
+    original: Seen | None  # None: compressed, and compared to its end
+    lost: int
 
 
 class LogFiles:
@@ -50,7 +61,7 @@ class LogFiles:
         self._found: dict[Key, Seen] = {}  # by the patterns
         self._seen: dict[Key, Seen] = {}  # of the generations
         self._open: dict[int, Content] = {}  # serial -> file, the longest unused first
-        self._set_aside: dict[Key, tuple[Seen, int]] = {}  # copies, and what is not whole yet: not looked into again
+        self._aside: dict[Key, tuple[Aside, Key]] = {}  # with the file that each is a copy of
         self._lost = 0  # how often a generation lost its file: then copies are looked into again
         self.problems: dict[str, str] = {}  # path -> why it cannot be read
         self.damaged: list[Seen] = []  # compressed files that cannot be read and did not change for long
@@ -78,7 +89,7 @@ class LogFiles:
         for seen in sorted(found.values(), key=lambda each: (each.changed_ns, each.path)):
             if seen.key not in known:
                 self._place(seen)
-        self._set_aside = {key: aside for key, aside in self._set_aside.items() if key in found}
+        self._aside = {key: aside for key, aside in self._aside.items() if key in found}
         self._forget()
         self._first = False
 
@@ -109,23 +120,22 @@ class LogFiles:
             if each.gone:
                 continue
             seen = found.get(each.key) or self._elsewhere(each)
-            if seen is None:
+            if seen is None or compression_of(seen.path) != each.compression:  # the number is another file's by now
                 self._lose(each)
-            elif not each.compression and not self._holds(each, seen):
+            elif not each.compression and (seen.size < max(each.size, each.offset) or not self._holds(each, seen)):
                 self.lose(each)
             elif self._is_over(each, seen):
                 self._lose(each)
             else:
-                each.path = seen.path
+                each.path, each.size = seen.path, seen.size
                 self._seen[each.key] = seen
 
     def _holds(self, each: Generation, seen: Seen) -> bool:
         """Whether a file can still hold what was read of it; one that grew is looked at when it is read on."""
         if seen.size != each.offset or seen.changed_ns == each.changed_ns or not each.offset:
-            return seen.size >= each.offset
-        content = self.content(each)
+            return True
         each.changed_ns = seen.changed_ns
-        return content is None or each.is_in(content)
+        return self._still_holds(each)
 
     def _is_over(self, each: Generation, seen: Seen) -> bool:
         """Whether a file that is held open only by us was read to its end."""
@@ -162,7 +172,7 @@ class LogFiles:
 
     def _place(self, seen: Seen) -> None:
         """Find out what a file holds that belongs to no generation yet."""
-        if self._set_aside.get(seen.key) == (seen, self._lost):
+        if self._is_aside(seen):
             return
         try:
             content, _ = open_content(Path(seen.path), compression_of(seen.path))
@@ -182,39 +192,56 @@ class LogFiles:
 
     def _recognise(self, seen: Seen, content: Content) -> None:
         compression = compression_of(seen.path)
+        # The one of which most was read comes first: the beginning of one can be the whole of another.
         for each in sorted(self.generations, key=lambda each: -each.offset):
-            if each.gone and each.is_in(content) and (compression or seen.size >= each.offset):
+            is_in = each.is_in(content)
+            if is_in and not each.gone and not each.compression and not self._still_holds(each):
+                self.lose(each)  # truncated, after it was copied to here
+            if is_in and each.gone:
                 each.move(seen.key, seen.path, compression)
+                each.size = seen.size
                 self._seen[seen.key] = seen
                 return
-        if any(self._is_copy(seen, content, each) for each in self.generations if not each.gone):
-            self._set_aside[seen.key] = (seen, self._lost)
-            return
-        self._set_aside.pop(seen.key, None)
+            if not each.gone and self._is_copy(seen, content, each):
+                original = None if compression else self._seen.get(each.key)
+                self._aside[seen.key] = Aside(seen, original, self._lost), each.key
+                return
+        self._aside.pop(seen.key, None)
         begun = self._begin(seen)
         if self._first and self._from_end:
             self._to_end(begun, seen, content)
 
+    def _still_holds(self, each: Generation) -> bool:
+        content = self.content(each)
+        return content is None or each.is_in(content)
+
+    def _is_aside(self, seen: Seen) -> bool:
+        if (known := self._aside.get(seen.key)) is None:
+            return False
+        aside, original = known
+        now = self._seen.get(original) if aside.original else None
+        return aside == Aside(seen, now, self._lost)
+
     def _is_copy(self, seen: Seen, content: Content, each: Generation) -> bool:
         """Whether a file holds what another one holds that is read: nothing more, and nothing else."""
-        if compression_of(seen.path) or each.compression:
-            return each.is_in(content)
         original = self.content(each)
         if original is None or not seen.size:
             return False
+        if each.compression or compression_of(seen.path):
+            return _is_beginning(content, original)
         length = os.fstat(getattr(original, "descriptor", -1)).st_size
         if seen.size > length:
             return False
-        last = max(0, seen.size - SAMPLE_BYTES)
         return all(
             content.read_at(begin, SAMPLE_BYTES)[: seen.size - begin]
             == original.read_at(begin, SAMPLE_BYTES)[: seen.size - begin]
-            for begin in (0, last)
+            for begin in (0, max(0, seen.size - SAMPLE_BYTES))
         )
 
     def _begin(self, seen: Seen) -> Generation:
         self._serial += 1
         begun = Generation(self._serial, *seen.key, seen.path, seen.path, compression=compression_of(seen.path))
+        begun.size = seen.size
         self.generations.append(begun)
         self._seen[seen.key] = seen
         return begun
@@ -291,3 +318,16 @@ class LogFiles:
         """Close all files."""
         for serial in list(self._open):
             self._close(serial)
+
+
+def _is_beginning(content: Content, whole: Content) -> bool:
+    """Whether all of *content* is at the beginning of *whole*; the first difference ends it."""
+    at = 0
+    while data := content.read_at(at, COMPARED_BYTES):
+        try:
+            if whole.read_at(at, len(data)) != data:
+                return False
+        except DamagedError:  # the file that is known; what is asked about may be in order
+            return False
+        at += len(data)
+    return at > 0

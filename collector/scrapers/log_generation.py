@@ -26,6 +26,7 @@ class Generation:
     inode: int
     path: str  # where it was last seen
     born: str = ""  # the name it was found under: with another one it was rotated
+    size: int = 0  # of its file, when it was last looked at: a smaller one was truncated
     changed_ns: int = 0  # when its file was last changed, as far as that was looked into
     compression: str = ""
     id: str = ""  # what the ids of its spans are derived from; nothing before its first line is there

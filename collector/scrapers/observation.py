@@ -26,6 +26,13 @@ class Record(NamedTuple):
     flaw: str = ""
 
 
+class Taken(NamedTuple):
+    """What a source gave at once, and whether that was all that was there."""
+
+    records: list[Record]
+    caught_up: bool
+
+
 @dataclass(slots=True)
 class Step:
     """A business step before it is a span. Times are nanoseconds since 1970."""

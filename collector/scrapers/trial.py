@@ -43,7 +43,9 @@ def check(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> C
     reader = kind_of(source)(source, clock)
     checked = Checked(name)
     try:
-        while len(checked.steps) < SHOWN and checked.records < MOST_READ and (records := reader.read()):
+        caught_up = False
+        while len(checked.steps) < SHOWN and checked.records < MOST_READ and not caught_up:
+            records, caught_up = reader.read()
             mapped = mapper.map(records, reader)
             checked.records += mapped.records
             checked.unmatched += mapped.unmatched
@@ -93,7 +95,9 @@ def _compared(
     steps: list[Step] = []
     rejected: list[str] = []
     unmatched = 0
-    while records := reader.read():
+    caught_up = False
+    while not caught_up:
+        records, caught_up = reader.read()
         mapped = mapper.map(records, reader)
         steps += mapped.steps
         rejected += [rejection.reason for _, rejection in mapped.rejected]

@@ -151,10 +151,11 @@ class Worker:
     def round(self) -> bool:
         """Work on what comes next, and return whether there was anything."""
         assert self._reader is not None  # begun
-        records = self._reader.read()
+        records, caught_up = self._reader.read()
         mapped = self._mapper.map(records, self._reader)
-        mapped.steps.extend(self._mapper.due(caught_up=not records))
-        self._moved |= bool(records or mapped.steps)
+        mapped.steps.extend(self._mapper.due(caught_up=caught_up))
+        more = bool(records or mapped.steps) or not caught_up
+        self._moved |= more
         self._reject(mapped)
         if mapped.steps:
             body = self._encoded(mapped)
@@ -166,8 +167,8 @@ class Worker:
             refused = 0
             if self._moved and self._clock() - self._saved_ns > SAVE_AFTER_S * 10**9:
                 self._save()
-        self._note(mapped, refused, caught_up=not records)
-        return bool(records or mapped.steps)
+        self._note(mapped, refused, caught_up=caught_up)
+        return more
 
     def _encoded(self, mapped: Mapped) -> bytes:
         request = Request(self.source.service or self.name)
