@@ -32,7 +32,8 @@ def read_model(model: type[M], text: str, first: str, contradictions: Callable[[
     try:
         read = model.model_validate(data)
     except ValidationError as exc:
-        raise MistakesError(sorted(_located(root, error["loc"], _words(error)) for error in exc.errors())) from exc
+        errors = [error for error in exc.errors() if not _follows(error, exc.errors())]
+        raise MistakesError(sorted(_located(root, error["loc"], _words(error)) for error in errors)) from exc
     if problems := sorted(_located(root, place, what) for place, what in contradictions(read)):
         raise MistakesError(problems)
     return read
@@ -53,6 +54,14 @@ def _read(text: str, first: str) -> tuple[yaml.MappingNode, object]:
         raise MistakesError([(line, "yaml", exc.problem or "not valid YAML")]) from exc
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise MistakesError([(1, "yaml", " ".join(str(exc).split()))]) from exc
+
+
+def _follows(error: Any, errors: list[Any]) -> bool:
+    """Whether a list is only told to be too short because what it holds has mistakes of its own."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(
+        other["loc"][: len(place)] == place and len(other["loc"]) > len(place) for other in errors
+    )
 
 
 def _words(error: Any) -> str:
