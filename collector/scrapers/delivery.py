@@ -75,7 +75,7 @@ class Delivery:
         self._collector = collector
         self._source = source
         self._stop = stop or threading.Event()
-        self._pause = pause or self._stop.wait
+        self._pause = self._stop.wait if pause is None else pause
         self._clock = clock
         host = urlsplit(collector.endpoint).hostname or ""
         self._near = is_loopback(host)

@@ -122,12 +122,14 @@ class LogFiles:
             seen = found.get(each.key) or self._elsewhere(each)
             if seen is None or compression_of(seen.path) != each.compression:  # the number is another file's by now
                 self._lose(each)
-            elif not each.compression and (seen.size < max(each.size, each.offset) or not self._holds(each, seen)):
+                continue
+            each.path = seen.path
+            if not each.compression and (seen.size < max(each.size, each.offset) or not self._holds(each, seen)):
                 self.lose(each)
             elif self._is_over(each, seen):
                 self._lose(each)
             else:
-                each.path, each.size = seen.path, seen.size
+                each.size = seen.size
                 self._seen[each.key] = seen
 
     def _holds(self, each: Generation, seen: Seen) -> bool:

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from controltower.collector.lenient import lenient
 from controltower.collector.scrapers.definition import AnySource
 from controltower.collector.scrapers.delivery import Collector, Delivery, Refused, StoppedError, pause_s
 from controltower.collector.scrapers.encoding import Request
@@ -78,6 +81,8 @@ class Worker:
         self._moved = False  # the position in memory is ahead of the one on the disk
         self._saved_ns = 0
         self._logged_ns = 0
+        self.on_failure: Callable[[], object] = lambda: None
+        """Called after the work failed, when `failing` says why."""
         self._thread = threading.Thread(target=self._run, name=f"scrape {name}", daemon=True)
 
     # -- from outside
@@ -109,6 +114,7 @@ class Worker:
             self._save()
         finally:
             self._close()
+            self._delivery.close()
 
     # -- the work
 
@@ -174,9 +180,12 @@ class Worker:
         request = Request(self.source.service or self.name)
         for step in mapped.steps:
             request.add(step)
-        if self._redact is not None:
-            self._redact("traces", request.message)
-        return request.encoded()
+        body = request.encoded()
+        if self._redact is None:
+            return body
+        parsed = lenient(ExportTraceServiceRequest).FromString(body)
+        self._redact("traces", parsed)
+        return bytes(parsed.SerializeToString())
 
     def _send(self, body: bytes) -> int:
         refused: list[Refused] = self._delivery.send(body)
@@ -239,6 +248,7 @@ class Worker:
         if self._clock() - self._logged_ns >= LOG_EVERY_S * 10**9:
             self._logged_ns = self._clock()
             logger.error("source %s failed and is tried again from what is saved: %s", self.name, text, exc_info=error)
+        self.on_failure()
 
     def _close(self) -> None:
         if self._reader is not None:
