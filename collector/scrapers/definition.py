@@ -225,12 +225,20 @@ class SourceFile:
 
 
 def load_sources(path: Path) -> SourceFile:
-    """Read a file of sources; SourcesError lists every problem with its line and field."""
+    """Read a file of sources; SourcesError lists every problem with its line and field.
+
+    Patterns that are no absolute paths are below the folder of the file.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise SourcesError(path, [(1, "file", f"cannot be read: {exc}")]) from exc
-    return SourceFile(path, parse_sources(text, path).sources)
+    sources = parse_sources(text, path).sources
+    return SourceFile(path, {name: _below(path.absolute().parent, source) for name, source in sources.items()})
+
+
+def _below(folder: Path, source: AnySource) -> AnySource:
+    return source.model_copy(update={"files": tuple(str(folder / pattern) for pattern in source.files)})
 
 
 def parse_sources(text: str, file: Path | str) -> Sources:

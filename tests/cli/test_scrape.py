@@ -1,0 +1,133 @@
+"""``controltower scrape``: tried out without sending, tested by its file, and run against a real store."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from controltower.cli.main import main
+from tests.processes import Tower, tower, until
+
+SOURCES = """
+sources:
+  erp:
+    kind: log
+    files: ['{folder}/erp.log']
+    rules:
+      - match: {{line: '^(?P<at>[^ ]+) sent (?P<po>[^ ]+) (?P<amount>[^ ]+)$'}}
+        step: p2p.purchase_order.dispatched
+        time: at
+        keys: {{purchase_order: po}}
+        amount: amount
+        currency: {{text: USD}}
+    tests:
+      - name: a sent order
+        given: |
+          2026-01-02T03:04:05Z sent PO-1 {amount}
+          something else
+        steps: [{{step: p2p.purchase_order.dispatched, keys: {{purchase_order: PO-1}}, amount: '10.00'}}]
+        unmatched: 1
+"""
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A file of sources, and its log."""
+    lines = [f"2026-01-02T03:04:{second:02d}Z sent PO-{second} 10.00" for second in range(20)]
+    (tmp_path / "erp.log").write_text("\n".join([*lines, "noise", "2026-01-02T03:04:05Z sent PO-X ten", ""]))
+    file = tmp_path / "sources.yaml"
+    file.write_text(SOURCES.format(folder=tmp_path, amount="10.00"), encoding="utf-8")
+    return file
+
+
+def test_check_shows_the_first_steps(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten of them, with what they carry; nothing is sent and nothing is written."""
+    assert main(["scrape", "check", str(sources)]) == 0
+
+    shown = capsys.readouterr().out
+    assert "erp: 22 records read, 1 fit no rule, 1 rejected" in shown
+    assert "2026-01-02T03:04:09+00:00  p2p.purchase_order.dispatched  purchase_order=PO-9" in shown
+    assert "PO-10" not in shown
+    assert "rejected 1 times: bad_amount: controltower.amount" in shown
+
+
+def test_check_as_json(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same for programs, with ids and attributes."""
+    assert main(["scrape", "check", str(sources), "--json"]) == 0
+
+    (source,) = json.loads(capsys.readouterr().out)["sources"]
+    assert len(source["steps"]) == 10
+    assert re.fullmatch("[0-9a-f]{32}", source["steps"][0]["trace_id"])
+    assert source["steps"][0]["attributes"]["controltower.amount"] == "10.00"
+
+
+def test_the_tests_of_a_file(sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They pass, or say what is different and end with 1."""
+    assert main(["scrape", "test", str(sources)]) == 0
+    assert "1 of 1 tests passed" in capsys.readouterr().out
+    sources.write_text(SOURCES.format(folder=tmp_path, amount="11.00"), encoding="utf-8")
+
+    assert main(["scrape", "test", str(sources)]) == 1
+    shown = capsys.readouterr().out
+    assert "step 1: amount is '11.00', expected '10.00'" in shown
+    assert "0 of 1 tests passed" in shown
+
+
+def test_mistakes_have_their_lines(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file with a mistake is refused with file, line and field."""
+    sources.write_text(sources.read_text(encoding="utf-8").replace("step: p2p", "step: P2P", 1), encoding="utf-8")
+
+    assert main(["scrape", "check", str(sources)]) == 1
+    assert f"{sources}:8: sources.erp.rules[0].step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["check"], ["a.yaml", "b.yaml"]])
+def test_one_file_is_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is told how it is meant."""
+    try:
+        code = main(["scrape", *words])
+    except SystemExit as exc:
+        code = 2 if exc.code else 0
+
+    assert code in (1, 2)
+    assert "SOURCES.yaml" in capsys.readouterr().err
+
+
+def test_without_a_collector(sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is read before it is known where to send it."""
+    assert main(["scrape", str(sources), "--once", "--data", str(tmp_path / "data")]) == 1
+
+    assert "No collector is known" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_from_a_log_to_a_transaction(sources: Path, tmp_path: Path) -> None:
+    """What is in the log is a transaction in the store, also what is written later; how the source does is there, too."""
+    with tower(tmp_path / "data") as running:
+        running.serve()
+        running.run("scrape", str(sources), "--once", "--quiet")
+        found = until(lambda: running.trace("PO-7"), "the order is there")
+        scrape = running.start("scrape", str(sources), "--quiet")
+        with (tmp_path / "erp.log").open("a", encoding="utf-8") as log:
+            log.write("2026-01-02T04:00:00Z sent PO-LATE 12.00\n")
+        until(lambda: running.trace("PO-LATE"), "the later order is there")
+        assert running.stop(scrape) < 15
+        behind = until(lambda: reported(running), "it reported")
+
+    assert found is not None
+    assert found["stages"][0]["system"] == "erp"
+    assert behind == [("erp", 0.0)]
+
+
+def reported(running: Tower) -> list[tuple[str, float]]:
+    """Return what each source is behind, as it was last told."""
+    query = (
+        "SELECT Attributes['source'], argMax(Value, TimeUnix) FROM otel_metrics_gauge "
+        "WHERE MetricName = 'controltower.scrape.behind' GROUP BY 1"
+    )
+    client = running.client()
+    try:
+        return [(source, value) for source, value in client.query(query).result_rows]
+    finally:
+        client.close()
