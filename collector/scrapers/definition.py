@@ -184,6 +184,9 @@ class Source(Model):
 
     service: Text | None = None  # the system whose steps these are; the source's name by default
     data: Annotated[Literal["phi", "other"], Field(alias="class")] = "other"
+    tenant: Annotated[str, Field(max_length=100)] = (
+        ""  # whose key makes the tokens, where tenants have keys of their own
+    )
     interface: Text | None = None
     time_zone: ZoneField = "UTC"
     time: TimeValue | None = None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from controltower.collector.redaction.redactor import Redactor
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import AnySource, SourceFile, load_sources
@@ -43,7 +44,6 @@ class Scraper:
         self._folder = folder
         self._collector = collector
         self._redaction = redaction
-        self._policies = Policies(redaction.policy, Tokeniser(redaction.keys))
         self._clock = clock
         self._began_ns = clock()
         self._stop = threading.Event()
@@ -66,9 +66,10 @@ class Scraper:
         return {name: self._worker(name, source) for name, source in sources.items()}
 
     def _worker(self, name: str, source: AnySource) -> Worker:
-        redact = self._redaction.redactor() if source.data == "phi" else None
-        folder = self._folder / name
-        return Worker(name, source, folder, self._collector, self._policies, redact, self._clock)
+        policy, keys = self._redaction.policy, self._redaction.keys.of(source.tenant)
+        policies = Policies(policy, Tokeniser(keys))
+        redact = Redactor(policy, keys) if source.data == "phi" else None
+        return Worker(name, source, self._folder / name, self._collector, policies, redact, self._clock)
 
     def ask_to_stop(self) -> None:
         """Ask for the end; does not block."""

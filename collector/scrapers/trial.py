@@ -38,7 +38,7 @@ class Checked:
 
 def check(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> Checked:
     """Read a source from its beginning and return its first steps; nothing is sent, and no position is saved."""
-    policies = Policies(redaction.policy, Tokeniser(redaction.keys))
+    policies = Policies(redaction.policy, Tokeniser(redaction.keys.of(source.tenant)))
     mapper = Mapper(source, name, policies, clock)
     reader = kind_of(source)(source, clock)
     checked = Checked(name)
@@ -68,7 +68,7 @@ class Outcome:
 
 def run_tests(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> Iterator[Outcome]:
     """Run the tests of a source."""
-    policies = Policies(redaction.policy, Tokeniser(redaction.keys or (TEST_KEY,)))
+    policies = Policies(redaction.policy, Tokeniser(redaction.keys.of(source.tenant) or (TEST_KEY,)))
     for test in source.tests:
         yield Outcome(name, test.name, tuple(_differences(name, source, test, policies, clock)))
 
