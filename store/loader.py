@@ -44,6 +44,8 @@ SETTINGS: Final[dict[str, Any]] = {
     # JSON as the Collector's exporter writes it.
     "output_format_json_escape_forward_slashes": 0,
     "output_format_json_quote_denormals": 1,
+    # The views of redaction have many steps; merging them works out the expressions of each anew, regular ones included.
+    "query_plan_merge_expressions": 0,
     # As many days as the view believes: some 3,700, ten years back and what the setting allows ahead.
     "max_partitions_per_insert_block": 0,
     # 64 MiB of ordinary spans need some 600 MiB; more is a bomb, or bytes that only look like spans.

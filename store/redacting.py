@@ -10,7 +10,8 @@ from controltower.store.otlp_logs import LOGS as LOG_ROWS
 from controltower.store.otlp_metrics import METRICS as METRIC_ROWS
 from controltower.store.otlp_rows import Rows
 from controltower.store.otlp_traces import TRACES as TRACE_ROWS
-from controltower.store.redaction import LOGS, METRICS, TRACES, Audited, Redaction, redacting
+from controltower.store.redaction import LOGS, METRICS, TRACES, Audited, Redaction
+from controltower.store.redaction_view import redacting
 
 SIGNALS: Final[tuple[tuple[Rows, Audited], ...]] = (
     (TRACE_ROWS, TRACES),
