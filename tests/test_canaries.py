@@ -120,6 +120,8 @@ def test_nothing_of_a_patient_gets_through(here: Tower, tmp_path: Path) -> None:
     said += [here.run("quarantine", "show", item["id"]) for item in {item["signal"]: item for item in items}.values()]
     said += [httpx.get(f"{here.runtime.collector}/{page}").text for page in ("metrics", "readyz", "healthz")]
     found = dict(tables_of(here))
+    if here.store is None:  # a server's backups lie in its own folder
+        here.run("backup", "monday")
 
     assert {item["signal"] for item in items} == set(REQUESTS)
     filled = {name for name, rows in found.items() if rows}

@@ -29,6 +29,9 @@ def register(subparsers: Subparsers) -> None:
     trying.add_argument("file", type=Path, metavar="FILE")
     trying.add_argument("--policy", type=Path, metavar="POLICY", help=f"default: {POLICY_VARIABLE}, else what ships")
     trying.add_argument("--class", dest="name", choices=CLASSES, default="phi", help="of the source (default phi)")
+    trying.add_argument(
+        "--tenant", default="", help="with whose key tokens are made (default: the key of every tenant)"
+    )
     add_json(trying)
     checking = actions.add_parser("check", help="check policies; every problem with file, line and field")
     checking.add_argument("files", nargs="+", type=Path, metavar="POLICY")
@@ -52,7 +55,7 @@ def _test(arguments: Namespace) -> int:
     if arguments.policy is not None:
         redaction = Redaction(load_policy(arguments.policy), redaction.keys)
     try:
-        found = trial(_read(arguments.file), redaction, arguments.name)
+        found = trial(_read(arguments.file), redaction, arguments.name, arguments.tenant)
     except NotTelemetryError as exc:
         raise CommandError(f"{arguments.file}: {exc}.") from exc
     print(

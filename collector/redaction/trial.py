@@ -44,9 +44,9 @@ class NotTelemetryError(ValueError):
     """A file begins like OTLP/JSON and is none; the message says where."""
 
 
-def trial(data: bytes, redaction: Redaction, name: ClassName) -> Trial:
-    """Return what the policy for sources of class *name* does to *data*. Raises NotTelemetryError."""
-    redactor = Redactor(redaction.policy, redaction.keys.of(EVERY_TENANT), name, notes_names=True)
+def trial(data: bytes, redaction: Redaction, name: ClassName, tenant: str = EVERY_TENANT) -> Trial:
+    """Return what the policy for sources of class *name* does to *data* of *tenant*. Raises NotTelemetryError."""
+    redactor = Redactor(redaction.policy, redaction.keys.of(tenant), name, notes_names=True)
     found = list(_requests(data))
     if not found:
         return _text(data, redactor)

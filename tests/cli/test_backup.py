@@ -117,6 +117,23 @@ def test_only_an_empty_store_is_filled_and_only_from_a_whole_backup(here: Tower)
     assert [oct(path.stat().st_mode & 0o777) for path in (here.data, here.data / "backups")] == ["0o700"] * 2
 
 
+def test_backups_can_lie_on_another_volume(tmp_path: Path) -> None:
+    """The folder may be a link, and neither of the two needs to be free of spaces."""
+    elsewhere = tmp_path / "another volume"
+    elsewhere.mkdir()
+    with tower(tmp_path / "the data of Zoë" / "here") as running:
+        running.data.mkdir(parents=True)
+        (running.data / "backups").symlink_to(elsewhere)
+        serve = running.serve()
+        made = rows_of(running.run("backup", "monday", "--json"))
+        running.stop(serve)
+        shutil.move(running.data / "store", running.data / "lost")
+        restored = rows_of(running.run("restore", "monday", "--json"))
+
+    assert made == restored
+    assert [path.name for path in elsewhere.iterdir()] == ["monday"]
+
+
 @pytest.mark.server
 def test_a_server_is_backed_up_into_its_own_folder(
     tmp_path: Path, clickhouse_server: ClickHouseServer, database: str

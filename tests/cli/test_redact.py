@@ -72,6 +72,15 @@ def test_another_class_and_a_key_make_a_difference(run: Run, spans: Path, monkey
     }
 
 
+def test_a_tenant_is_tried_with_its_own_key(run: Run, spans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numbers become tokens; those of a tenant without a key would go."""
+    monkeypatch.setenv("CONTROLTOWER_REDACTION_KEY", f"north={run('redact', 'key').out}")
+
+    token, gone = (("span.attributes", rule, "controltower.key.case") for rule in ("token", "no_key"))
+    assert token in changes(run, str(spans), "--tenant", "north")
+    assert gone in changes(run, str(spans), "--tenant", "south")
+
+
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
 def test_protobuf_of_every_signal_is_recognised(run: Run, tmp_path: Path, signal: str) -> None:
     """A protobuf file is read as the signal that it is; nothing that is printed tells a value."""
