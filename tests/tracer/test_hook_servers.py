@@ -2,23 +2,20 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import httpx
 import pytest
-import uvicorn
 from opentelemetry.sdk.trace import ReadableSpan
 
 from controltower import tracer
 from controltower.tracer.testing import Captured
 from tests.tracer.hooked import attribute, hooked, needs
+from tests.tracer.serving import asgi, wsgi
 
 needs("fastapi", "starlette", "flask", "opentelemetry.instrumentation.flask", "opentelemetry.instrumentation.starlette")
 import fastapi
@@ -29,41 +26,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 Serving = Callable[[Any], AbstractContextManager[str]]
-
-
-@contextmanager
-def asgi(app: Any) -> Iterator[str]:
-    """Serve an ASGI application on an ephemeral port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
-
-
-class Quiet(WSGIRequestHandler):
-    """Writes no line for each request."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Write nothing."""
-
-
-@contextmanager
-def wsgi(app: Any) -> Iterator[str]:
-    """Serve a WSGI application on an ephemeral port, all requests in one thread."""
-    with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join(10)
 
 
 def step() -> None:

@@ -15,6 +15,8 @@ from controltower import tracer
 from controltower.tracer.hooks import HOOKS, Hook, numbers
 from controltower.tracer.testing import capture
 from tests.conftest import missing
+from tests.tracer.hooked import needs
+from tests.tracer.serving import asgi
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrument.md"
 ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ([a-z ]+) \| (\S+) (\S+) \| (\S+) \|$", re.MULTILINE)
@@ -64,6 +66,27 @@ def test_importing_the_tracer_imports_no_library() -> None:
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert printed.stdout.strip() == "[]"
+
+
+def test_an_application_has_one_span_with_every_hook_on() -> None:
+    """FastAPI stands on Starlette, and requests on urllib3: with all hooks on, each request has one span at each end."""
+    needs("fastapi", "requests", "opentelemetry.instrumentation.fastapi")
+    import fastapi
+    import requests
+
+    with capture() as captured:
+        assert {"fastapi", "starlette", "requests", "urllib3"} <= set(tracer.instrument().on)
+        app = fastapi.FastAPI()
+
+        @app.get("/orders")
+        def orders() -> str:
+            return "none"
+
+        with asgi(app) as address:
+            requests.get(f"{address}/orders", timeout=10).raise_for_status()
+        kinds = sorted(span.kind.name for span in captured.spans)
+
+    assert kinds == ["CLIENT", "SERVER"]
 
 
 def test_what_cannot_be_hooked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,34 +1,16 @@
 """Keys and traces across a real HTTP hop: FastAPI on a socket, httpx as the client."""
 
 import asyncio
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import fastapi
 import httpx
 import pytest
-import uvicorn
 from opentelemetry.sdk.trace import ReadableSpan
 
 from controltower import tracer
 from controltower.tracer.testing import Captured, capture
-
-
-@contextmanager
-def served(app: fastapi.FastAPI) -> Iterator[str]:
-    """Serve *app* on an ephemeral port and yield its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
+from tests.tracer.serving import asgi
 
 
 def make_app() -> fastapi.FastAPI:
@@ -68,7 +50,7 @@ def server_span(captured: Captured) -> ReadableSpan:
 
 def test_keys_and_trace_cross_the_hop(captured: Captured) -> None:
     """A step in the called service carries the caller's keys and scope, in the caller's trace, without code."""
-    with served(make_app()) as address, httpx.Client() as client:
+    with asgi(make_app()) as address, httpx.Client() as client:
         tracer.instrument_httpx(client)
         keys: dict[str, str | list[str]] = {"purchase_order": "PO 1,042;ü", "invoice": ["A", "B"]}
         with tracer.step("p2p.purchase_order.dispatched", keys=keys, scopes={"invoice": "V-7"}) as sent:
@@ -93,7 +75,7 @@ async def _post(address: str) -> str:
 
 def test_async_client_sends_keys_and_keeps_the_hosts_own_baggage(captured: Captured) -> None:
     """Members of others stay in the header, ours are replaced by the current keys."""
-    with served(make_app()) as address:
+    with asgi(make_app()) as address:
         baggage = asyncio.run(_post(address))
 
     assert baggage == "theirs=1,controltower.key.purchase_order=PO-1"
@@ -101,7 +83,7 @@ def test_async_client_sends_keys_and_keeps_the_hosts_own_baggage(captured: Captu
 
 def test_patient_linked_and_unlisted_keys_stay_in_the_process(captured: Captured) -> None:
     """Only listed types travel; no list can add a patient-linked one."""
-    with served(make_app()) as address, httpx.Client() as client:
+    with asgi(make_app()) as address, httpx.Client() as client:
         tracer.instrument_httpx(client)
         keys = {"claim_pcn": "t1:ABC", "visit": "V", "gl_journal": "J-1", "purchase_order": "PO-1"}
         with tracer.step("p2p.purchase_order.dispatched", keys=keys):
@@ -116,7 +98,7 @@ def test_keys_go_to_listed_hosts_only() -> None:
     """With ``propagate_hosts`` another host gets none of our baggage, not even what a redirect copied."""
     app = make_app()
 
-    with served(app) as address:
+    with asgi(app) as address:
         port = address.rpartition(":")[2]
 
         @app.post("/away")
@@ -135,7 +117,7 @@ def test_keys_go_to_listed_hosts_only() -> None:
 
 def test_failing_request_leaves_no_message(captured: Captured) -> None:
     """What the instrumentation records of an exception keeps its type and loses its text: it may name a patient."""
-    with served(make_app()) as address, httpx.Client() as client:
+    with asgi(make_app()) as address, httpx.Client() as client:
         tracer.instrument_httpx(client)
         client.post(f"{address}/failing?mrn=12345")
     spans = captured.spans  # that of the server ends after the client has its answer
@@ -152,7 +134,7 @@ def test_every_httpx_client_can_be_traced_at_once(captured: Captured) -> None:
     tracer.instrument_httpx()
     try:
         with (
-            served(make_app()) as address,
+            asgi(make_app()) as address,
             httpx.Client() as client,
             tracer.step("p2p.purchase_order.dispatched", keys={"purchase_order": "PO-1"}),
         ):

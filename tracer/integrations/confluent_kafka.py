@@ -58,6 +58,8 @@ class _Hooks:
     def produce(self, order: tuple[str, ...]) -> Any:
         def make(original: Function) -> Function:
             def produce(client: Any, *arguments: Any, **named: Any) -> Any:
+                if len(arguments) > len(order):
+                    return original(client, *arguments, **named)  # it says what is wrong with them
                 given = {**dict(zip(order, arguments, strict=False)), **named}
                 headers = given.get("headers") or ()
                 pairs = list(headers.items() if isinstance(headers, Mapping) else headers)

@@ -15,7 +15,7 @@ REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 def place_of(exchange: str, routing_key: str, host: str, port: int | None) -> Place:
     """Return where a message is sent to: the exchange, or the queue when it goes to the default exchange."""
-    name = exchange or _lasting(routing_key)
+    name = str(exchange) if exchange else _lasting(str(routing_key))
     others = {"messaging.rabbitmq.destination.routing_key": routing_key} if exchange and routing_key else {}
     return Place(SYSTEM, name, host, port, others)
 
