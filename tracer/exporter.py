@@ -47,7 +47,8 @@ class InheritKeys(SpanProcessor):
             present = span.attributes or {}
             if attributes.STEP not in present:  # a step has taken them over by itself
                 missing = ring.without({type_ for type_ in ring.keys if attributes.KEY + type_ in present})
-                span.set_attributes(missing.span_attributes())
+                if missing.keys:  # a hook's span has them from the start
+                    span.set_attributes(missing.span_attributes())
 
 
 class Delivery(SpanProcessor):
