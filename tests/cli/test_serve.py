@@ -1,5 +1,6 @@
 """``serve`` and its parts as processes: refusals at the start, and what is told while something fails."""
 
+import base64
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from controltower.cli.ports import listen, port_of
+from controltower.collector.redaction.tokens import Key, Tokeniser
 from tests.clickhouse_server import ClickHouseServer
 from tests.collector.certificates import Authority
 from tests.collector.requests import request_of, span
@@ -78,6 +80,29 @@ def test_a_bad_setting_refuses_to_start(here: Tower) -> None:
     said = here.run("serve", code=1)
 
     assert said == "CONTROLTOWER_COLLECTOR_BODY_BYTES='many' is refused: a whole number is expected.\n"
+
+
+def test_both_ways_of_redaction_make_the_same_token_of_a_tenant_and_no_other(tmp_path: Path) -> None:
+    """A patient's number has one token in a tenant, whether it was made before the journal or in the load."""
+    secrets = {"north": b"n" * 32, "south": b"s" * 32}
+    keys = ",".join(f"{tenant}=1:{base64.b64encode(secret).decode()}" for tenant, secret in secrets.items())
+    senders = [("north", "--phi"), ("north",), ("south", "--phi"), ("south",), ("nobody",)]
+    with tower(tmp_path / "data", environment={"CONTROLTOWER_REDACTION_KEY": keys}) as running:
+        running.serve()
+        for number, (tenant, *words) in enumerate(senders, start=1):
+            token = running.run("token", "create", f"s{number}", "--tenant", tenant, *words).strip()
+            sent = span(number)
+            sent.attributes.add(key="controltower.key.case").value.string_value = "C-1"
+            assert post(running, request_of(sent), token) == 200
+        with running.client() as client:
+            found = "SELECT TenantId, SpanAttributes['controltower.key.case'] FROM otel_traces ORDER BY SpanId"
+            rows = until(lambda: len(rows := client.query(found).result_rows) == len(senders) and rows, "all are there")
+
+    of = {
+        tenant: Tokeniser((Key(1, secret),)).tokens("case", b"", b"C-1")[0].decode()
+        for tenant, secret in secrets.items()
+    }
+    assert rows == [(tenant, of.get(tenant, "")) for tenant, *_ in senders]
 
 
 @pytest.mark.server
