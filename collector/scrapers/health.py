@@ -23,7 +23,7 @@ class Declared(NamedTuple):
 
 COUNTS: Final = (
     Declared("controltower.scrape.records", "{record}", "records read", ""),
-    Declared("controltower.scrape.steps", "{step}", "steps sent and acknowledged", ""),
+    Declared("controltower.scrape.steps", "{step}", "steps found", ""),
     Declared("controltower.scrape.unmatched", "{record}", "records that no rule fits", "see `scrape check`"),
     Declared(
         "controltower.scrape.rejected", "{record}", "records that cannot become a step", "see the file of rejects"

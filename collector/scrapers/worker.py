@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +48,14 @@ class Health:
     failing: str = ""  # why nothing goes on; nothing while all is well
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A request that is being sent, and the state behind it."""
+
+    sent: Future[list[Refused]]
+    state: Json
+
+
 class Worker:
     """Works on one source in a thread of its own, or to the end of what is there (`run_once`)."""
 
@@ -78,7 +87,10 @@ class Worker:
         self._positions = Positions(folder)
         self._rejects = Rejects(folder, keep_text=source.keep_rejected_text)
         self._reader: Reader | None = None
-        self._moved = False  # the position in memory is ahead of the one on the disk
+        self._sender = ThreadPoolExecutor(1, f"send {name}")
+        self._under_way: UnderWay | None = None
+        self._refused = 0
+        self._moved = False  # the position in memory is ahead of what is saved or on its way
         self._saved_ns = 0
         self._logged_ns = 0
         self.on_failure: Callable[[], object] = lambda: None
@@ -113,8 +125,7 @@ class Worker:
                     raise StoppedError
             self._save()
         finally:
-            self._close()
-            self._delivery.close()
+            self._end()
 
     # -- the work
 
@@ -137,6 +148,11 @@ class Worker:
                 self._stop.wait(pause_s(failures))
             finally:
                 self._close()
+        self._end()
+
+    def _end(self) -> None:
+        self._close()
+        self._sender.shutdown()
         self._delivery.close()
 
     def _begin(self) -> None:
@@ -146,7 +162,7 @@ class Worker:
         state, batch = self._positions.open()
         if batch is not None:
             self._rejects.restore(batch.state["rejects_bytes"])
-            self._send(batch.body)
+            self._refused += self._told(self._delivery.send(batch.body))
             self._positions.acknowledge(batch.state)
             state = batch.state
         self._rejects.restore(state["rejects_bytes"] if state else 0)
@@ -155,7 +171,7 @@ class Worker:
             self._mapper.restore(state["mapper"])
 
     def round(self) -> bool:
-        """Work on what comes next, and return whether there was anything."""
+        """Work on what comes next while the request before is on its way, and return whether there was anything."""
         assert self._reader is not None  # begun
         records, caught_up = self._reader.read()
         mapped = self._mapper.map(records, self._reader)
@@ -163,18 +179,28 @@ class Worker:
         more = bool(records or mapped.steps) or not caught_up
         self._moved |= more
         self._reject(mapped)
-        if mapped.steps:
-            body = self._encoded(mapped)
+        body = self._encoded(mapped) if mapped.steps else b""
+        self._settle()
+        if body:
             state = self._state()
             self._positions.prepare(state, body)
-            refused = self._send(body)
-            self._acknowledge(state)
-        else:
-            refused = 0
-            if self._moved and self._clock() - self._saved_ns > SAVE_AFTER_S * 10**9:
-                self._save()
-        self._note(mapped, refused, caught_up=caught_up)
+            self._under_way = UnderWay(self._sender.submit(self._delivery.send, body), state)
+            self._moved = False
+        if caught_up:
+            self._settle()
+        if self._moved and self._clock() - self._saved_ns > SAVE_AFTER_S * 10**9:
+            self._save()
+        self._note(mapped, caught_up=caught_up)
         return more
+
+    def _settle(self) -> None:
+        """Wait until the request that is on its way was acknowledged, and save the position behind it."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is None:
+            return
+        self._refused += self._told(under_way.sent.result())
+        self._positions.acknowledge(under_way.state)
+        self._saved_ns = self._clock()
 
     def _encoded(self, mapped: Mapped) -> bytes:
         request = Request(self.source.service or self.name)
@@ -187,8 +213,7 @@ class Worker:
         self._redact("traces", parsed)
         return bytes(parsed.SerializeToString())
 
-    def _send(self, body: bytes) -> int:
-        refused: list[Refused] = self._delivery.send(body)
+    def _told(self, refused: list[Refused]) -> int:
         for each in refused:
             logger.error("source %s: the collector refused %d spans for good: %s", self.name, each.spans, each.reason)
         return sum(each.spans for each in refused)
@@ -210,17 +235,15 @@ class Worker:
         }
 
     def _save(self) -> None:
+        self._settle()
         if self._moved:
-            self._acknowledge(self._state())
-
-    def _acknowledge(self, state: Json) -> None:
-        self._positions.acknowledge(state)
-        self._moved = False
-        self._saved_ns = self._clock()
+            self._positions.acknowledge(self._state())
+            self._moved = False
+            self._saved_ns = self._clock()
 
     # -- how it is doing
 
-    def _note(self, mapped: Mapped, refused: int, *, caught_up: bool) -> None:
+    def _note(self, mapped: Mapped, *, caught_up: bool) -> None:
         assert self._reader is not None  # begun
         before = self.health
         self.health = Health(
@@ -229,7 +252,7 @@ class Worker:
             steps=before.steps + len(mapped.steps),
             unmatched=before.unmatched + mapped.unmatched,
             rejected=before.rejected + len(mapped.rejected),
-            refused=before.refused + refused,
+            refused=self._refused,
             open=len(self._mapper.pairs),
             behind_bytes=self._reader.behind(),
             watermark_ns=self._mapper.watermark_ns,
@@ -251,6 +274,9 @@ class Worker:
         self.on_failure()
 
     def _close(self) -> None:
+        if self._under_way is not None:  # whatever comes of it, it is saved and sent again at the next beginning
+            wait([self._under_way.sent])
+            self._under_way = None
         if self._reader is not None:
             self._reader.close()
             self._reader = None
