@@ -14,8 +14,10 @@ from uuid import uuid4
 from controltower.cli.bench.case import TRANSPORTS, Bench, Case, Result, Transport, run_case
 from controltower.cli.bench.grpc import grpc_connect
 from controltower.cli.bench.http import http_connect
+from controltower.cli.bench.receiver import receiver
 from controltower.cli.bench.report import as_json, as_text
 from controltower.cli.bench.resolve import bench_resolve, resolved_json, resolved_text
+from controltower.cli.bench.scrape import bench_scrape, scraped_json, scraped_text
 from controltower.cli.bench.sending import Connect, Limits
 from controltower.cli.demo.target import Target, target
 from controltower.cli.errors import CommandError
@@ -36,6 +38,7 @@ DEFAULT_STEPS: Final = 1_000_000
 DEFAULT_CYCLES: Final = 5
 DEFAULT_LOOKUPS: Final = 500
 DEFAULT_SPANS: Final = 200_000
+DEFAULT_LINES: Final = 500_000
 DEFAULT_SECONDS: Final = 5
 MOST_SECONDS: Final = 3_600
 
@@ -61,6 +64,19 @@ def register(subparsers: Subparsers) -> None:
     )
     _add_amounts(resolve)
     add_json(resolve)
+    scrape = add_action(
+        actions,
+        "scrape",
+        "lines of logs into acknowledged spans; without a running serve one is started for it",
+    )
+    scrape.add_argument(
+        "--lines", type=positive, default=DEFAULT_LINES, metavar="N", help=f"of each format (default {DEFAULT_LINES:,})"
+    )
+    to = scrape.add_mutually_exclusive_group()
+    to.add_argument("--endpoint", metavar="URL", help="collector to send to; default: the running serve's")
+    to.add_argument("--alone", action="store_true", help="send to what only acknowledges: the scraper's own limit")
+    scrape.add_argument("--token", metavar="TOKEN", help="ingest token; default: the running serve's")
+    add_json(scrape)
 
 
 def _add_amounts(parser: ArgumentParser) -> None:
@@ -91,7 +107,37 @@ def _add_cases(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run what was asked for and print the results."""
-    return _resolve(arguments) if arguments.action == "resolve" else _ingest(arguments)
+    actions = {"resolve": _resolve, "scrape": _scrape, "ingest": _ingest}
+    return actions[arguments.action](arguments)
+
+
+def _scrape(arguments: Namespace) -> int:
+    settings = read_settings(arguments)
+    with (
+        tempfile.TemporaryDirectory(prefix="controltower-bench-") as folder,
+        _acknowledging(settings, Path(folder), arguments) as (endpoint, token, pids),
+    ):
+        results = list(bench_scrape(Path(folder), arguments.lines, endpoint, token, pids, _progress))
+    print(
+        dumps(scraped_json(results, "" if arguments.alone else endpoint)) if arguments.json else scraped_text(results)
+    )
+    return 0
+
+
+@contextmanager
+def _acknowledging(
+    settings: Settings, folder: Path, arguments: Namespace
+) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Give what acknowledges: address, token, and the processes of a collector of this machine."""
+    if arguments.alone:
+        with receiver() as endpoint:
+            yield endpoint, "", ()
+        return
+    if not (arguments.endpoint or running(settings.data)):
+        settings = Settings(folder / "serve", settings.store)
+    with target(settings, arguments.endpoint, arguments.token) as chosen:
+        found = running(settings.data)
+        yield chosen.endpoint, chosen.token, (found.pid,) if found and found.collector == chosen.endpoint else ()
 
 
 def _resolve(arguments: Namespace) -> int:

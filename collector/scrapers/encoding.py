@@ -29,7 +29,8 @@ _KIND: Final = b"\x30%c" % Span.SPAN_KIND_INTERNAL
 _FAILED: Final = b"\x7a\x02\x18%c" % Status.STATUS_CODE_ERROR
 _SPAN_ATTRIBUTE: Final = b"\x4a"
 _EVENT_ATTRIBUTE: Final = b"\x1a"
-_LENGTHS: Final = tuple(varint(length) for length in range(16_384))
+MOST_LENGTHS: Final = 16_384
+_LENGTHS: Final = tuple(varint(length) for length in range(MOST_LENGTHS))
 
 
 class Request:
@@ -70,14 +71,15 @@ class Request:
         self._spans.append(_field(b"\x12", b"".join(parts)))
 
     def _append(self, parts: list[bytes], tag: bytes, taken: dict[str, AttributeValue]) -> None:
-        known = self._known
+        known, lengths = self._known, _LENGTHS  # looked up a million times a second
         for pair in taken.items():
             encoded = known.get(pair)
             if encoded is None:
                 encoded = _key_value(*pair)
                 if len(known) < REMEMBERED:
                     known[pair] = encoded
-            parts += (tag, _length(len(encoded)), encoded)
+            length = len(encoded)
+            parts += (tag, lengths[length] if length < MOST_LENGTHS else varint(length), encoded)
 
     def encoded(self) -> bytes:
         """Return the request as it is sent."""
@@ -104,4 +106,4 @@ def _field(tag: bytes, content: bytes) -> bytes:
 
 
 def _length(length: int) -> bytes:
-    return _LENGTHS[length] if length < len(_LENGTHS) else varint(length)
+    return _LENGTHS[length] if length < MOST_LENGTHS else varint(length)

@@ -246,6 +246,8 @@ def _refuse(reason: str, sentence: str) -> None:
 def _text(get: Get) -> Take:
     def text(fields: Fields, groups: Mapping[str, str]) -> str | None:
         value = get(fields, groups)
+        if type(value) is str and len(value) <= values.MAX_TEXT and value.isascii():  # nearly always
+            return value
         if isinstance(value, list):
             raise Rejection("many_values")
         return values.text(value, "a value", _refuse)
@@ -256,10 +258,10 @@ def _text(get: Get) -> Take:
 def _decimal(get: Get) -> Take:
     def decimal(fields: Fields, groups: Mapping[str, str]) -> str | None:
         value = get(fields, groups)
+        if type(value) is str and _PLAIN_DECIMAL.fullmatch(value):
+            return value
         if value is None or value == "":
             return None
-        if isinstance(value, str) and _PLAIN_DECIMAL.fullmatch(value):
-            return value
         return values.decimal_text(value, "a number", _refuse)
 
     return decimal
@@ -280,6 +282,8 @@ def _key(type_: str, get: Get, scope: Get | None, policies: Policies, *, token: 
         given = get(fields, groups)
         if given is None:
             return None
+        if not token and type(given) is str and len(given) <= values.MAX_KEY and given.isascii():  # nearly always
+            return given.strip()
         kept = values.key_values(type_, given, _refuse)
         if token:
             issuer = (scope(fields, groups) or "") if scope is not None else ""

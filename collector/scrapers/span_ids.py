@@ -12,10 +12,8 @@ class SpanIds:
     """Makes the ids of one source's spans."""
 
     def __init__(self, source: str) -> None:
-        self._begun = hashlib.sha256(b"controltower scrape\0%b\0" % source.encode())
+        self._begin = b"controltower scrape\0%b\0" % source.encode()
 
     def ids(self, place: str, content: bytes) -> bytes:
         """Return the id of the trace and that of the span, one behind the other; they are never zero in practice."""
-        digest = self._begun.copy()
-        digest.update(b"%b\0%b" % (place.encode(), content))
-        return digest.digest()[:IDS_BYTES]
+        return hashlib.sha256(b"%b%b\0%b" % (self._begin, place.encode(), content)).digest()[:IDS_BYTES]

@@ -74,3 +74,26 @@ def test_what_is_not_possible_is_named(run: Run, words: list[str], said: str) ->
 
     assert ran.code == 2
     assert said in ran.err
+
+
+@pytest.mark.slow
+def test_figures_of_a_scraper(tmp_path: Path) -> None:
+    """Every line of every format becomes an acknowledged span, and nothing is left behind."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "controltower.cli", "bench", "scrape", "--json", "--lines", "3000",
+         "--data", str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "NO_PROXY": "*", "TMPDIR": str(tmp_path)},
+        check=False,
+    )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr
+    cases = json.loads(ran.stdout)["cases"]
+    assert [case["format"] for case in cases] == ["text", "json", "access_combined"]
+    for case in cases:
+        assert case["lines"] == 3000
+        assert case["scraper_cpu_s"] > 0
+        assert case["collector_cpu_s"] > 0
+    assert list(tmp_path.iterdir()) == []
