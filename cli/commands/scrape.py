@@ -23,6 +23,7 @@ from controltower.collector.redaction.settings import read_redaction
 from controltower.collector.scrapers.definition import load_sources
 from controltower.collector.scrapers.delivery import Collector, StoppedError
 from controltower.collector.scrapers.observation import Step
+from controltower.collector.scrapers.packs import packs
 from controltower.collector.scrapers.scraper import Scraper
 from controltower.collector.scrapers.times import rfc3339
 from controltower.collector.scrapers.trial import Checked, Outcome, check, run_tests
@@ -30,6 +31,7 @@ from controltower.store.runtime import running
 from controltower.tracer import attributes
 
 ACTIONS: Final = ("check", "test")
+SHOW: Final = "show"
 ENDPOINT_VARIABLE: Final = "CONTROLTOWER_ENDPOINT"
 TOKEN_VARIABLE: Final = "CONTROLTOWER_TOKEN"  # noqa: S105 - the name of a variable
 TOKEN_BYTES: Final = 4_096  # a token is a line; what is more is the wrong file
@@ -46,12 +48,13 @@ def register(subparsers: Subparsers) -> None:
         "Read what SOURCES.yaml names, and send a span for each business step that is found. Positions and what was "
         "rejected are kept in the data folder.",
     )
-    parser.usage = "controltower scrape [check | test] SOURCES.yaml [options]"
+    parser.usage = "controltower scrape [check | test] SOURCES.yaml [options], or controltower scrape show [PACK]"
     parser.add_argument(
         "words",
         nargs="+",
         metavar="[check | test] SOURCES.yaml",
-        help="check shows the first steps of each source and sends nothing; test runs the tests in the file",
+        help="check shows the first steps of each source and sends nothing; test runs the tests in the file; "
+        "show prints a ready file to copy and change, or the names of those that ship",
     )
     parser.add_argument("--once", action="store_true", help="read to the end of what is there, and return")
     _add_collector(parser)
@@ -74,6 +77,8 @@ def _add_collector(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run the action, or scrape."""
+    if arguments.words[0] == SHOW:
+        return _show(arguments.words[1:])
     action, path = _words(arguments.words)
     if action == "check":
         return _check(path, json=arguments.json)
@@ -88,6 +93,17 @@ def _words(words: list[str]) -> tuple[str, Path]:
     if len(words) == 2 and words[0] in ACTIONS:
         return words[0], Path(words[1])
     raise CommandError("Name one file of sources: controltower scrape [check | test] SOURCES.yaml.")
+
+
+def _show(names: list[str]) -> int:
+    known = packs()
+    if not names:
+        print("\n".join(known))
+        return 0
+    if len(names) > 1 or names[0] not in known:
+        raise CommandError(f"{' '.join(names)} is no pack; there are {', '.join(known)}.")
+    print(known[names[0]], end="")
+    return 0
 
 
 # -- scraping

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from controltower.cli.main import main
+from controltower.collector.scrapers.definition import load_sources
+from controltower.collector.scrapers.packs import packs
 from tests.processes import Tower, tower, until
 
 SOURCES = """
@@ -99,6 +101,27 @@ def test_without_a_collector(sources: Path, tmp_path: Path, capsys: pytest.Captu
     assert main(["scrape", str(sources), "--once", "--data", str(tmp_path / "data")]) == 1
 
     assert "No collector is known" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", packs())
+def test_each_pack_passes_its_tests(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What ships can be shown, is correct, and does what its tests say: each of its rules has one."""
+    assert main(["scrape", "show", name]) == 0
+    file = tmp_path / "sources.yaml"
+    file.write_text(capsys.readouterr().out, encoding="utf-8")
+
+    assert main(["scrape", "test", str(file)]) == 0
+    (source,) = load_sources(file).sources.values()
+    assert {rule.step for rule in source.rules} == {step.step for test in source.tests for step in test.steps}
+    assert len(source.tests) >= len(source.rules)
+
+
+def test_the_packs_have_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are listed, and one that is none is refused with their names."""
+    assert main(["scrape", "show"]) == 0
+    assert "access_log" in capsys.readouterr().out.splitlines()
+    assert main(["scrape", "show", "nothing"]) == 1
+    assert "access_log" in capsys.readouterr().err
 
 
 @pytest.mark.slow

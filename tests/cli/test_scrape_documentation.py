@@ -10,6 +10,7 @@ import pytest
 from controltower.collector.scrapers import definition
 from controltower.collector.scrapers.health import COUNTS, GAUGES
 from controltower.collector.scrapers.log_formats import FORMATS
+from controltower.collector.scrapers.packs import packs
 from controltower.collector.scrapers.times import NAMED
 from tests.processes import COMMAND, Tower, tower
 
@@ -74,6 +75,11 @@ def test_each_field_is_documented(model: type[definition.Source]) -> None:
 def test_formats_are_documented() -> None:
     """Every format of lines and of times has its name there."""
     assert [name for name in (*FORMATS, *NAMED) if f"`{name}`" not in TEXT] == []
+
+
+def test_packs_are_documented() -> None:
+    """Every file that ships has its name there."""
+    assert [name for name in packs() if f"| `{name}` |" not in TEXT] == []
 
 
 def test_metrics_are_documented() -> None:
