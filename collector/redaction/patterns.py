@@ -23,7 +23,10 @@ Masked = tuple[bytes, tuple[str, ...]]
 
 
 class Masker:
-    """Finds and masks the patterns of a policy in texts; a text is bytes, which need not be valid UTF-8."""
+    """Finds and masks the patterns of a policy in texts; a text is bytes, which need not be valid UTF-8.
+
+    Of a few megabytes, so it is shared by all that redact by one policy. Safe to use from several threads.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._expressions = [pattern.find for pattern in policy.patterns.values()]
@@ -32,6 +35,7 @@ class Masker:
         self._run = expression(BASE64_RUN)
         self._all = Automaton(["", *self._expressions])
         self._known: dict[bytes, Masked] = {}
+        self._fitting: dict[str, Callable[[bytes], bool]] = {}
 
     def mask(self, text: bytes) -> Masked:
         """Return *text* without what the patterns find, and the names of the masks that stand in it now."""
@@ -46,6 +50,8 @@ class Masker:
 
     def shaped(self, shape: str) -> Callable[[bytes], bool]:
         """Return what tells whether a text has the shape *shape* and holds nothing to be masked."""
+        if shape in self._fitting:
+            return self._fitting[shape]
         matches = Automaton([f"^(?:{shape})$", *self._expressions]).found
 
         def fits(text: bytes) -> bool:
@@ -56,6 +62,7 @@ class Masker:
                 and (len(text) < LEAST_HIDDEN or not self._conceals(text))
             )
 
+        self._fitting[shape] = fits
         return fits
 
     def _finds(self, text: bytes) -> bool:

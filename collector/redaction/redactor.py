@@ -18,10 +18,16 @@ class Redactor:
     """Redacts requests by a policy, and counts what it did. Safe to use from several threads, one at a time inside."""
 
     def __init__(
-        self, policy: Policy, keys: tuple[Key, ...], name: ClassName = "phi", *, notes_names: bool = False
+        self,
+        policy: Policy,
+        keys: tuple[Key, ...],
+        name: ClassName = "phi",
+        *,
+        masker: Masker | None = None,
+        notes_names: bool = False,
     ) -> None:
         """Without *keys* what should become a token is dropped. *notes_names* is for trying a policy out."""
-        masker, tokeniser = Masker(policy), Tokeniser(keys)
+        masker, tokeniser = masker or Masker(policy), Tokeniser(keys)
         treatments = Treatments(policy, masker, tokeniser)
         body = policy.of(name).text("log.body")
         self._walker = Walker(
@@ -60,8 +66,9 @@ class TenantRedactor:
     """Redacts requests of every tenant by one policy, each with the keys of its own; counts as ``Redactor`` does."""
 
     def __init__(self, policy: Policy, keys: Keys) -> None:
-        self._of = {tenant: Redactor(policy, own) for tenant, own in keys.by_tenant.items()}
-        self._others = self._of.get(EVERY_TENANT) or Redactor(policy, ())
+        masker = Masker(policy)
+        self._of = {tenant: Redactor(policy, own, masker=masker) for tenant, own in keys.by_tenant.items()}
+        self._others = self._of.get(EVERY_TENANT) or Redactor(policy, (), masker=masker)
 
     def __call__(self, signal: str, request: Any, tenant: str = EVERY_TENANT) -> Mapping[tuple[str, str], int]:
         """Redact the parsed *request* of *tenant* in place, as ``Redactor`` does. Raises RedactionError."""

@@ -42,7 +42,7 @@ class Treatments:
         self._shapes = policy.shapes
         self._masker = masker
         self._tokeniser = tokeniser
-        self._fitting: dict[str, Callable[[bytes], bool]] = {}  # by shape: each is an automaton of all patterns
+        self._fitting: dict[str, Callable[[bytes], bool]] = {}  # by the name of the shape
 
     def of(self, treatment: Treatment, type_: str) -> Treat:
         """Return what *treatment* does to the values of an attribute whose key type, where it has one, is *type_*."""
