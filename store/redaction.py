@@ -14,6 +14,8 @@ KEY_PREFIXES: Final = ("controltower.key.", "controltower.context.", "controltow
 SCOPE: Final = "controltower.scope."
 LINE_EVENT: Final = "controltower.line"
 REDACTED: Final = "[redacted]"
+PLAIN: Final = "abcdefghijklmnopqrstuvwxyz._"
+"""Of these characters most names of attributes are made, so that they need not be looked at when no pattern is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Redaction:
     unlisted: Treatment
     texts: Mapping[str, Treatment]
     key_versions: Sequence[int] = ()
+    plain_names: bool = False  # no pattern can be found in a name of plain characters only
 
 
 @dataclass(frozen=True, slots=True)

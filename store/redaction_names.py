@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from controltower.store.errors import RedactionError
-from controltower.store.redaction import KEY_PREFIXES, Names, Redaction, Treatment, literal, literals, whole
+from controltower.store.redaction import KEY_PREFIXES, PLAIN, Names, Redaction, Treatment, literal, literals, whole
 
 START: Final = "\\x1e"
 START_OF_LINE: Final = "\\x1d"  # of the name of an attribute of a document's line
@@ -109,7 +109,8 @@ class Kinds:
             re.escape(name) for names in (self.redaction.attributes, self.redaction.line) for name in names.exact
         )
         # Of a line or not: a name that only the other list spells out is as public as one that this list does.
-        left = f"replaceRegexpAll({joined}, {literal(f'(?i)[{START_OF_LINE}{START}](?:{spelled}){END}')}, '')"
+        known = f"(?i:{spelled})|[{PLAIN}]*" if self.redaction.plain_names else f"(?i:{spelled})"
+        left = f"replaceRegexpAll({joined}, {literal(f'[{START_OF_LINE}{START}](?:{known}){END}')}, '')"
         return f"translate({left}, '{SEPARATORS}', '\\n\\n\\n')"
 
     def _steps(self, names: Names) -> Iterator[tuple[str, int]]:

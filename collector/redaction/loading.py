@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from controltower.collector.redaction.linear import expression
 from controltower.collector.redaction.policy import TEXT_FIELDS, Policy, Treatment
+from controltower.collector.redaction.reach import reaches
 from controltower.collector.redaction.rules import glob_expression, typed
 from controltower.collector.redaction.tokens import Key
 from controltower.store import redaction as store
@@ -22,6 +23,7 @@ def load_rules(policy: Policy, keys: tuple[Key, ...] = ()) -> store.Redaction:
         line=_names(policy, {}, of.line),
         unlisted=_of(policy, of.unlisted),
         texts={field: _of(policy, of.text(field)) for field in TEXT_FIELDS},
+        plain_names=not any(reaches(pattern.find, store.PLAIN) for pattern in policy.patterns.values()),
         key_versions=tuple(key.version for key in keys),
     )
 
