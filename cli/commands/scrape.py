@@ -35,7 +35,7 @@ SHOW: Final = "show"
 ENDPOINT_VARIABLE: Final = "CONTROLTOWER_ENDPOINT"
 TOKEN_VARIABLE: Final = "CONTROLTOWER_TOKEN"  # noqa: S105 - the name of a variable
 TOKEN_BYTES: Final = 4_096  # a token is a line; what is more is the wrong file
-COLLECT_AFTER: Final = (50_000, 20, 100)  # a batch makes 100,000 objects without cycles; looking for some costs a tenth
+COLLECT_AFTER: Final = (50_000, 20, 20)  # a batch makes 100,000 objects without cycles; looking for some costs a tenth
 FOLDER: Final = "scrape"  # of the data folder: positions and rejects
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from controltower.collector.redaction.linear import Groups
 from controltower.collector.scrapers.errors import SourcesError
-from controltower.collector.scrapers.log_formats import FORMATS, LINE, LogFormat
+from controltower.collector.scrapers.log_formats import FORMATS, LINE, MOST_FIELDS, LogFormat
 from controltower.collector.scrapers.transforms import (
     ExpressionField,
     FormField,
@@ -196,6 +196,7 @@ class Source(Model):
 
 
 JSON: Final = "json"
+CSV: Final = "csv"
 
 
 class LogSource(Source):
@@ -205,6 +206,8 @@ class LogSource(Source):
     files: Annotated[tuple[Text, ...], Field(min_length=1, max_length=100)]
     exclude: tuple[Text, ...] = ()
     format: LogFormat = "text"
+    columns: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # of csv, by name
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
     start: ExpressionField | None = None  # a line that begins a record; those that do not belong to the one before
     begin: Literal["beginning", "end"] = "beginning"  # of files that are there at the first start
@@ -255,6 +258,8 @@ def parse_sources(text: str, file: Path | str) -> Sources:
 def _contradictions(sources: Sources) -> Iterator[Problem]:
     """Yield (place, problem) for everything that is well formed but cannot be meant."""
     for name, source in sources.sources.items():
+        if (source.format == CSV) != bool(source.columns):
+            yield ("sources", name, "columns"), "format: csv needs columns, and no other format has them"
         for position, rule in enumerate(source.rules):
             yield from _rule_problems(source, rule, ("sources", name, "rules", position))
 
@@ -310,7 +315,7 @@ def _unknown_fields(
     source: AnySource, facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]
 ) -> Iterator[Problem]:
     """Yield what names a field that no record can have; logfmt and JSON have whatever is written."""
-    known = FORMATS[source.format].fields
+    known = source.columns or FORMATS[source.format].fields
     used = [(where, field) for where, field in _fields(facts) if field not in groups]
     for where, field in used:
         if known and field not in known and field != LINE:

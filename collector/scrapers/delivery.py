@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -139,8 +139,8 @@ class Delivery:
 
     def _attempt(self, path: str, body: bytes) -> "_Answer":
         self.attempts += 1
-        headers = {} if self._near else {"Content-Encoding": "gzip"}
-        content = body if self._near else gzip.compress(body, 1, mtime=0)
+        content = _Body(body if self._near else gzip.compress(body, 1, mtime=0))
+        headers = {"Content-Length": str(len(content.data))} | ({} if self._near else {"Content-Encoding": "gzip"})
         try:
             with self._client.stream(
                 "POST", f"{self._collector.base}{path}", content=content, headers=headers
@@ -148,6 +148,8 @@ class Delivery:
                 return _answer(response)
         except httpx.HTTPError as exc:
             return _Answer(0, b"", f"it does not answer ({type(exc).__name__})")
+        finally:
+            content.data = b""
 
     def _well(self) -> None:
         if self.failing:
@@ -159,6 +161,16 @@ class Delivery:
         if self._clock() - self._logged_at >= LOG_EVERY_S:
             self._logged_at = self._clock()
             logger.warning("the collector does not take spans of source %s, tried again: %s", self._source, words)
+
+
+class _Body:
+    """The bytes of a request, which can be let go of: the library's objects know each other, and stay for a while."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.data
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Reader(Protocol):
         """Return the place behind all that was read, to be saved."""
 
     def parse(self, record: Record) -> Fields:
-        """Return the fields of a record; Rejection when it does not have its form."""
+        """Return the fields of a record, none when there is nothing in it; Rejection when it does not have its form."""
 
     def behind(self) -> int:
         """Return how many bytes are there and were not read."""

@@ -10,7 +10,7 @@ from controltower.collector.scrapers.definition import LogSource, TimeSpec
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.log_content import Content, DamagedError
 from controltower.collector.scrapers.log_files import LogFiles
-from controltower.collector.scrapers.log_formats import FORMATS, LINE
+from controltower.collector.scrapers.log_formats import FORMATS, LINE, csv_parser
 from controltower.collector.scrapers.log_generation import SAMPLE_BYTES, Generation, digest
 from controltower.collector.scrapers.observation import Fields, Record, Taken
 
@@ -28,7 +28,7 @@ class LogReader:
     """Reads the files of one source. For one thread."""
 
     def __init__(self, source: LogSource, clock: Callable[[], int]) -> None:
-        self._form = FORMATS[source.format]
+        self._parse = csv_parser(source.columns, source.delimiter) if source.columns else FORMATS[source.format].parse
         self._encoding = source.encoding
         self._start = expression(source.start) if source.start else None
         self.files = LogFiles(source.files, source.exclude, clock, from_end=source.begin == "end")
@@ -65,13 +65,14 @@ class LogReader:
         return Taken(records, caught_up=True)
 
     def parse(self, record: Record) -> Fields:
-        """Return the fields of a record; Rejection when it does not have the form that the source says."""
+        """Return the fields of a record, none when there is nothing in it; Rejection when it does not have the form that the source says."""
         try:
             text = record.content.decode(self._encoding)
         except UnicodeDecodeError:
             raise Rejection("bad_encoding", self._encoding) from None
-        fields = self._form.parse(text)
-        fields.setdefault(LINE, text)
+        fields = self._parse(text)
+        if fields:
+            fields.setdefault(LINE, text)
         return fields
 
     def behind(self) -> int:

@@ -1,5 +1,6 @@
 """Forms that lines of logs have: what a record holds by name, read in time that is linear in its length."""
 
+import csv
 import json
 import re
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any, Final, Literal
 
 from controltower.collector.scrapers.errors import Rejection
 
-LogFormat = Literal["text", "json", "logfmt", "syslog_3164", "syslog_5424", "access_common", "access_combined"]
+LogFormat = Literal["text", "json", "csv", "logfmt", "syslog_3164", "syslog_5424", "access_common", "access_combined"]
 Parse = Callable[[str], dict[str, Any]]
 
 LINE: Final = "line"  # the field that every record has: all of it
@@ -65,6 +66,21 @@ def parse_json(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Rejection("not_json", "an object is expected")
     return found
+
+
+def csv_parser(columns: tuple[str, ...], delimiter: str) -> Parse:
+    """Return what reads a row of *columns*; one that only names them is a header, and has no fields."""
+
+    def parse_csv(text: str) -> dict[str, Any]:
+        try:
+            rows = list(csv.reader([text], delimiter=delimiter, strict=True))
+        except csv.Error:
+            raise Rejection("not_csv") from None
+        if len(rows) != 1 or len(rows[0]) != len(columns):
+            raise Rejection("not_csv", f"{len(columns)} columns are expected")
+        return {} if tuple(rows[0]) == columns else dict(zip(columns, rows[0], strict=True))
+
+    return parse_csv
 
 
 def parse_logfmt(text: str) -> dict[str, Any]:
@@ -186,6 +202,7 @@ _USUAL_TIMES: Final = ("time", "timestamp", "@timestamp", "ts")
 FORMATS: Final[dict[str, Form]] = {
     "text": Form(lambda text: {LINE: text}, (LINE,)),
     "json": Form(parse_json, (), _USUAL_TIMES),
+    "csv": Form(csv_parser((LINE,), ","), (), _USUAL_TIMES),  # a source makes its own, of its columns
     "logfmt": Form(parse_logfmt, (), _USUAL_TIMES),
     "syslog_3164": Form(parse_syslog_3164, _SYSLOG_FIELDS, ("time",), "syslog"),
     "syslog_5424": Form(parse_syslog_5424, (), ("time",)),

@@ -42,7 +42,8 @@ class Mapper:
             try:
                 if record.flaw:
                     raise _flaw(record.flaw)
-                fits = self._map(record, reader.parse(record), mapped.steps)
+                fields = reader.parse(record)
+                fits = bool(fields) and self._map(record, fields, mapped.steps)
             except Rejection as rejection:
                 mapped.rejected.append((record, rejection))
             else:

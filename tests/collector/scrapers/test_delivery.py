@@ -1,8 +1,11 @@
 """Sending: the same bytes until they are acknowledged, never dropped, and taken apart when one span is refused for good."""
 
+import gc
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -10,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from controltower.cli.bench.receiver import receiver
 from controltower.collector.scrapers.delivery import Collector, Delivery, StoppedError, pause_s
 from tests.collector.requests import Tower, request_of, span
 from tests.collector.scrapers.answering import Answer, Answering, answering
@@ -161,3 +165,27 @@ def test_pauses_grow_up_to_a_bound() -> None:
     """The first is short, and none is longer than half a minute."""
     assert 0 < pause_s(1) <= 0.5
     assert 15 <= pause_s(1_000_000) <= 30
+
+
+def test_what_was_sent_is_let_go_of() -> None:
+    """Memory does not grow by what was sent, however seldom the interpreter looks for cycles."""
+    body = b"x" * 8 * 1024 * 1024
+    with receiver() as url:
+        delivery = Delivery(Collector(url), "app")
+        gc.disable()
+        try:
+            delivery.send(bytes(body))
+            before = resident_bytes()
+            for number in range(20):
+                delivery.send(b"%d" % number + body)
+            grown = resident_bytes() - before
+        finally:
+            gc.enable()
+            delivery.close()
+
+    assert grown < 6 * len(body)
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process has now."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()

@@ -1,5 +1,7 @@
 """Forms of log lines: what each gives, and that no line breaks one."""
 
+import csv
+import io
 import json
 from typing import Any
 
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controltower.collector.scrapers.errors import Rejection
-from controltower.collector.scrapers.log_formats import FORMATS
+from controltower.collector.scrapers.log_formats import FORMATS, csv_parser
 
 ACCESS = '10.1.2.3 - frank [10/Oct/2026:13:55:36 -0700] "POST /orders/17?token=x HTTP/1.1" 201 2326'
 
@@ -183,3 +185,24 @@ def test_what_was_written_as_structured_data_is_read(pairs: dict[str, str], mess
 def test_what_was_written_as_json_is_read(pairs: dict[str, Any]) -> None:
     """Texts and truth come back as they were."""
     assert FORMATS["json"].parse(json.dumps(pairs)) == pairs
+
+
+@given(st.lists(TEXTS, min_size=2, max_size=6))
+def test_what_was_written_as_csv_is_read(values: list[str]) -> None:
+    """Values come back as they were, with delimiters, quotes and line breaks."""
+    columns = tuple(f"c{number}" for number in range(len(values)))
+    written = io.StringIO(newline="")
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerow(values)
+
+    assert csv_parser(columns, ",")(written.getvalue().removesuffix("\r\n")) == dict(zip(columns, values, strict=True))
+
+
+def test_rows_of_csv() -> None:
+    """A header has no fields, and a row of another length is rejected."""
+    parse = csv_parser(("po", "amount"), ";")
+
+    assert parse("po;amount") == {}
+    assert parse('"PO;1";10,00') == {"po": "PO;1", "amount": "10,00"}
+    for line in ("PO-1", "PO-1;1;2", '"PO-1;1', '"PO-1"x;1'):
+        with pytest.raises(Rejection, match="not_csv"):
+            parse(line)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controltower.collector.redaction.tokens import Tokeniser
-from controltower.collector.scrapers.errors import KeyMissingError
+from controltower.collector.scrapers.errors import KeyMissingError, SourcesError
 from controltower.collector.scrapers.observation import Step
 from controltower.tracer import attributes
 from tests.collector.scrapers.sources import KEY, NOW_NS, Trial
@@ -269,3 +269,23 @@ def test_a_record_dated_ahead_makes_nothing_late() -> None:
     trial.lines("2026-01-09T23:00:00Z begin a.edi for PO-1", "2099-01-02T03:04:05Z begin b.edi for PO-2")
 
     assert list(trial.mapper.due(caught_up=False)) == []
+
+
+def test_columns() -> None:
+    """A row is read by the names of its columns; a field that is no column is a mistake."""
+    rows = """
+    format: csv
+    columns: [po, vendor, amount]
+    delimiter: ';'
+    rules:
+      - {step: p2p.purchase_order.created, keys: {purchase_order: po}, amount: {field: amount, do: [{decimal: {}}]}}
+"""
+    mapped = Trial(rows).lines("po;vendor;amount", "PO-1;V-7;1,250.00", "PO-2;V-7")
+
+    assert [attribute(step, "amount") for step in mapped.steps] == ["1250.00"]
+    assert [str(rejection) for _, rejection in mapped.rejected] == ["not_csv: 3 columns are expected"]
+    assert mapped.unmatched == 1
+    with pytest.raises(SourcesError, match="no field here"):
+        Trial(rows.replace("purchase_order: po", "purchase_order: order"))
+    with pytest.raises(SourcesError, match="needs columns"):
+        Trial(rows.replace("columns: [po, vendor, amount]", "columns: []"))
