@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from controltower.collector.scrapers.log_content import Content, DamagedError, compression_of, open_content
-from controltower.collector.scrapers.log_generation import SAMPLE_BYTES, Generation, Key, restored
+from controltower.collector.scrapers.log_generation import (
+    SAMPLE_BYTES,
+    START_BYTES,
+    Generation,
+    Key,
+    restored,
+    start_of,
+)
 
 MOST_FILES: Final = 10_000  # that the patterns of one source may find
 MOST_GONE: Final = 256  # generations without a file that are remembered, for a copy that appears later
@@ -194,8 +201,10 @@ class LogFiles:
 
     def _recognise(self, seen: Seen, content: Content) -> None:
         compression = compression_of(seen.path)
+        start = start_of(content.read_at(0, START_BYTES))
         # The one of which most was read comes first: the beginning of one can be the whole of another.
-        for each in sorted(self.generations, key=lambda each: -each.offset):
+        likely = (each for each in self.generations if not (start and each.start) or start == each.start)
+        for each in sorted(likely, key=lambda each: -each.offset):
             is_in = each.is_in(content)
             if is_in and not each.gone and not each.compression and not self._still_holds(each):
                 self.lose(each)  # truncated, after it was copied to here
@@ -210,6 +219,7 @@ class LogFiles:
                 return
         self._aside.pop(seen.key, None)
         begun = self._begin(seen)
+        begun.start = start
         if self._first and self._from_end:
             self._to_end(begun, seen, content)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from controltower.collector.scrapers.log_content import Content
 
 SAMPLE_BYTES: Final = 1_024
+START_BYTES: Final = 64  # of a log they hold a time
 
 Key = tuple[int, int]
 """Device and number of a file."""
@@ -31,6 +32,7 @@ class Generation:
     compression: str = ""
     id: str = ""  # what the ids of its spans are derived from; nothing before its first line is there
     offset: int = 0  # of the first byte that was not read, decompressed
+    start: str = ""  # of its first bytes, so that not all files are compared with all; nothing while it is shorter
     head_bytes: int = 0  # sample of the beginning
     head: str = ""
     tail_bytes: int = 0  # sample of what lies before the offset
@@ -65,7 +67,7 @@ class Generation:
         tail = content_before[-SAMPLE_BYTES:]
         self.tail_bytes, self.tail = len(tail), digest(tail)
         if head is not None:
-            self.head_bytes, self.head = len(head), digest(head)
+            self.head_bytes, self.head, self.start = len(head), digest(head), start_of(head)
 
     def state(self) -> dict[str, Any]:
         """Return it to be saved."""
@@ -75,6 +77,11 @@ class Generation:
 def restored(saved: dict[str, Any]) -> Generation:
     """Return what was saved."""
     return Generation(**{field.name: saved[field.name] for field in fields(Generation) if field.name in saved})
+
+
+def start_of(head: bytes) -> str:
+    """Return what files that begin differently do not share; nothing when *head* is too short to tell."""
+    return digest(head[:START_BYTES]) if len(head) >= START_BYTES else ""
 
 
 def digest(sample: bytes) -> str:

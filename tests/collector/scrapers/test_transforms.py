@@ -1,6 +1,7 @@
 """Values changed on their way, and times read, as systems write them."""
 
 import contextlib
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -119,3 +120,21 @@ def test_no_text_breaks_a_reader(form: str, text: str) -> None:
     """Whatever stands where a time should be is read or rejected."""
     with contextlib.suppress(Rejection):
         assert time_reader(form, zone_of("UTC"), lambda: NOW_NS)(text) >= 0
+
+
+@given(
+    st.integers(86_400, 7 * 10**9).map(lambda second: datetime.fromtimestamp(second, UTC).replace(tzinfo=None)),
+    st.integers(0, 999_999),
+    st.sampled_from(["", "Z", "+02:00", "-07:30"]),
+    st.sampled_from(["seconds", "milliseconds", "microseconds"]),
+    st.sampled_from(["T", " "]),
+    st.sampled_from([".", ","]),
+)
+def test_a_time_of_any_form_is_the_moment_it_names(
+    at: datetime, microsecond: int, zone: str, precision: str, between: str, point: str
+) -> None:
+    """Whatever its precision, its zone and its point: as Python's own reader reads it."""
+    text = at.replace(microsecond=microsecond).isoformat(between, precision)
+    expected = datetime.fromisoformat(text + (zone or "+00:00")).astimezone(UTC)
+
+    assert moment(text.replace(".", point) + zone, "iso") == expected.isoformat()
