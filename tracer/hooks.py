@@ -155,14 +155,14 @@ def _turned_on(hook: Hook, system: "System | None", accept_keys: bool) -> Patche
 
 def _look(hook: Hook) -> None:
     """Raise the reason why *hook* cannot be turned on, if there is one."""
-    if not _is_there(hook.module):
+    if not is_there(hook.module):
         raise _Refused(f"{hook.distribution} is not installed")
     found = _version(hook)
     if numbers(found) < numbers(hook.oldest):
         raise _Refused(f"{hook.distribution} {found} is older than {hook.oldest}")
     if hook.rival and _is_instrumented(hook.rival):
         raise _Refused(f"OpenTelemetry's {hook.rival} is on: everything would have two spans")
-    if hook.needs and not _is_there(INSTRUMENTATION + hook.needs):
+    if hook.needs and not is_there(INSTRUMENTATION + hook.needs):
         raise _Refused("install controltower[hooks]")
 
 
@@ -183,7 +183,8 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(found) or (2**31,)
 
 
-def _is_there(module: str) -> bool:
+def is_there(module: str) -> bool:
+    """Return whether a module is installed, without importing it."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # of a package above it

@@ -4,9 +4,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from uuid import uuid4
 
 import pytest
@@ -19,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from controltower import tracer
 from controltower.tracer.configure import Options
 from controltower.tracer.default import install
+from controltower.tracer.hooks import is_there
 from controltower.tracer.testing import Captured
 from tests.conftest import IN_CI, missing
 
@@ -45,9 +45,13 @@ def hooked(name: str, **options: object) -> Iterator[Captured]:
         system.shutdown()
 
 
-def needs(*modules: str) -> None:
-    """Skip a module of tests when a library is missing; in CI nothing may be."""
-    absent = [module for module in modules if find_spec(module) is None]
+OPENTELEMETRY = "opentelemetry.instrumentation."
+
+
+def needs(*modules: str, instrumentations: Sequence[str] = ()) -> None:
+    """Skip a module of tests when a library, or an instrumentation of OpenTelemetry's, is missing; in CI nothing may be."""
+    modules = (*modules, *(OPENTELEMETRY + each for each in instrumentations))
+    absent = [module for module in modules if not is_there(module)]
     if absent and not IN_CI:
         pytest.skip(f"not installed: {', '.join(absent)} (controltower[hooked])", allow_module_level=True)
 

@@ -9,6 +9,7 @@ from controltower import tracer
 from controltower.tracer.configure import Options
 from controltower.tracer.propagation import DEFAULT_PROPAGATED, PATIENT_LINKED
 from controltower.tracer.testing import capture
+from tests.tracer.hooked import needs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrument.md"
 
@@ -21,6 +22,7 @@ def page() -> str:
 
 def test_examples_run(page: str) -> None:
     """Every example but the set-up runs as it is."""
+    needs("lxml", "jsonpath_rfc9535")
     names: dict[str, object] = {"tracer": tracer}
     blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "configure(" not in block]
     with capture() as captured:

@@ -16,7 +16,7 @@ from tests.cli.otlp_recorder import Recorder, recording
 from tests.processes import until
 from tests.tracer.hooked import broker, fresh, needs
 
-needs("fastapi", "flask", "httpx", "pika", "opentelemetry.instrumentation.flask")
+needs("fastapi", "flask", "httpx", "pika", "yaml", "jsonpath_rfc9535", instrumentations=("fastapi", "flask", "httpx"))
 import pika
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"

@@ -11,7 +11,7 @@ from controltower import tracer
 from controltower.tracer.testing import Captured
 from tests.tracer.hooked import PO, attribute, broker, fresh, hooked, needs, until
 
-needs("celery", "redis", "opentelemetry.instrumentation.celery")
+needs("celery", "redis", instrumentations=("celery",))
 import celery
 from celery.contrib.testing.worker import start_worker
 

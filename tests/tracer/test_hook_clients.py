@@ -13,7 +13,7 @@ import pytest
 from controltower import tracer
 from tests.tracer.hooked import PO, attribute, hooked, needs
 
-needs("aiohttp", "requests", "urllib3", "opentelemetry.instrumentation.aiohttp_client")
+needs("aiohttp", "requests", "urllib3", instrumentations=("aiohttp_client", "httpx", "requests", "urllib3"))
 import aiohttp
 import requests
 import urllib3

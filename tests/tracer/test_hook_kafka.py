@@ -24,7 +24,7 @@ from tests.tracer.hooked import (
     until,
 )
 
-needs("confluent_kafka", "aiokafka")
+needs("confluent_kafka", "aiokafka", "jsonpath_rfc9535")
 import aiokafka
 import confluent_kafka
 from confluent_kafka.serialization import StringDeserializer, StringSerializer

@@ -328,6 +328,7 @@ def test_keys_go_to_listed_brokers_only(parameters: pika.ConnectionParameters) -
 
 def test_keys_by_rules(captured: Captured, channel: BlockingChannel, queue: str) -> None:
     """A rule takes keys from the body at the sender, from where they travel, and from headers at the receiver."""
+    needs("jsonpath_rfc9535")
     tracer.instrument("pika", extract={"purchase_order": "$.order.number", queue: {"invoice": "header:X-Invoice"}})
     headers = {"X-Invoice": "I-1"}
     with unhooked():

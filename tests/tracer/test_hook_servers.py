@@ -17,7 +17,7 @@ from controltower.tracer.testing import Captured
 from tests.tracer.hooked import attribute, hooked, needs
 from tests.tracer.serving import asgi, wsgi
 
-needs("fastapi", "starlette", "flask", "opentelemetry.instrumentation.flask", "opentelemetry.instrumentation.starlette")
+needs("fastapi", "starlette", "flask", instrumentations=("fastapi", "flask", "starlette"))
 import fastapi
 import flask
 from starlette.applications import Starlette
@@ -157,6 +157,7 @@ def test_keys_of_the_public_are_not_taken(name: str, make: Callable[[], Any], se
 @pytest.mark.parametrize(("name", "make", "serve", "route"), FRAMEWORKS)
 def test_keys_by_rules(name: str, make: Callable[[], Any], serve: Serving, route: str) -> None:
     """A rule takes a key from the body; the application still reads the whole of it, in parts or at once."""
+    needs("jsonpath_rfc9535")
     body = json.dumps({"order": {"number": "PO-1042"}, "pad": "x" * 200_000})
     with hooked(name) as captured:
         tracer.instrument(name, extract={"POST /orders/*": {"purchase_order": "$.order.number"}})
@@ -242,7 +243,7 @@ print([keys, steps, names, "12345" in text, "Jane" in text])
 
 def test_django() -> None:
     """Django, with WSGI and with ASGI; in a process of its own, since its settings can be made once only."""
-    needs("django", "opentelemetry.instrumentation.django")
+    needs("django", instrumentations=("django",))
     run = subprocess.run([sys.executable, "-c", DJANGO], capture_output=True, text=True, timeout=120, check=False)
 
     assert run.returncode == 0, run.stderr
@@ -256,7 +257,7 @@ def test_django() -> None:
 
 def test_django_without_settings() -> None:
     """The instrumentation would make settings up, and the host's own could not be set any more: the hook stays off."""
-    needs("django", "opentelemetry.instrumentation.django")
+    needs("django", instrumentations=("django",))
     code = (
         "from controltower import tracer; from django.conf import settings; "
         "print(tracer.instrument().off['django'], settings.configured)"

@@ -11,7 +11,7 @@ from controltower import tracer
 from controltower.tracer.testing import Captured
 from tests.tracer.hooked import PO, attribute, broker, hooked, needs
 
-needs("psycopg", "sqlalchemy", "opentelemetry.instrumentation.psycopg", "opentelemetry.instrumentation.sqlalchemy")
+needs("psycopg", "sqlalchemy", instrumentations=("psycopg", "sqlalchemy"))
 import psycopg
 import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
