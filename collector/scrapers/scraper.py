@@ -29,7 +29,7 @@ STOP_S: Final = 10.0  # for all sources together; what is under way then is sent
 
 
 class Scraper:
-    """Works on the sources of one file. The positions are in *folder*, which one process has at a time."""
+    """Works on the sources of one file. The positions of each are in *folder*; one process has a source at a time."""
 
     def __init__(
         self,
@@ -49,12 +49,7 @@ class Scraper:
         self._stop = threading.Event()
         self._read = _content(path)
         file = load_sources(path)
-        disk = Disk()
-        disk.private_folder(folder)
-        try:
-            self._lock = FolderLock(folder, disk)
-        except JournalLockedError as exc:
-            raise BusyError(f"Another process works on the positions in {folder}; stop it first.") from exc
+        self._locks: dict[str, FolderLock] = {}
         self._reports = Delivery(collector, "reports", stop=self._stop)
         try:
             self.workers = self._made(file.sources)
@@ -63,7 +58,21 @@ class Scraper:
             raise
 
     def _made(self, sources: Mapping[str, AnySource]) -> dict[str, Worker]:
-        return {name: self._worker(name, source) for name, source in sources.items()}
+        made = {name: self._worker(name, source) for name, source in sources.items()}
+        for name in made:
+            self._hold(name)
+        return made
+
+    def _hold(self, name: str) -> None:
+        """Keep other processes off the positions of a source; BusyError when another one has them."""
+        if name in self._locks:
+            return
+        disk, folder = Disk(), self._folder / name
+        disk.private_folder(folder)
+        try:
+            self._locks[name] = FolderLock(folder, disk)
+        except JournalLockedError as exc:
+            raise BusyError(f"Another process works on the source {name} in {folder}; stop it first.") from exc
 
     def _worker(self, name: str, source: AnySource) -> Worker:
         policy, keys = self._redaction.policy, self._redaction.keys.of(source.tenant)
@@ -103,7 +112,8 @@ class Scraper:
     def close(self) -> None:
         """Let another process have the positions. Twice is fine."""
         self._reports.close()
-        self._lock.release()
+        for lock in self._locks.values():
+            lock.release()
 
     def _reload(self) -> None:
         """Exchange the sources that changed in the file; a file with a mistake changes nothing."""
@@ -119,7 +129,7 @@ class Scraper:
                 if name not in self.workers or self.workers[name].source != source
             }
             made = self._made(changed)
-        except (SourcesError, KeyMissingError) as exc:
+        except (SourcesError, KeyMissingError, BusyError) as exc:
             logger.error("%s was changed and is not used: %s", self._path, exc)
             return
         self._exchange(file, made)
@@ -127,7 +137,10 @@ class Scraper:
     def _exchange(self, file: SourceFile, made: Mapping[str, Worker]) -> None:
         old = {name: worker for name, worker in self.workers.items() if name in made or name not in file.sources}
         self._end(old.values())
-        self.workers = {name: worker for name, worker in self.workers.items() if name not in old} | dict(made)
+        workers = {name: worker for name, worker in self.workers.items() if name not in old} | dict(made)
+        for name in self._locks.keys() - workers.keys():
+            self._locks.pop(name).release()
+        self.workers = workers
         if self._stop.is_set():
             return
         for worker in made.values():

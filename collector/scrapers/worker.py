@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -69,6 +70,7 @@ class Worker:
         redact: Callable[[str, Any], object] | None,
         clock: Callable[[], int],
         delivery: Delivery | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep positions in *folder*. KeyMissingError when the source needs a key for tokens. *redact* may be None.
 
@@ -80,6 +82,7 @@ class Worker:
         self._folder = folder
         self._policies = policies
         self._clock = clock
+        self._monotonic = monotonic  # for what happens every so often: the clock may be set
         self._redact = redact if source.data == "phi" else None
         self._mapper = Mapper(source, name, policies, clock)  # refuses before the thread starts
         self._stop = threading.Event()
@@ -91,8 +94,8 @@ class Worker:
         self._under_way: UnderWay | None = None
         self._refused = 0
         self._moved = False  # the position in memory is ahead of what is saved or on its way
-        self._saved_ns = 0
-        self._logged_ns = 0
+        self._saved_s = monotonic()
+        self._logged_s = self._saved_s - LOG_EVERY_S
         self.on_failure: Callable[[], object] = lambda: None
         """Called after the work failed, when `failing` says why."""
         self._thread = threading.Thread(target=self._run, name=f"scrape {name}", daemon=True)
@@ -188,7 +191,7 @@ class Worker:
             self._moved = False
         if caught_up:
             self._settle()
-        if self._moved and self._clock() - self._saved_ns > SAVE_AFTER_S * 10**9:
+        if self._moved and self._monotonic() - self._saved_s > SAVE_AFTER_S:
             self._save()
         self._note(mapped, caught_up=caught_up)
         return more
@@ -200,7 +203,7 @@ class Worker:
             return
         self._refused += self._told(under_way.sent.result())
         self._positions.acknowledge(under_way.state)
-        self._saved_ns = self._clock()
+        self._saved_s = self._monotonic()
 
     def _encoded(self, mapped: Mapped) -> bytes:
         request = Request(self.source.service or self.name)
@@ -239,7 +242,7 @@ class Worker:
         if self._moved:
             self._positions.acknowledge(self._state())
             self._moved = False
-            self._saved_ns = self._clock()
+            self._saved_s = self._monotonic()
 
     # -- how it is doing
 
@@ -268,8 +271,8 @@ class Worker:
     def _failed(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         self.health = replace(self.health, failing=text)
-        if self._clock() - self._logged_ns >= LOG_EVERY_S * 10**9:
-            self._logged_ns = self._clock()
+        if self._monotonic() - self._logged_s >= LOG_EVERY_S:
+            self._logged_s = self._monotonic()
             logger.error("source %s failed and is tried again from what is saved: %s", self.name, text, exc_info=error)
         self.on_failure()
 

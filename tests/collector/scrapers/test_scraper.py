@@ -102,15 +102,37 @@ def test_a_bad_file_does_not_start(tmp_path: Path) -> None:
     assert not (tmp_path / "scrape").exists()
 
 
-def test_two_processes_do_not_share_positions(tmp_path: Path) -> None:
-    """The second one is refused, until the first has ended."""
+def test_two_processes_do_not_share_a_source(tmp_path: Path) -> None:
+    """The second one is refused until the first has ended; with other sources it works beside it."""
     write(tmp_path, ("a", "order"))
     first = scraper_of(tmp_path, "http://127.0.0.1:1")
 
-    with pytest.raises(BusyError, match="stop it first"):
+    with pytest.raises(BusyError, match=r"source a .* stop it first"):
         scraper_of(tmp_path, "http://127.0.0.1:1")
-    first.close()
+    write(tmp_path, ("b", "order"))
     scraper_of(tmp_path, "http://127.0.0.1:1").close()
+    first.close()
+    write(tmp_path, ("a", "order"))
+    scraper_of(tmp_path, "http://127.0.0.1:1").close()
+
+
+def test_a_source_that_is_given_up_is_free(tmp_path: Path) -> None:
+    """A source that is taken out of a file can be taken over by another process."""
+    (tmp_path / "a.log").write_text("order A-1\n", encoding="utf-8")
+    write(tmp_path, ("a", "order"), ("b", "order"))
+    with answering(lambda *_: OK) as server:
+        first = scraper_of(tmp_path, server.url)
+        with at_work(first):
+            until(sent(server.bodies, b"A-1"), "the source is read")
+            write(tmp_path, ("b", "order"))
+            until(lambda: set(first.workers) == {"b"}, "the source ended")
+            other = tmp_path / "other.yaml"
+            other.write_text("sources:" + SOURCE.format(name="a", folder=tmp_path, word="order"), encoding="utf-8")
+            second = Scraper(other, tmp_path / "scrape", Collector(server.url), Redaction(default_policy()))
+            second.run_once()
+            second.close()
+
+    assert sum(b"A-1" in body for body in server.bodies) == 1
 
 
 def points(body: bytes) -> dict[tuple[str, str], int]:

@@ -231,3 +231,33 @@ def test_a_damaged_position_is_told_and_tried_again(tmp_path: Path) -> None:
         assert worker.join(PATIENCE_S)
 
     assert worker.failing == ""
+
+
+def test_a_clock_that_is_set_back_holds_nothing_up(tmp_path: Path) -> None:
+    """A position that moved over records of no interest is saved after a second, whatever the clock says."""
+    (tmp_path / "app.log").write_bytes(b"nothing\n")
+    clock, seconds = ManualClock(), [0.0]
+    policies = Policies(default_policy(), Tokeniser((KEY,)))
+    folder = tmp_path / "state"
+    worker = Worker(
+        "app",
+        source_in(tmp_path),
+        folder,
+        Collector("http://none"),
+        policies,
+        None,
+        clock,
+        monotonic=lambda: seconds[0],
+    )
+    worker._begin()
+    worker.round()
+    before = Positions(folder).open()[0]
+    clock.ahead_ns -= 3600 * 10**9
+    seconds[0] += 1.5
+    worker.round()
+    after = Positions(folder).open()[0]
+    worker._end()
+
+    assert before is None
+    assert after is not None
+    assert after["reader"]["generations"][0]["offset"] == 8
