@@ -19,6 +19,7 @@ from tests.tracer.hooked import broker, fresh, needs
 needs("fastapi", "flask", "httpx", "pika", "yaml", "jsonpath_rfc9535", instrumentations=("fastapi", "flask", "httpx"))
 import pika
 
+pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 

@@ -21,6 +21,7 @@ from tests.tracer.hooked import (
     of,
     only,
     relay,
+    unhooked,
 )
 
 needs("aio_pika")
@@ -242,3 +243,23 @@ def test_a_broker_that_is_gone() -> None:
     sent = only(captured, "send")
     assert sent.status.status_code.name == "ERROR"
     assert attribute(sent, "error.type")
+
+
+def test_keys_by_rules() -> None:
+    """A message of somebody without a hook has the keys that a rule finds in it."""
+    needs("lxml")
+
+    async def body(channel: Channel, queue: Queue) -> None:
+        tracer.instrument("aio-pika", extract={"invoice": "/order/@invoice"})
+        with unhooked():
+            await publish(channel, queue)
+            await channel.default_exchange.publish(aio_pika.Message(b'<order invoice="I-7"/>'), queue.name)
+        await channel.default_exchange.publish(aio_pika.Message(b'<order invoice="I-8"/>'), queue.name)
+        for _ in range(3):
+            await (await queue.get()).ack()
+
+    captured = run(body)
+
+    assert attribute(only(captured, "send"), "controltower.key.invoice") == "I-8"
+    received = of(captured, "receive")
+    assert [attribute(span, "controltower.key.invoice") for span in received] == [None, "I-7", "I-8"]

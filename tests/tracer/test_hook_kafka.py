@@ -264,3 +264,25 @@ def test_aiokafka_that_cannot_send(broker: str, topic: str) -> None:
             await sender.send(topic, "x" * 2_000_000)
 
     assert str(attribute(only(run_aiokafka(broker, body, topic), "send"), "error.type")).endswith("TooLargeError")
+
+
+@pytest.mark.parametrize("name", ["confluent-kafka", "aiokafka"])
+def test_keys_by_rules_at_the_receiver(name: str, captured: Captured, broker: str, topic: str, consumer: Any) -> None:
+    """A record of somebody without a hook has the keys that a rule finds in it."""
+    tracer.instrument("confluent-kafka", "aiokafka", extract={"invoice": "$.invoice"})
+    sender = producer(broker)
+    with unhooked():
+        sender.produce(topic, b'{"invoice": "I-7"}')
+        sender.flush(10)
+
+    async def read() -> None:
+        async with aiokafka.AIOKafkaConsumer(
+            topic, bootstrap_servers=broker, group_id=fresh("group"), auto_offset_reset="earliest"
+        ) as reader:
+            await asyncio.wait_for(reader.getone(), 30)
+
+    try:
+        _ = polled(consumer) if name == "confluent-kafka" else asyncio.run(read())
+        assert attribute(only(captured, "receive"), "controltower.key.invoice") == "I-7"
+    finally:
+        tracer.uninstrument("aiokafka")

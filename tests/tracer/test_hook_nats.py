@@ -21,6 +21,7 @@ from tests.tracer.hooked import (
     of,
     only,
     relay,
+    unhooked,
 )
 
 needs("nats")
@@ -294,3 +295,24 @@ def test_a_server_that_is_gone() -> None:
         asyncio.run(session(near, cut))
 
     assert attribute(only(captured, "send"), "error.type") == "nats.errors.ConnectionClosedError"
+
+
+def test_keys_by_rules() -> None:
+    """A message of somebody without a hook has the keys that rules find in its body and headers."""
+    needs("jsonpath_rfc9535")
+    topic = fresh()
+
+    async def body(client: Client) -> None:
+        tracer.instrument("nats", extract={topic: {"invoice": "$.invoice", "shipment": "header:X-Shipment"}})
+        subscription = await client.subscribe(topic)
+        with unhooked():
+            await client.publish(topic, b'{"invoice": "I-7"}', headers={"X-Shipment": "S-1"})
+        await subscription.next_msg(timeout=10)
+        await client.publish(topic, b'{"invoice": "I-8"}')
+
+    captured = run(body)
+
+    assert attribute(only(captured, "send"), "controltower.key.invoice") == "I-8"
+    received = only(captured, "receive")
+    assert attribute(received, "controltower.key.invoice") == "I-7"
+    assert attribute(received, "controltower.key.shipment") == "S-1"

@@ -206,3 +206,19 @@ def test_a_broker_that_is_gone() -> None:
     lost, kept = of(captured, "send")
     assert attribute(lost, "error.type") == "MQTT_ERR_NO_CONN"
     assert kept.status.is_unset
+
+
+def test_keys_by_rules(captured: Captured) -> None:
+    """A message of somebody without a hook has the keys that a rule finds in it."""
+    topic = fresh("site/8")
+    seen: queue.Queue[Any] = queue.Queue()
+    tracer.instrument("paho", extract={"site/*": {"invoice": "form:invoice"}})
+    with connected(handle=lambda client, data, message: seen.put(message), topic=topic) as client:
+        with unhooked():
+            client.publish(topic, b"invoice=I-7", qos=1).wait_for_publish(10)
+        seen.get(timeout=10)
+        client.publish("site/9", b"invoice=I-8", qos=1).wait_for_publish(10)
+        until(lambda: bool(of(captured, "process")))
+
+    assert attribute(only(captured, "send"), "controltower.key.invoice") == "I-8"
+    assert attribute(only(captured, "process"), "controltower.key.invoice") == "I-7"

@@ -21,6 +21,7 @@ from tests.tracer.hooked import (
     of,
     only,
     relay,
+    unhooked,
 )
 
 needs("redis")
@@ -233,3 +234,16 @@ def test_a_server_that_is_gone() -> None:
             pipeline.execute()
 
     assert [attribute(span, "error.type") for span in of(captured, "send")] == ["redis.exceptions.ConnectionError"] * 2
+
+
+def test_keys_by_rules(captured: Captured, client: Client, stream: str) -> None:
+    """An entry of somebody without a hook has the keys that a rule finds in its fields."""
+    tracer.instrument("redis", extract={"orders.*": {"invoice": "header:invoice"}})
+    with unhooked():
+        client.xadd(stream, {"invoice": "I-7"})
+    client.xadd(f"{stream}.sent", {"invoice": "I-8"}, maxlen=1)
+    client.delete(f"{stream}.sent")
+    client.xreadgroup(GROUP, "one", {stream: ">"})
+
+    assert attribute(only(captured, "send"), "controltower.key.invoice") == "I-8"
+    assert attribute(only(captured, "receive"), "controltower.key.invoice") == "I-7"

@@ -57,7 +57,9 @@ class _Hooks:
         async def publish(exchange: Any, message: Any, routing_key: str, *rest: Any, **named: Any) -> Any:
             given: Mapping[str, Any] = message.headers or {}
             place = rabbitmq.place_of(exchange.name, routing_key, *_address(exchange))
-            with Sending(self._used(), place, "publish", message_id=message.message_id, given=given.items()) as sending:
+            with Sending(
+                self._used(), place, "publish", message_id=message.message_id, given=given.items(), body=message.body
+            ) as sending:
                 marked = self._with_headers(message, dict(sending.headers(given.items())))
                 result = await original(exchange, marked, routing_key, *rest, **named)
                 if hasattr(result, "delivery"):  # the broker gave the message back, and the channel does not raise

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+from controltower.tracer.integrations.extract import keys_in
 from controltower.tracer.integrations.messaging import (
     SENT_AT,
     Arrival,
@@ -200,7 +201,14 @@ def _note(system: System, entries: list[Any], place: Place, redelivered: bool | 
             continue  # claimed by id alone, or deleted meanwhile
         id_, fields = entry[0], entry[1]
         headers = read_headers(fields.items())
-        arrival = Arrival(place, headers, message_id=_text(id_), sent_ns=_sent_ns(_text(id_)), redelivered=redelivered)
+        arrival = Arrival(
+            place,
+            headers,
+            message_id=_text(id_),
+            sent_ns=_sent_ns(_text(id_)),
+            redelivered=redelivered,
+            keys=keys_in(system, place.name, fields.items(), None),  # its fields are its headers
+        )
         if SENT_AT in headers:  # a hook wrote them; by hand they are the host's own
             fields = {field: value for field, value in fields.items() if not is_travelling(field)}
         entries[index] = (id_, noted(fields, arrival), *entry[2:])
