@@ -14,6 +14,7 @@ What a line's verdict means (first that applies; ``expected`` is ordered price t
 Rules: domain reconciliation R02. A difference is a matter of timing until its window ends, never before an exception.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +55,10 @@ class Side:
         return (self.value / self.quantity).quantize(_SIX_PLACES) if self.quantity else None
 
 
+_SILENT = Side(None, ZERO, None)
+Sides = tuple[list[SideLine], list[SideLine], list[SideLine]]  # ordered, received, invoiced: of one line
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """The verdict on one line."""
@@ -79,12 +84,9 @@ def three_way(
     now: datetime,
 ) -> list[Match]:
     """Return one verdict per line number that any side mentions, in line order, as of *now*."""
-    sides = (ordered, received, invoiced)
-    numbers = sorted({entry.line.line for side in sides for entry in side}, key=lambda number: (len(number), number))
-    return [
-        _match(flow, rule, number, _of(number, ordered), _of(number, received), _of(number, invoiced), now)
-        for number in numbers
-    ]
+    lines = _by_number(ordered, received, invoiced)
+    in_order = sorted(lines, key=lambda number: (len(number), number))
+    return [_match(flow, rule, number, lines[number], now) for number in in_order]
 
 
 def healed(
@@ -100,23 +102,27 @@ def healed(
     A line's verdict can change when a document is dated and when a window ends; between the two nothing happens. So what
     was an exception once is known from the documents alone, in whichever order they became known.
     """
-    sides = (ordered, received, invoiced)
-    numbers = sorted({entry.line.line for side in sides for entry in side})
-    found: list[tuple[Match, datetime]] = []
-    for number in numbers:
-        own = tuple(_of(number, side) for side in sides)
-        found.extend(_healed_line(flow, rule, number, own, now))
+    lines = _by_number(ordered, received, invoiced)
+    return [found for number in sorted(lines) for found in _healed_line(flow, rule, number, lines[number], now)]
+
+
+def _by_number(*sides: Sequence[SideLine]) -> dict[str, Sides]:
+    """Return line number -> what each side says of it: ordered, received, invoiced."""
+    found: dict[str, Sides] = defaultdict(lambda: ([], [], []))
+    for position, side in enumerate(sides):
+        for entry in side:
+            found[entry.line.line][position].append(entry)
     return found
 
 
 def _healed_line(
-    flow: Flow, rule: ReconciliationRule, number: str, sides: tuple[list[SideLine], ...], now: datetime
+    flow: Flow, rule: ReconciliationRule, number: str, sides: Sides, now: datetime
 ) -> Iterable[tuple[Match, datetime]]:
     documents = sorted({entry.at for side in sides for entry in side if entry.at <= now})
     opened: Match | None = None
     for at in _instants(flow, rule, sides, documents):
-        seen = [[entry for entry in side if entry.at <= at] for side in sides]
-        match = _match(flow, rule, number, seen[0], seen[1], seen[2], at)
+        ordered, received, invoiced = ([entry for entry in side if entry.at <= at] for side in sides)
+        match = _match(flow, rule, number, (ordered, received, invoiced), at)
         if match.status is not MatchStatus.EXCEPTION:
             if opened is not None:
                 yield opened, at
@@ -125,30 +131,24 @@ def _healed_line(
             opened = match
 
 
-def _instants(
-    flow: Flow, rule: ReconciliationRule, sides: tuple[list[SideLine], ...], documents: Sequence[datetime]
-) -> list[datetime]:
+def _instants(flow: Flow, rule: ReconciliationRule, sides: Sides, documents: Sequence[datetime]) -> Sequence[datetime]:
     """Return when the verdict could have changed, up to the last document: after it, only the verdict of now counts."""
+    if len(documents) < 2:
+        return documents  # a window that ends is one that began before
+    last = documents[-1]
     windows = (rule.windows.invoice_after_receipt, sides[1]), (rule.windows.receipt_after_invoice, sides[2])
     ends = {
-        due_at(entry.at, window.within, flow.calendar(window.calendar)) for window, side in windows for entry in side
+        end
+        for window, side in windows
+        for entry in side
+        if entry.at + window.within.at_least <= last
+        and (end := due_at(entry.at, window.within, flow.calendar(window.calendar))) <= last
     }
-    return sorted({*documents, *(end for end in ends if documents and end <= documents[-1])})
+    return sorted({*documents, *ends})
 
 
-def _of(number: str, side: Iterable[SideLine]) -> list[SideLine]:
-    return [entry for entry in side if entry.line.line == number]
-
-
-def _match(
-    flow: Flow,
-    rule: ReconciliationRule,
-    number: str,
-    ordered: list[SideLine],
-    received: list[SideLine],
-    invoiced: list[SideLine],
-    now: datetime,
-) -> Match:
+def _match(flow: Flow, rule: ReconciliationRule, number: str, sides: Sides, now: datetime) -> Match:
+    ordered, received, invoiced = sides
     item = next((entry.line.item for side in (ordered, invoiced, received) for entry in side if entry.line.item), "")
     verdict = _Verdict(flow, rule, number, item, _side(ordered), _side(received), _side(invoiced), now)
     return verdict.decide()
@@ -156,7 +156,10 @@ def _match(
 
 def _side(entries: list[SideLine]) -> Side:
     if not entries:
-        return Side(None, ZERO, None)
+        return _SILENT
+    if len(entries) == 1:
+        (entry,) = entries
+        return Side(entry.line.quantity or ZERO, extended(entry.line), entry.at)
     return Side(
         quantity=sum((entry.line.quantity or ZERO for entry in entries), ZERO),
         value=sum((extended(entry.line) for entry in entries), ZERO),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, ClassVar, Protocol
 
 from clickhouse_connect.driver.client import Client
@@ -25,8 +26,9 @@ def insert(client: Client, rows: Sequence[Row]) -> None:
     for chunk in _chunks(rows):
         client.insert(
             rows[0].TABLE,
-            [[_column_value(getattr(row, name)) for name in columns] for row in chunk],
+            [list(map(attrgetter(name), chunk)) for name in columns],
             column_names=columns,
+            column_oriented=True,
             settings={"async_insert": 0},
         )
 
@@ -40,7 +42,3 @@ def insert_all(client: Client, groups: Iterable[Sequence[Row]]) -> None:
 def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     for start in range(0, len(rows), ROWS_PER_INSERT):
         yield rows[start : start + ROWS_PER_INSERT]
-
-
-def _column_value(value: object) -> object:
-    return int(value) if isinstance(value, bool) else value

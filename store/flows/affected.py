@@ -1,12 +1,13 @@
 """Which stored steps new ones may move, and where all of them belong: reads around, resolves, changes nothing."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.resolve import KeyGraph, Resolution, Resolver, StepId, Value
-from controltower.store.rows import KeyLink, Step
+from controltower.store.rows import Key, KeyLink, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +19,56 @@ class Affected:
 
 
 def affected_by(
-    around: Neighbourhood,
-    flow: Flow,
-    new: Mapping[StepId, Step],
-    links: Sequence[KeyLink],
-    *,
-    completed: int,
-    save_links: Callable[[], None],
+    around: Neighbourhood, flow: Flow, new: Mapping[StepId, Step], links: Sequence[KeyLink], *, completed: int
 ) -> Affected:
-    """Resolve the *new* steps and every stored step whose place they may change.
+    """Resolve the *new* steps, which say *links*, and every stored step whose place they may change.
 
     What is stored with a version above *completed* comes from a cycle that was cut off and counts as unknown.
-    *save_links* writes *links*; it is called after the stored links were compared and before they are read again.
     """
-    moved = _changed_values(around, flow, new, links, completed)
-    save_links()
-    moved = _with_everything_below(around, flow, moved)
+    known = _Links(around, flow, links)
+    moved = known.with_everything_below(_changed_values(around, flow, new, links, completed))
     carrying = around.steps_of_keys(flow, moved) if moved else set()
-    stored = {_id(step): step for step in around.steps(flow, carrying - set(new))}
+    stored = {_id(step): step for step in around.steps(flow, carrying - new.keys())}
     traces = {trace_id for trace_id, _ in (*new, *stored)}
-    hanging = around.trace_dependents(flow, traces) - set(new) - set(stored)
+    hanging = around.trace_dependents(flow, traces) - new.keys() - stored.keys()
     stored |= {_id(step): step for step in around.steps(flow, hanging)}
     steps = {**stored, **new}
-    return Affected(steps, _resolved(around, flow, steps, new))
+    return Affected(steps, _resolved(around, known, steps, new))
+
+
+class _Links:
+    """The links that are stored and those that new steps say, which come to the store with them."""
+
+    def __init__(self, around: Neighbourhood, flow: Flow, new: Sequence[KeyLink]) -> None:
+        self.flow = flow
+        self._around = around
+        self._new = {_name(link) for link in new}
+        self._up: dict[Value, list[KeyLink]] = defaultdict(list)
+        self._down: dict[Value, list[KeyLink]] = defaultdict(list)
+        for link in new:
+            self._up[_value(link.child)].append(link)
+            self._down[_value(link.parent)].append(link)
+
+    def up(self, values: set[Value]) -> list[KeyLink]:
+        """Return the links from keys of these values to their parents."""
+        return self._all(self._around.links_up(self.flow, values), self._up, values)
+
+    def with_everything_below(self, values: set[Value]) -> set[Value]:
+        """Return *values* and all that hang below them in the key tree."""
+        found, frontier = set(values), set(values)
+        while frontier:
+            below = self._all(self._around.links_down(self.flow, frontier), self._down, frontier)
+            frontier = {_value(link.child) for link in below} - found
+            found |= frontier
+        return found
+
+    def _all(
+        self, stored: Iterable[KeyLink], new: Mapping[Value, list[KeyLink]], values: Iterable[Value]
+    ) -> list[KeyLink]:
+        """Return the new ones, and the stored ones that no new one replaces."""
+        found = [link for value in values if value in new for link in new[value]]
+        found.extend(link for link in stored if _name(link) not in self._new)
+        return found
 
 
 def _changed_values(
@@ -62,20 +90,16 @@ def _changed_values(
     return moved | {_value(key) for key in scoped - {row.key for row in scopes if row.version <= completed}}
 
 
-def _with_everything_below(around: Neighbourhood, flow: Flow, values: set[Value]) -> set[Value]:
-    """Return *values* and all that hang below them in the key tree."""
-    found, frontier = set(values), set(values)
-    while frontier:
-        frontier = {_value(link.child) for link in around.links_down(flow, frontier)} - found
-        found |= frontier
-    return found
-
-
 def _resolved(
-    around: Neighbourhood, flow: Flow, steps: Mapping[StepId, Step], new: Mapping[StepId, Step]
+    around: Neighbourhood, known: _Links, steps: Mapping[StepId, Step], new: Mapping[StepId, Step]
 ) -> dict[StepId, Resolution]:
+    flow = known.flow
     graph = KeyGraph(flow)
-    _learn_upward(around, graph, steps.values(), new.values())
+    for step in new.values():
+        for key in step.keys:
+            if key.type in flow.keys:
+                graph.add_scope(key)
+    _learn_upward(around, known, graph, steps.values())
     resolver = Resolver(flow, graph)
     found = {step_id: resolver.resolve(step) for step_id, step in steps.items()}
     waiting = [step_id for step_id, resolution in found.items() if resolution.parked is not None]
@@ -85,30 +109,29 @@ def _resolved(
         together += [step for step in new.values() if step.trace_id in traces]
         for step in together:
             graph.add_trace(step)
-        _learn_upward(around, graph, together, new.values())
+        _learn_upward(around, known, graph, together)
         resolver = Resolver(flow, graph)
         found |= {step_id: resolver.resolve(steps[step_id]) for step_id in waiting}
     return found
 
 
-def _learn_upward(around: Neighbourhood, graph: KeyGraph, steps: Iterable[Step], new: Iterable[Step]) -> None:
-    """Teach *graph* every link and scope on the way up from *steps*; what *new* steps say is not stored yet."""
+def _learn_upward(around: Neighbourhood, known: _Links, graph: KeyGraph, steps: Iterable[Step]) -> None:
+    """Teach *graph* every link and scope on the way up from *steps*, as far as it has not learnt them."""
     flow = graph.flow
-    frontier = {_value(key) for step in steps for key in step.keys if key.type in flow.keys}
-    seen: set[Value] = set()
+    frontier = {_value(key) for step in steps for key in step.keys if key.type in flow.keys} - graph.learnt
     while frontier:
-        seen |= frontier
+        graph.learnt |= frontier
         for row in around.scopes(flow, frontier):
             graph.add_scope(row.key)
         parents = set()
-        for link in around.links_up(flow, frontier):
+        for link in known.up(frontier):
             graph.add_link(link)
             parents.add(_value(link.parent))
-        frontier = parents - seen
-    for step in new:
-        for key in step.keys:
-            if key.type in flow.keys:
-                graph.add_scope(key)
+        frontier = parents - graph.learnt
+
+
+def _name(link: KeyLink) -> tuple[Key, Key, str, str]:
+    return link.child, link.parent, link.trace_id, link.span_id
 
 
 def _value(key: tuple[str, str, str]) -> Value:

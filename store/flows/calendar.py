@@ -42,6 +42,11 @@ class Limit:
         """The limit in calendar time; a business unit counts as its plain one (used for fences, never for deadlines)."""
         return self.count * _PLAIN[self.unit.removeprefix("business ")]
 
+    @property
+    def at_least(self) -> timedelta:
+        """What passes at least until the limit is over; clocks that are changed may take up to a day from a business one."""
+        return self.span - timedelta(days=1)
+
     def __str__(self) -> str:
         return f"{self.count} {self.unit}{'' if self.count == 1 else 's'}"
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import NamedTuple
 
 from controltower.store.flows.definition import Flow, KeySpec, is_placeholder
 from controltower.store.rows import DocumentLine, Key, Step
@@ -48,16 +50,44 @@ def classify(flows: Iterable[Flow], span: SpanRow, version: int) -> Iterator[Cla
             yield _classified(flow, code, span, version)
 
 
+class _Parts(NamedTuple):
+    """The attributes whose names end in a name of the sender's choice, by that name."""
+
+    keys: dict[str, str]
+    scopes: dict[str, str]
+    context: dict[str, str]
+
+
+_PREFIXES = (names.KEY, names.SCOPE, names.CONTEXT)  # in the order of _Parts
+# Names of attributes and texts of numbers come again in nearly every span; what is not remembered is worked out again.
+_REMEMBERED = 65_536
+
+
+@lru_cache(_REMEMBERED)
+def _part(name: str) -> tuple[int, str] | None:
+    """Return the part that the attribute *name* is in, and its name there."""
+    found = next((number for number, prefix in enumerate(_PREFIXES) if name.startswith(prefix)), None)
+    return None if found is None else (found, name.removeprefix(_PREFIXES[found]))
+
+
+def _parts(attributes: Mapping[str, str]) -> _Parts:
+    parts = _Parts({}, {}, {})
+    for name, value in attributes.items():
+        if part := _part(name):
+            parts[part[0]][part[1]] = value
+    return parts
+
+
 def _classified(flow: Flow, code: str, span: SpanRow, version: int) -> Classified:
     attributes = span.attributes
-    context = _with_prefix(attributes, names.CONTEXT)
-    scopes = _with_prefix(attributes, names.SCOPE)
-    lines = tuple(
-        _line(flow, span, position, event, context, scopes, version) for position, event in enumerate(span.lines)
-    )
-    stated = list(_keys(flow, attributes, context, scopes))
-    on_lines = [key for line in lines for key in line.keys]
-    keys = tuple(dict.fromkeys([*stated, *on_lines]))
+    parts = _parts(attributes)
+    lines = tuple(_line(flow, span, position, event, parts, version) for position, event in enumerate(span.lines))
+    keys = dict.fromkeys(_keys(flow, parts.keys, parts.scopes, parts.context))
+    for line in lines:
+        keys.update(dict.fromkeys(line.keys))
+    ignored = tuple(key for key in keys if is_placeholder(key.value))
+    for key in ignored:
+        del keys[key]
     stage = flow.stage_by_step.get(code)
     step = Step(
         flow=flow.flow,
@@ -80,9 +110,9 @@ def _classified(flow: Flow, code: str, span: SpanRow, version: int) -> Classifie
         currency=attributes.get(names.CURRENCY, ""),
         quantity=exact(attributes.get(names.QUANTITY)),
         uom=attributes.get(names.UOM, ""),
-        keys=tuple(key for key in keys if not is_placeholder(key.value)),
-        ignored_keys=tuple(key for key in keys if is_placeholder(key.value)),
-        context=context,
+        keys=tuple(keys),
+        ignored_keys=ignored,
+        context=parts.context,
         replay_of=attributes.get(names.REPLAY_OF, ""),
         run_id=attributes.get(names.RUN_ID, ""),
         loaded_at=span.loaded_at,
@@ -92,16 +122,10 @@ def _classified(flow: Flow, code: str, span: SpanRow, version: int) -> Classifie
 
 
 def _line(
-    flow: Flow,
-    span: SpanRow,
-    position: int,
-    event: Mapping[str, str],
-    context: Mapping[str, str],
-    scopes: Mapping[str, str],
-    version: int,
+    flow: Flow, span: SpanRow, position: int, event: Mapping[str, str], span_parts: _Parts, version: int
 ) -> DocumentLine:
-    own_scopes = {**scopes, **_with_prefix(event, names.SCOPE)}
-    keys = _keys(flow, event, context, own_scopes)
+    parts = _parts(event)
+    keys = _keys(flow, parts.keys, {**span_parts.scopes, **parts.scopes}, span_parts.context)
     return DocumentLine(
         flow=flow.flow,
         trace_id=span.trace_id,
@@ -120,13 +144,13 @@ def _line(
 
 
 def _keys(
-    flow: Flow, attributes: Mapping[str, str], context: Mapping[str, str], scopes: Mapping[str, str]
+    flow: Flow, stated: Mapping[str, str], scopes: Mapping[str, str], context: Mapping[str, str]
 ) -> Iterator[Key]:
-    for key_type, text in _with_prefix(attributes, names.KEY).items():
+    for key_type, text in stated.items():
         spec = flow.keys.get(key_type)
-        scope = scopes.get(key_type) or _default_scope(spec, context)
+        scope = (scopes.get(key_type) or _default_scope(spec, context)).strip()
         for value in values(text):
-            yield Key(key_type, scope.strip(), normalise(value, spec))
+            yield Key(key_type, scope, normalise(value, spec))
 
 
 def _default_scope(spec: KeySpec | None, context: Mapping[str, str]) -> str:
@@ -135,7 +159,7 @@ def _default_scope(spec: KeySpec | None, context: Mapping[str, str]) -> str:
 
 def normalise(value: str, spec: KeySpec | None) -> str:
     """Return the canonical text of a key value: NFKC, trimmed, upper case where its type says so."""
-    text = unicodedata.normalize("NFKC", value).strip()
+    text = (value if value.isascii() else unicodedata.normalize("NFKC", value)).strip()
     return text.upper() if spec is not None and spec.normalise == "upper" else text
 
 
@@ -151,6 +175,7 @@ def values(text: str) -> tuple[str, ...]:
     return (text,)
 
 
+@lru_cache(_REMEMBERED)
 def exact(text: str | None) -> Decimal | None:
     """Return a decimal with six places, or None when *text* is no number that the store can hold."""
     if not text:
@@ -162,10 +187,6 @@ def exact(text: str | None) -> Decimal | None:
     if not value.is_finite() or abs(value) >= _LARGEST:
         return None
     return value.quantize(_SIX_PLACES)
-
-
-def _with_prefix(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
-    return {name.removeprefix(prefix): value for name, value in attributes.items() if name.startswith(prefix)}
 
 
 def _instant(text: str) -> datetime | None:

@@ -1,8 +1,10 @@
 """Deadlines: a stage creates them, another one meets them, and time alone breaks them. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 
 from controltower.store.flows.calendar import due_at
 from controltower.store.flows.definition import Flow, SlaRule
@@ -53,9 +55,13 @@ def deadlines(flow: Flow, members: Sequence[Member], now: datetime) -> list[Due]
     ``from`` and met by the first that reaches ``to``, whenever that was: an early answer is an answer. What is still
     open when the transaction is cancelled is waived.
     """
-    reached = sorted((member for member in members if reaches(flow, member.step)), key=_order)
+    by_stage: dict[str, list[Member]] = defaultdict(list)
+    for member in sorted((member for member in members if reaches(flow, member.step)), key=_order):
+        by_stage[member.step.stage].append(member)
     cancelled = cancelled_at(flow, members)
-    return [due for rule in flow.sla for due in _of_rule(flow, rule, reached, cancelled, now)]
+    return [
+        due for rule in flow.sla if rule.from_ in by_stage for due in _of_rule(flow, rule, by_stage, cancelled, now)
+    ]
 
 
 def _order(member: Member) -> tuple[datetime, str, str]:
@@ -63,33 +69,33 @@ def _order(member: Member) -> tuple[datetime, str, str]:
 
 
 def _of_rule(
-    flow: Flow, rule: SlaRule, reached: Sequence[Member], cancelled: datetime | None, now: datetime
+    flow: Flow, rule: SlaRule, by_stage: Mapping[str, Sequence[Member]], cancelled: datetime | None, now: datetime
 ) -> Iterable[Due]:
-    starts = _first_per_subject(rule, rule.from_, reached)
-    ends = _first_per_subject(rule, rule.to, reached)
-    for subject, start in sorted(starts.items()):
+    starts = _first_per_subject(rule, by_stage[rule.from_])
+    ends = _first_per_subject(rule, by_stage.get(rule.to, ()))
+    for subject, start in sorted(starts.items(), key=itemgetter(0)):
         due = due_at(start.step.at, rule.within, flow.calendar(rule.calendar))
         end = ends.get(subject)
         met = end.step.at if end else None
         yield Due(rule, subject, start.step.at, due, met, _state(due, met, cancelled, now), start.step.system)
 
 
-def _first_per_subject(rule: SlaRule, stage: str, reached: Iterable[Member]) -> dict[str, Member]:
+def _first_per_subject(rule: SlaRule, reached: Sequence[Member]) -> dict[str, Member]:
+    """Return subject -> the first of *reached*, which are in order of time, that speaks of it."""
+    if rule.per is None:
+        return {"": reached[0]} if reached else {}
     first: dict[str, Member] = {}
     for member in reached:
-        if member.step.stage == stage:
-            for subject in _subjects(rule, member):
-                first.setdefault(subject, member)
+        for subject in _subjects(rule.per, member):
+            first.setdefault(subject, member)
     return first
 
 
-def _subjects(rule: SlaRule, member: Member) -> Iterable[str]:
-    """Return the subjects a step speaks of: its own keys of the rule's type, else those above it, the anchor included."""
-    if rule.per is None:
-        return ("",)
-    own = {key.value for key in member.step.keys if key.type == rule.per}
+def _subjects(key_type: str, member: Member) -> Iterable[str]:
+    """Return the subjects a step speaks of: its own keys of this type, else those above it, the anchor included."""
+    own = {key.value for key in member.step.keys if key.type == key_type}
     above = (*member.membership.through, member.membership.anchor)
-    return own or {key.value for key in above if key.type == rule.per}
+    return own or {key.value for key in above if key.type == key_type}
 
 
 def _state(due: datetime, met: datetime | None, cancelled: datetime | None, now: datetime) -> DeadlineState:

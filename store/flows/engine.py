@@ -5,11 +5,14 @@ transaction that gained or lost a step or whose time has come. All rows carry th
 tables; the version is recorded as completed at the end. So a cycle that was cut off anywhere is simply run again.
 """
 
+import gc
 import hashlib
 import logging
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import ChainMap, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,12 +22,11 @@ from controltower.store.flows.affected import Affected, affected_by
 from controltower.store.flows.classify import Classified, classify
 from controltower.store.flows.deadlines import Member
 from controltower.store.flows.definition import Flow
-from controltower.store.flows.history import changes
-from controltower.store.flows.neighbourhood import Known, Neighbourhood
+from controltower.store.flows.neighbourhood import Neighbourhood
+from controltower.store.flows.outcome import Outcome
 from controltower.store.flows.resolve import Resolution, StepId, links_of
-from controltower.store.flows.transaction import Verdict, judge
-from controltower.store.rows import DocumentLine, ExceptionRow, Key, ParkedStep, Step, TransactionStep
-from controltower.store.write import insert
+from controltower.store.flows.transaction import judge
+from controltower.store.rows import DocumentLine, Key, ParkedStep, Step, TransactionStep
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 # Longer than the loader lets one insert run.
 OVERLAP = timedelta(minutes=10)
 # Steps of one cycle: enough to be worth the reads, few enough to hold in memory with their neighbourhood.
-STEPS_PER_CYCLE = 5_000
+STEPS_PER_CYCLE = 50_000
 # Transactions judged at once, and those whose time has come that one cycle takes.
 ANCHORS_AT_ONCE = 1_000
 DUE_PER_CYCLE = 5_000
@@ -68,6 +70,7 @@ class Engine:
         self._generation = 0
         self._completed = 0
         self._unfinished: dict[str, list[Key]] = {}
+        self._read_parts: frozenset[str] = frozenset()  # whose steps were all taken
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Run cycles until *stop* is set; a pause only when nothing is left to do. Errors end it: the caller decides."""
@@ -86,14 +89,20 @@ class Engine:
 
     def run_cycle(self) -> CycleReport:
         """Take what is new, once. Raises StoreError when the store does not answer; running again is harmless."""
+        with _garbage_left():
+            return self._cycle()
+
+    def _cycle(self) -> CycleReport:
         position = self._start_position()
         now, version = self._now(), self._next_version()
         newest = self._around.newest_span_us()
+        parts = self._around.span_parts()
         spans = self._around.new_spans(
             self._flows,
             since_us=position - int(OVERLAP / timedelta(microseconds=1)),
             generation=self._generation,
             completed=self._completed,
+            read=self._read_parts,
             limit=self._limit,
         )
         classified = [found for span in spans for found in classify(self._flows, span, version)]
@@ -107,6 +116,7 @@ class Engine:
                 judged += self._advance(flow, own, due, now, version)
         more = len(spans) >= self._limit
         self._finish(_micros(spans[-1].loaded_at) if more else max(newest, position), version, bool(spans or judged))
+        self._read_parts = frozenset() if more else parts  # of a part that was cut, what is left is not known
         return CycleReport(len(classified), judged, more or waiting)
 
     # positions
@@ -134,8 +144,7 @@ class Engine:
 
     def _finish(self, position_us: int, version: int, wrote: bool) -> None:
         """Record that everything up to this version is whole, and where to read on."""
-        if wrote:
-            self._around.forget()
+        self._around.forget()
         if wrote or position_us != self._position_us:
             self._save_state({"position_us": str(position_us), "completed": str(version)}, version)
             self._completed, self._position_us = version, position_us
@@ -150,100 +159,80 @@ class Engine:
     # one flow
 
     def _advance(self, flow: Flow, new: list[Classified], due: list[Key], now: datetime, version: int) -> int:
+        """Place the new steps, judge what they touch and what is due, and write it; nothing written is read back."""
         steps = {(found.step.trace_id, found.step.span_id): found.step for found in new}
         lines = {(found.step.trace_id, found.step.span_id): found.lines for found in new}
-        links = [link for step in steps.values() for link in links_of(flow, step, version)]
-        affected = affected_by(
-            self._around,
-            flow,
-            steps,
-            links,
-            completed=self._completed,
-            save_links=lambda: insert(self._client, links),
+        outcome = Outcome(
+            links=[link for step in steps.values() for link in links_of(flow, step, version)],
+            lines=[line for own in lines.values() for line in own],
+            steps=list(steps.values()),
         )
-        anchors = self._store_places(flow, affected, set(steps), version) | set(due)
+        affected = affected_by(self._around, flow, steps, outcome.links, completed=self._completed)
+        self._place(flow, affected, steps.keys(), outcome, version)
+        placed = _by_anchor(outcome.memberships)
+        anchors = placed.keys() | set(due)
         for chunk in _chunks(sorted(anchors), ANCHORS_AT_ONCE):
-            self._judge(flow, chunk, steps, lines, now, version)
-        insert(self._client, [line for own in lines.values() for line in own])
-        insert(self._client, list(steps.values()))
+            self._judge(flow, chunk, placed, steps, lines, outcome, now, version)
+        outcome.write(self._client)
         return len(anchors)
 
-    def _store_places(self, flow: Flow, affected: Affected, new: set[StepId], version: int) -> set[Key]:
-        """Write where the affected steps belong now; return the transactions that gained, lost or changed a step."""
+    def _place(self, flow: Flow, affected: Affected, new: AbstractSet[StepId], outcome: Outcome, version: int) -> None:
+        """Gather where the affected steps belong now, as far as it differs; new steps in any case."""
         before = _by_step(self._around.memberships_of_steps(flow, affected.steps))
         parked = {(row.trace_id, row.span_id): row for row in self._around.parked_of_steps(flow, affected.steps)}
-        rows: list[TransactionStep] = []
-        parked_rows: list[ParkedStep] = []
         for step_id, step in affected.steps.items():
             resolution = affected.resolutions[step_id]
             after = {row.anchor: row for row in _memberships(step, resolution, version)}
             known = before.get(step_id, {})
             gone = (replace(row, is_deleted=True, version=version) for key, row in known.items() if key not in after)
             fresh = (row for key, row in after.items() if step_id in new or _differs(row, known.get(key)))
-            rows.extend((*gone, *fresh))
-            parked_rows.extend(_parking(step, resolution, parked.get(step_id), version))
-        insert(self._client, rows)
-        insert(self._client, parked_rows)
-        return {row.anchor for row in rows}
+            outcome.memberships.extend((*gone, *fresh))
+            outcome.parked.extend(_parking(step, resolution, parked.get(step_id), version))
 
     def _judge(
         self,
         flow: Flow,
         anchors: Sequence[Key],
+        placed: Mapping[Key, Mapping[StepId, TransactionStep]],
         new: dict[StepId, Step],
         new_lines: dict[StepId, tuple[DocumentLine, ...]],
+        outcome: Outcome,
         now: datetime,
         version: int,
     ) -> None:
-        memberships = self._around.memberships_of_anchors(flow, anchors)
-        ids = {(row.trace_id, row.span_id) for row in memberships}
-        steps = {(step.trace_id, step.span_id): step for step in self._around.steps(flow, ids - set(new))} | new
-        lines = _lines_by_step(self._around.lines(flow, ids - set(new))) | new_lines
-        members: dict[Key, list[Member]] = defaultdict(list)
-        for row in memberships:
-            if step := steps.get((row.trace_id, row.span_id)):
-                members[row.anchor].append(Member(step, row))
+        """Gather the verdicts on these transactions, and what of the stored ones no longer holds."""
+        memberships = _by_anchor(self._around.memberships_of_anchors(flow, anchors))
+        for anchor in anchors:
+            memberships[anchor].update(placed.get(anchor, {}))
+        stored = {step_id for own in memberships.values() for step_id in own} - new.keys()
+        steps = ChainMap(new, {(step.trace_id, step.span_id): step for step in self._around.steps(flow, stored)})
+        lines = ChainMap(new_lines, _lines_by_step(self._around.lines(flow, stored)))
         known = self._around.known(flow, anchors)
         verdicts = [
-            judge(flow, anchor, members[anchor], lines, now, version) for anchor in anchors if members.get(anchor)
+            judge(flow, anchor, members, lines, now, version)
+            for anchor in anchors
+            if (members := _members(memberships[anchor], steps))
         ]
-        self._store_verdicts(verdicts, known, now, version)
-
-    def _store_verdicts(self, verdicts: Sequence[Verdict], known: Known, now: datetime, version: int) -> None:
-        """Write the history of what changed, the verdicts, and take away what no longer holds."""
-        alive = {verdict.transaction.anchor for verdict in verdicts}
-        deadlines = [row for verdict in verdicts for row in verdict.deadlines]
-        matches = [row for verdict in verdicts for row in verdict.reconciliations]
-        exceptions = [row for verdict in verdicts for row in verdict.exceptions]
-        current_deadlines = {(row.anchor, row.rule, row.subject) for row in deadlines}
-        current_matches = {(row.anchor, row.rule, row.line) for row in matches}
-        gone_deadlines = [
-            replace(row, is_deleted=True, version=version)
-            for row in known.deadlines
-            if (row.anchor, row.rule, row.subject) not in current_deadlines
-        ]
-        gone_matches = [
-            replace(row, is_deleted=True, version=version)
-            for row in known.reconciliations
-            if (row.anchor, row.rule, row.line) not in current_matches
-        ]
-        gone_transactions = [
-            replace(row, is_deleted=True, version=version) for row in known.transactions if row.anchor not in alive
-        ]
-        insert(self._client, changes(verdicts, known, now, version))  # first: it is the difference to what is stored
-        insert(self._client, [*deadlines, *gone_deadlines])
-        insert(self._client, [*matches, *gone_matches])
-        insert(self._client, [*exceptions, *_retracted(known.exceptions, exceptions, version)])
-        insert(self._client, [*(verdict.transaction for verdict in verdicts), *gone_transactions])
+        outcome.add(verdicts, known, now, version)
 
 
-def _retracted(before: Iterable[ExceptionRow], after: Iterable[ExceptionRow], version: int) -> list[ExceptionRow]:
-    """Return exceptions that never were, as we know now: what truly happened and was healed is still in *after*."""
-    current = {(row.anchor, row.kind, row.rule, row.subject) for row in after}
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Let the collector of reference cycles rest: a cycle of the engine makes millions of values and none of them refers
+    to itself, and looking at all of them again and again takes a third of its time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _members(memberships: Mapping[StepId, TransactionStep], steps: Mapping[StepId, Step]) -> list[Member]:
+    """Return the steps of one transaction that are not taken away from it, as far as they are stored or new."""
     return [
-        replace(row, is_deleted=True, version=version)
-        for row in before
-        if (row.anchor, row.kind, row.rule, row.subject) not in current
+        Member(steps[step_id], row) for step_id, row in memberships.items() if not row.is_deleted and step_id in steps
     ]
 
 
@@ -276,6 +265,13 @@ def _parking(step: Step, resolution: Resolution, before: ParkedStep | None, vers
 
 def _differs(row: TransactionStep, before: TransactionStep | None) -> bool:
     return before is None or replace(before, version=row.version) != row
+
+
+def _by_anchor(rows: Iterable[TransactionStep]) -> dict[Key, dict[StepId, TransactionStep]]:
+    found: dict[Key, dict[StepId, TransactionStep]] = defaultdict(dict)
+    for row in rows:
+        found[row.anchor][row.trace_id, row.span_id] = row
+    return found
 
 
 def _by_step(rows: Iterable[TransactionStep]) -> dict[StepId, dict[Key, TransactionStep]]:

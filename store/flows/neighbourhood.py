@@ -80,12 +80,27 @@ class Neighbourhood:
         """Return when the last span entered the store, in microseconds since 1970; 0 in an empty store."""
         return int(fetch_records(self._client, named("engine_newest_span"))[0]["newest"])
 
+    def span_parts(self) -> frozenset[str]:
+        """Return the parts that spans are stored in at the moment. Parts never change; a merged one has a new name."""
+        return frozenset(row["name"] for row in fetch_records(self._client, named("engine_span_parts")))
+
     def new_spans(
-        self, flows: Sequence[Flow], *, since_us: int, generation: int, completed: int, limit: int
-    ) -> list[SpanRow]:
-        """Return spans that are steps of *flows* and that no cycle from *generation* to *completed* took, oldest first."""
+        self,
+        flows: Sequence[Flow],
+        *,
+        since_us: int,
+        generation: int,
+        completed: int,
+        read: Iterable[str],
+        limit: int,
+    ) -> tuple[SpanRow, ...]:
+        """Return spans that are steps of *flows* and that no cycle from *generation* to *completed* took, oldest first.
+
+        All steps in the parts *read* were taken.
+        """
         query = named(
             "engine_new_spans",
+            batch=self._look_up(_names(read)),
             since=since_us,
             generation=generation,
             completed=completed,
@@ -93,8 +108,7 @@ class Neighbourhood:
             matches=sorted({f"{service}\n{span}" for flow in flows for service, span in flow.matches}),
             limit=limit,
         )
-        records = fetch_records(self._client, query)
-        return [SpanRow(**{**row, "failed": bool(row["failed"]), "lines": tuple(row["lines"])}) for row in records]
+        return fetch(self._client, query, SpanRow)
 
     def links_up(self, flow: Flow, values: Iterable[Value]) -> tuple[KeyLink, ...]:
         """Return the links from keys of these values to their parents."""
@@ -121,13 +135,13 @@ class Neighbourhood:
 
     def steps_of_traces(self, flow: Flow, trace_ids: Iterable[str]) -> tuple[Step, ...]:
         """Return the steps of these traces."""
-        return self._around("engine_steps_of_traces", flow, _traces(trace_ids), Step)
+        return self._around("engine_steps_of_traces", flow, _names(trace_ids), Step)
 
     def trace_dependents(self, flow: Flow, trace_ids: Iterable[str]) -> set[StepId]:
         """Return the steps of these traces that were joined by their trace or are parked."""
         return {
             (row.trace_id, row.span_id)
-            for row in self._around("engine_trace_dependents", flow, _traces(trace_ids), _Identity)
+            for row in self._around("engine_trace_dependents", flow, _names(trace_ids), _Identity)
         }
 
     def memberships_of_steps(self, flow: Flow, ids: Iterable[StepId]) -> tuple[TransactionStep, ...]:
@@ -173,23 +187,29 @@ class Neighbourhood:
         self._client.command("TRUNCATE TABLE engine_lookup")
 
     def _around(self, statement: str, flow: Flow, keys: Iterable[Key], kind: type[T]) -> tuple[T, ...]:
-        batch = next(self._batches)
-        rows = [[batch, *key] for key in keys]
+        rows = list(keys)
         if not rows:
             return ()
-        self._client.insert(
-            "engine_lookup",
-            rows,
-            column_names=_LOOKUP_COLUMNS,
-            column_type_names=_LOOKUP_TYPES,
-            settings={"async_insert": 0},
-        )
-        return fetch(self._client, named(statement, flow=flow.flow, batch=batch), kind)
+        return fetch(self._client, named(statement, flow=flow.flow, batch=self._look_up(rows)), kind)
+
+    def _look_up(self, rows: Sequence[Key]) -> int:
+        """Put *rows* into the lookup table and return their batch."""
+        batch = next(self._batches)
+        if rows:
+            self._client.insert(
+                "engine_lookup",
+                [[batch] * len(rows), *zip(*rows, strict=True)],
+                column_names=_LOOKUP_COLUMNS,
+                column_type_names=_LOOKUP_TYPES,
+                column_oriented=True,
+                settings={"async_insert": 0},
+            )
+        return batch
 
 
 def _values(pairs: Iterable[tuple[str, str]]) -> list[Key]:
-    return [Key(first, "", second) for first, second in sorted(set(pairs))]
+    return [Key(first, "", second) for first, second in set(pairs)]
 
 
-def _traces(trace_ids: Iterable[str]) -> list[Key]:
-    return [Key(trace_id, "", "") for trace_id in sorted(set(trace_ids))]
+def _names(names: Iterable[str]) -> list[Key]:
+    return [Key(name, "", "") for name in set(names)]

@@ -59,13 +59,14 @@ class KeyGraph:
     """
 
     flow: Flow
-    links: dict[Value, set[KeyLink]] = field(default_factory=lambda: defaultdict(set))
+    links: dict[Value, list[KeyLink]] = field(default_factory=lambda: defaultdict(list))
     scopes: dict[Value, set[str]] = field(default_factory=lambda: defaultdict(set))
     traces: dict[str, dict[str, dict[Key, str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
+    learnt: set[Value] = field(default_factory=set)  # values whose links and scopes are all here
 
     def add_link(self, link: KeyLink) -> None:
         """Learn that child and parent were seen on one step."""
-        self.links[link.child.type, link.child.value].add(link)
+        self.links[link.child.type, link.child.value].append(link)
         self.add_scope(link.child)
         self.add_scope(link.parent)
 

@@ -1,6 +1,6 @@
 """From the steps of one anchor to its transaction, deadlines, matches and exceptions. Pure: *now* is passed in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -44,7 +44,7 @@ def judge(
     flow: Flow,
     anchor: Key,
     members: Sequence[Member],
-    lines: dict[StepId, tuple[DocumentLine, ...]],
+    lines: Mapping[StepId, tuple[DocumentLine, ...]],
     now: datetime,
     version: int,
 ) -> Verdict:
@@ -64,7 +64,7 @@ class _Case:
         flow: Flow,
         anchor: Key,
         members: list[Member],
-        lines: dict[StepId, tuple[DocumentLine, ...]],
+        lines: Mapping[StepId, tuple[DocumentLine, ...]],
         now: datetime,
         version: int,
     ) -> None:
@@ -107,7 +107,7 @@ class _Case:
 
     def _side(self, side: SideRule) -> list[SideLine]:
         """Return the side's lines that concern this transaction; a document that came twice counts once."""
-        seen: set[tuple[str, ...]] = set()
+        seen: set[frozenset[Key]] = set()
         found: list[SideLine] = []
         for member in self.reached:
             if member.step.stage != side.stage:
@@ -120,8 +120,8 @@ class _Case:
         return found
 
     @staticmethod
-    def _document(side: SideRule, step: Step) -> tuple[str, ...]:
-        return tuple(sorted("\x1f".join(key) for key in step.keys if key.type == side.document))
+    def _document(side: SideRule, step: Step) -> frozenset[Key]:
+        return frozenset(key for key in step.keys if key.type == side.document)
 
     def _own_lines(self, member: Member) -> list[DocumentLine]:
         """Return a step's lines that are about this anchor: those that say so, else all when the step is not shared."""
@@ -137,9 +137,9 @@ class _Case:
     def _amounts(self) -> dict[str, Decimal]:
         """Return stage -> money: the transaction's own lines of shared documents, whole amounts of others, each once."""
         total: dict[str, Decimal] = {}
-        seen: set[tuple[str, ...]] = set()
+        seen: set[tuple[str, frozenset[Key]]] = set()
         for member in self.reached:
-            document = (member.step.stage, *sorted("\x1f".join(key) for key in member.step.keys))
+            document = member.step.stage, frozenset(member.step.keys)
             if document in seen:
                 continue
             seen.add(document)
@@ -409,6 +409,5 @@ class _Case:
     def _context(self) -> dict[str, str]:
         context: dict[str, str] = {}
         for member in self.members:
-            for name, value in member.step.context.items():
-                context.setdefault(name, value)
+            context = {**context, **member.step.context, **context}  # the first that says something
         return context

@@ -22,7 +22,7 @@ _NO_TABLE = ("UNKNOWN_TABLE", "UNKNOWN_DATABASE")
 def fetch(client: Client, query: Query, kind: type[T]) -> tuple[T, ...]:
     """Return the result of *query* as values of *kind*. Blocks at most ``MAX_EXECUTION_TIME_S``."""
     result = run(client, query)
-    return to_values(kind, result.column_names, result.result_rows)
+    return to_values(kind, result.column_names, result.result_columns)
 
 
 def fetch_records(client: Client, query: Query) -> list[dict[str, Any]]:

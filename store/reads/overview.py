@@ -46,7 +46,9 @@ def overview(client: Client, now: datetime, since: datetime, until: datetime, fl
     open_states = [state for state in states if state["state"] != TransactionState.COMPLETED]
     breaches = fetch(client, query("select_breaches"), RuleCount)
     return Overview(
-        states=to_values(StateCount, tuple(states[0]), [tuple(state.values()) for state in states]) if states else (),
+        states=to_values(StateCount, tuple(states[0]), list(zip(*map(dict.values, states), strict=True)))
+        if states
+        else (),
         in_flight=sum(state["transactions"] for state in open_states),
         late=sum(state["late"] for state in open_states),
         at_stake=money(_total([state["at_stake"] for state in open_states])),

@@ -1,0 +1,79 @@
+"""What a cycle found of one flow, gathered table by table and written at its end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from operator import attrgetter
+from typing import TypeVar
+
+from clickhouse_connect.driver.client import Client
+
+from controltower.store.flows.history import changes
+from controltower.store.flows.neighbourhood import Known
+from controltower.store.flows.transaction import Verdict
+from controltower.store.rows import (
+    Change,
+    Deadline,
+    DocumentLine,
+    ExceptionRow,
+    KeyLink,
+    ParkedStep,
+    Reconciliation,
+    Step,
+    Transaction,
+    TransactionStep,
+)
+from controltower.store.write import Row, insert
+
+# What tells two rows of one table apart.
+TRANSACTION = attrgetter("anchor")
+DEADLINE = attrgetter("anchor", "rule", "subject")
+MATCH = attrgetter("anchor", "rule", "line")
+EXCEPTION = attrgetter("anchor", "kind", "rule", "subject")
+
+R = TypeVar("R", Transaction, Deadline, Reconciliation, ExceptionRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Rows to write, in this order: wherever the writing is cut off, the next cycle finds what is left to do.
+
+    Memberships name the transactions concerned, so they come before the verdicts. The history is the difference to the
+    verdicts that are stored, so it comes before the new ones. A span is new as long as its step is missing, so steps come
+    last.
+    """
+
+    links: list[KeyLink] = field(default_factory=list)
+    memberships: list[TransactionStep] = field(default_factory=list)
+    parked: list[ParkedStep] = field(default_factory=list)
+    history: list[Change] = field(default_factory=list)
+    deadlines: list[Deadline] = field(default_factory=list)
+    reconciliations: list[Reconciliation] = field(default_factory=list)
+    exceptions: list[ExceptionRow] = field(default_factory=list)
+    transactions: list[Transaction] = field(default_factory=list)
+    lines: list[DocumentLine] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+    def add(self, verdicts: Sequence[Verdict], known: Known, now: datetime, version: int) -> None:
+        """Add the *verdicts* on some transactions, and take away what is *known* of them and no longer holds."""
+        transactions = [verdict.transaction for verdict in verdicts]
+        deadlines = [row for verdict in verdicts for row in verdict.deadlines]
+        matches = [row for verdict in verdicts for row in verdict.reconciliations]
+        exceptions = [row for verdict in verdicts for row in verdict.exceptions]
+        self.history.extend(changes(verdicts, known, now, version))
+        self.deadlines.extend([*deadlines, *_gone(known.deadlines, deadlines, DEADLINE, version)])
+        self.reconciliations.extend([*matches, *_gone(known.reconciliations, matches, MATCH, version)])
+        self.exceptions.extend([*exceptions, *_gone(known.exceptions, exceptions, EXCEPTION, version)])
+        self.transactions.extend([*transactions, *_gone(known.transactions, transactions, TRANSACTION, version)])
+
+    def write(self, client: Client) -> None:
+        """Store everything. Blocks until it is stored; raises the engine's errors."""
+        for table in fields(self):
+            rows: Sequence[Row] = getattr(self, table.name)
+            insert(client, rows)
+
+
+def _gone(before: Sequence[R], after: Sequence[R], name: Callable[[R], object], version: int) -> list[R]:
+    """Return the rows of *before* that never were, as we know now: what truly happened and was healed is in *after*."""
+    current = set(map(name, after))
+    return [replace(row, is_deleted=True, version=version) for row in before if name(row) not in current]
