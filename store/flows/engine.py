@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # Longer than the loader lets one insert run.
 OVERLAP = timedelta(minutes=10)
 # Steps of one cycle: enough to be worth the reads, few enough to hold in memory with their neighbourhood.
-STEPS_PER_CYCLE = 50_000
+STEPS_PER_CYCLE = 20_000
 # Transactions judged at once, and those whose time has come that one cycle takes.
 ANCHORS_AT_ONCE = 1_000
 DUE_PER_CYCLE = 5_000
