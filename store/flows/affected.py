@@ -3,11 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.resolve import KeyGraph, Resolution, Resolver, StepId, Value
 from controltower.store.rows import Key, KeyLink, Step
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +78,22 @@ class _Links:
 def _changed_values(
     around: Neighbourhood, flow: Flow, new: Mapping[StepId, Step], links: Sequence[KeyLink], completed: int
 ) -> set[Value]:
-    """Return the values whose way up is different now: a link or a scope that was not known.
+    """Return the values whose way up is different now: a link or a scope that was not known, or a link seen earlier.
 
+    The explanation of a step names the first link of each hop.
     Links of fenced keys count as different each time: they are true only around their own time.
     """
     stored = around.links_up(flow, {_value(link.child) for link in links})
-    known = {(link.child, link.parent) for link in stored if link.version <= completed}
+    first: dict[tuple[Key, Key], tuple[datetime, str, str]] = {}
+    for link in stored:
+        if link.version <= completed:
+            pair = link.child, link.parent
+            first[pair] = min(first.get(pair, _seen(link)), _seen(link))
     moved = {
         _value(link.child)
         for link in links
-        if (link.child, link.parent) not in known or flow.keys[link.child.type].fence is not None
+        if flow.keys[link.child.type].fence is not None
+        or _seen(link) < first.get((link.child, link.parent), (_NEVER, "", ""))
     }
     scoped = {key for step in new.values() for key in step.keys if key.scope and key.type in flow.keys}
     scopes = around.scopes(flow, {_value(key) for key in scoped})
@@ -128,6 +138,10 @@ def _learn_upward(around: Neighbourhood, known: _Links, graph: KeyGraph, steps: 
             graph.add_link(link)
             parents.add(_value(link.parent))
         frontier = parents - graph.learnt
+
+
+def _seen(link: KeyLink) -> tuple[datetime, str, str]:
+    return link.at, link.trace_id, link.span_id
 
 
 def _name(link: KeyLink) -> tuple[Key, Key, str, str]:

@@ -295,3 +295,11 @@ def test_batches_and_order_change_nothing(
     pieces = [spans[start : start + batch] for start in range(0, len(spans), batch)]
 
     assert resolved(store_client, pieces, steps_per_cycle) == at_once
+
+
+def test_an_earlier_link_that_comes_later_explains(store_client: Client) -> None:
+    """A step is explained by the first time its link was seen, also when that became known after a later one."""
+    spans = made([({"bill": "1"}, "", 1, 0), ({"bill": "1", "order": "1"}, "", 2, 10), ({"bill": "1", "order": "1"}, "", 3, 5)])  # fmt: skip
+    at_once = resolved(store_client, [spans], 1000)
+
+    assert resolved(store_client, [[span] for span in spans], 1000) == at_once
