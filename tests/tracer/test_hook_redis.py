@@ -135,6 +135,8 @@ def test_pipelines(captured: Captured, client: Client, stream: str) -> None:
         answers = pipeline.execute()
     with client.pipeline(transaction=False) as pipeline:
         add(pipeline, stream)
+        pipeline.reset()  # nothing is sent, and the places of the others are their own
+        add(pipeline, stream)
         pipeline.xadd(stream, {"body": "{}"}, id="0-0")
         refused = pipeline.execute(raise_on_error=False)
 

@@ -42,6 +42,8 @@ def hook(patches: Patches, used: Used) -> None:
     patches.method(StreamCommands, "xautoclaim", hooks.xautoclaim)
     patches.method(client.Pipeline, "execute", hooks.execute)
     patches.method(asyncio.client.Pipeline, "execute", hooks.execute_later)
+    for pipeline in (client.Pipeline, asyncio.client.Pipeline):
+        patches.method(pipeline, "reset", hooks.reset)
 
 
 class _Hooks:
@@ -88,6 +90,13 @@ class _Hooks:
                 return pending.answered(await original(pipeline, *arguments, **named))
 
         return execute
+
+    def reset(self, original: Function) -> Function:
+        def reset(pipeline: Any) -> Any:
+            vars(pipeline).pop(PENDING, None)  # never sent, so there is no span of it
+            return original(pipeline)
+
+        return reset
 
     # -- receiving
 
