@@ -54,7 +54,6 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
     """Return the SELECT that makes rows with *columns* of those of *source*, which have the keys, too."""
     kinds, view = Kinds(redaction), _Rows(rows)
     search = Search(redaction.patterns, redaction.rules)
-    tokens = _tokens("e.4", "type", "issuer", redaction.key_versions)
     steps: list[dict[str, str]] = [
         {"names": view.names(), "values": view.values(), "given": f"toLowCardinality({view.joined()})"},
         {"joined": _fair(view)},
@@ -62,18 +61,8 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
         {"codes": _codes()},
         {"hit": view.hit(kinds, search)},
         {"entries": f"if(hit, {view.entries(kinds)}, [])"},
-        {
-            "masked": f"arrayMap(e -> if({all_of(is_of('e.5', *_MASKS), search.finds('e.4'))}, {search.masked('e.4')}, e.4), entries)",
-            "renamed": f"arrayMap(e -> if({all_of(unspelled('e.5'), search.plainly('e.3'))}, {literal(REDACTED)}, e.3), entries)",
-            "scopes": f"arrayFilter(e -> startsWith(e.3, {literal(SCOPE)}), entries)",
-        },
-        {"wanted": f"arrayMap((e, m) -> {_wants_token(kinds, search)}, entries, masked)"},
-        {"types": f"arrayMap((e, w) -> if(w, {kinds.type('lower(e.3)')}, ''), entries, wanted)"},
-        {"issuers": f"arrayMap((e, w, type) -> if(w, {view.issuer()}, ''), entries, wanted, types)"},
-        {"tokens": f"arrayMap((e, w, type, issuer) -> if(w, {tokens}, (e.4, '')), entries, wanted, types, issuers)"},
-        {
-            "treated": f"arrayMap((e, m, name, w, t) -> {_treated(kinds, search)}, entries, masked, renamed, wanted, tokens)"
-        },
+        {"scopes": f"arrayFilter(e -> startsWith(e.3, {literal(SCOPE)}), entries)"},
+        {"treated": f"arrayMap(e -> {_entry_treated(kinds, search, view.issuer(), redaction.key_versions)}, entries)"},
         {"audit": f"if(hit, {view.audit()}, {view.dropped()})"},
         dict(view.maps()),
     ]
@@ -321,6 +310,20 @@ def _tokens(value: str, type_: str, issuer: str, versions: Sequence[int]) -> str
         f"arrayMap(texts -> multiIf({long}, ('', 'drop'), {known}, ({value}, ''), NOT ({enough}), ('', 'no_key'), "
         f"(arrayMap(every -> {put}, [{every}])[1], 'token')), [{texts}])[1]"
     )
+
+
+def _entry_treated(kinds: Kinds, search: Search, issuer: str, versions: Sequence[int]) -> str:
+    """Return (value, name, rules, gone) for an entry, step by step: each names what the ones inside it use."""
+    masked = f"if({all_of(is_of('e.5', *_MASKS), search.finds('e.4'))}, {search.masked('e.4')}, e.4)"
+    renamed = f"if({all_of(unspelled('e.5'), search.plainly('e.3'))}, {literal(REDACTED)}, e.3)"
+    tokens = _let(_let(_tokens("e.4", "type", "issuer", versions), issuer=issuer), type=kinds.type("lower(e.3)"))
+    treated = _let(_treated(kinds, search), t=f"if(w, {tokens}, (e.4, ''))")
+    return _let(_let(treated, w=_wants_token(kinds, search)), m=masked, name=renamed)
+
+
+def _let(expression: str, **names: str) -> str:
+    """Return *expression*, in which *names* stand for what they are."""
+    return f"arrayMap(({', '.join(names)}) -> {expression}, {', '.join(f'[{of}]' for of in names.values())})[1]"
 
 
 def _treated(kinds: Kinds, search: Search) -> str:
