@@ -1,12 +1,14 @@
 """YAML files that people write: read into a model, every mistake with its line and field."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from controltower.store.errors import StoreError
+
+KIND: Final = "kind"  # the field that tells models of a union apart
 
 Problem = tuple[tuple[Hashable, ...], str]
 """Where in the data something is wrong, and what."""
@@ -33,7 +35,7 @@ def read_model(model: type[M], text: str, first: str, contradictions: Callable[[
         read = model.model_validate(data)
     except ValidationError as exc:
         errors = [error for error in exc.errors() if not _follows(error, exc.errors())]
-        raise MistakesError(sorted(_located(root, error["loc"], _words(error)) for error in errors)) from exc
+        raise MistakesError(sorted(_located(root, _place(error, data), _words(error)) for error in errors)) from exc
     if problems := sorted(_located(root, place, what) for place, what in contradictions(read)):
         raise MistakesError(problems)
     return read
@@ -62,6 +64,20 @@ def _follows(error: Any, errors: list[Any]) -> bool:
     return error["type"] == "too_short" and any(
         other["loc"][: len(place)] == place and len(other["loc"]) > len(place) for other in errors
     )
+
+
+def _place(error: Any, data: Any) -> tuple[Hashable, ...]:
+    """Return where an error is in the file, without the names of kinds that pydantic puts among its fields."""
+    place: list[Hashable] = []
+    for part in error["loc"]:
+        if isinstance(data, dict) and part not in data and part == data.get(KIND):
+            continue
+        place.append(part)
+        is_there = isinstance(data, dict) or (isinstance(data, list) and isinstance(part, int))
+        data = data[part] if is_there and (isinstance(data, list) or part in data) else None
+    if error["type"].startswith("union_tag_"):
+        place.append(KIND)
+    return tuple(place)
 
 
 def _words(error: Any) -> str:

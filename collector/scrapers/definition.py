@@ -19,6 +19,7 @@ from controltower.collector.scrapers.transforms import (
     Transform,
     ZoneField,
 )
+from controltower.collector.scrapers.x12_fields import TIME, is_loop, path_of
 from controltower.store.flows.calendar import Limit, parse_limit
 from controltower.store.yaml_lines import MistakesError, Problem, read_model
 from controltower.tracer.attributes import OUTCOMES, STYLES
@@ -86,7 +87,7 @@ Within = Annotated[Limit, BeforeValidator(_limit)]
 class LineSpec(Model):
     """Lines of the document: what holds them, and what each one says. Fields are those of the line."""
 
-    each: Annotated[str, Field(pattern=r"^\$"), AfterValidator(_path)]
+    each: FieldName
     line: Value | None = None
     item: Value | None = None
     quantity: Value | None = None
@@ -197,23 +198,37 @@ class Source(Model):
 
 JSON: Final = "json"
 CSV: Final = "csv"
+X12: Final = "x12"
 
 
-class LogSource(Source):
-    """Files of a log, as they are written, rotated, cut off and compressed."""
+class FileSource(Source):
+    """A source of files."""
 
-    kind: Literal["log"]
     files: Annotated[tuple[Text, ...], Field(min_length=1, max_length=100)]
     exclude: tuple[Text, ...] = ()
-    format: LogFormat = "text"
-    columns: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # of csv, by name
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
-    start: ExpressionField | None = None  # a line that begins a record; those that do not belong to the one before
     begin: Literal["beginning", "end"] = "beginning"  # of files that are there at the first start
 
 
-AnySource: TypeAlias = LogSource
+class LogSource(FileSource):
+    """Files of a log, as they are written, rotated, cut off and compressed."""
+
+    kind: Literal["log"]
+    format: LogFormat = "text"
+    columns: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # of csv, by name
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    start: ExpressionField | None = None  # a line that begins a record; those that do not belong to the one before
+
+
+class FolderSource(FileSource):
+    """Files of documents, each read when it is whole."""
+
+    kind: Literal["folder"]
+    format: Literal["x12"]
+    trigger: Annotated[str, Field(max_length=40)] = ""  # ending of the file whose presence says that another is whole
+
+
+AnySource: TypeAlias = Annotated[LogSource | FolderSource, Field(discriminator="kind")]
 
 
 class Sources(Model):
@@ -258,7 +273,7 @@ def parse_sources(text: str, file: Path | str) -> Sources:
 def _contradictions(sources: Sources) -> Iterator[Problem]:
     """Yield (place, problem) for everything that is well formed but cannot be meant."""
     for name, source in sources.sources.items():
-        if (source.format == CSV) != bool(source.columns):
+        if isinstance(source, LogSource) and (source.format == CSV) != bool(source.columns):
             yield ("sources", name, "columns"), "format: csv needs columns, and no other format has them"
         for position, rule in enumerate(source.rules):
             yield from _rule_problems(source, rule, ("sources", name, "rules", position))
@@ -288,12 +303,24 @@ def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]
             yield (*place, *where), "give either field or text"
         if value.field is not None and value.field.startswith("$") and not is_json:
             yield (*place, *where), "JSONPath is for format: json"
+        if value.field is not None and source.format == X12 and is_loop(value.field) and value.field not in groups:
+            yield (*place, *where), f"{value.field} is lines; for a value add its element, such as {value.field}01"
     yield from _unknown_fields(source, facts, groups.keys(), place)
     for type_ in facts.scopes:
         if type_ not in facts.keys:
             yield (*place, "scopes", type_), f"there is no key {type_}"
-    if facts.lines is not None and not is_json:
-        yield (*place, "lines"), "lines are for format: json"
+    yield from _lines_problems(source, facts.lines, place)
+
+
+def _lines_problems(source: AnySource, lines: LineSpec | None, place: tuple[Any, ...]) -> Iterator[Problem]:
+    if lines is None:
+        return
+    if source.format not in {JSON, X12}:
+        yield (*place, "lines"), "lines are for format: json and x12"
+    elif source.format == JSON and not lines.each.startswith("$"):
+        yield (*place, "lines", "each"), "is no JSONPath"
+    elif source.format == X12 and not is_loop(lines.each):
+        yield (*place, "lines", "each"), "is no path of segments such as PO1 or HL[03=I]"
 
 
 def _values(facts: Facts) -> Iterator[tuple[tuple[Any, ...], ValueSpec]]:
@@ -315,6 +342,9 @@ def _unknown_fields(
     source: AnySource, facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]
 ) -> Iterator[Problem]:
     """Yield what names a field that no record can have; logfmt and JSON have whatever is written."""
+    if isinstance(source, FolderSource):
+        yield from _unknown_paths(facts, groups, place)
+        return
     known = source.columns or FORMATS[source.format].fields
     used = [(where, field) for where, field in _fields(facts) if field not in groups]
     for where, field in used:
@@ -323,6 +353,15 @@ def _unknown_fields(
             yield (*place, *where), f"{field} is no field here ({have}); for the word itself write {{text: {field}}}"
         elif where == ("outcome",) and field in OUTCOMES:
             yield (*place, *where), f"for the word itself write {{text: {field}}}"
+
+
+def _unknown_paths(facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]) -> Iterator[Problem]:
+    for where, field in _fields(facts):
+        if field not in groups and field != TIME and path_of(field) is None:
+            yield (
+                (*place, *where),
+                f"{field} is no path such as BEG03 or REF[IA]02; for the word itself write {{text: {field}}}",
+            )
 
 
 def _fields(facts: Rule | End) -> Iterator[tuple[tuple[Any, ...], str]]:

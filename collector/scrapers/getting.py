@@ -59,16 +59,21 @@ def getter(field: str) -> Get:
 
 
 def items_getter(path: str) -> Callable[[Fields], list[Fields]]:
-    """Return what takes the objects at a JSONPath."""
+    """Return what takes the objects at a JSONPath, or the lines of an X12 document."""
+    if not path.startswith("$"):
+        return lambda fields: _few(fields.get(path) or [])
     query: Any = jsonpath_rfc9535.compile(path)
 
     def items(fields: Fields) -> list[Fields]:
-        found: list[Fields] = [value for value in query.find(fields).values() if isinstance(value, dict)]
-        if len(found) > MOST_VALUES:
-            raise Rejection("too_many_lines")
-        return found
+        return _few([value for value in query.find(fields).values() if isinstance(value, dict)])
 
     return items
+
+
+def _few(found: list[Fields]) -> list[Fields]:
+    if len(found) > MOST_VALUES:
+        raise Rejection("too_many_lines")
+    return found
 
 
 def _path(text: str) -> Get:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from controltower.collector.scrapers.definition import AnySource, TimeSpec
+from controltower.collector.scrapers.folder import FolderReader
 from controltower.collector.scrapers.log import LogReader
 from controltower.collector.scrapers.observation import Fields, Record, Taken
 
@@ -49,7 +50,7 @@ class Kind(Protocol):
         """Return where times are."""
 
 
-KINDS: Final[Mapping[str, Kind]] = {"log": LogReader}
+KINDS: Final[Mapping[str, Kind]] = {"log": LogReader, "folder": FolderReader}
 
 
 def kind_of(source: AnySource) -> Kind:

@@ -17,7 +17,9 @@ NOW_NS = 1_768_000_000 * 10**9
 def source_of(text: str) -> LogSource:
     """Return the source called ``app`` of a YAML file, whose rules are *text*."""
     whole = "sources:\n  app:\n    kind: log\n    files: [none]\n" + text
-    return parse_sources(whole, "sources.yaml").sources["app"]
+    source = parse_sources(whole, "sources.yaml").sources["app"]
+    assert isinstance(source, LogSource)
+    return source
 
 
 class Trial:

@@ -44,7 +44,9 @@ ALWAYS: Answer = (200, {}, b"")
 def source_in(folder: Path, name: str = "other") -> LogSource:
     """Return the source of the logs in *folder*."""
     text = SOURCE.replace("FOLDER", str(folder)).replace("CLASS", name)
-    return parse_sources(text, "sources.yaml").sources["app"]
+    source = parse_sources(text, "sources.yaml").sources["app"]
+    assert isinstance(source, LogSource)
+    return source
 
 
 def worker_of(

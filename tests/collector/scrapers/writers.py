@@ -126,7 +126,9 @@ def log_source(folder: Path, **options: Any) -> LogSource:
         "rules": [{"step": "p2p.purchase_order.created", "keys": {"purchase_order": LINE}}],
         **options,
     }
-    return parse_sources(json.dumps({"sources": {"app": given}}), "app.yaml").sources["app"]  # JSON is YAML
+    source = parse_sources(json.dumps({"sources": {"app": given}}), "app.yaml").sources["app"]  # JSON is YAML
+    assert isinstance(source, LogSource)
+    return source
 
 
 class Reading:
