@@ -45,7 +45,7 @@ class FolderReader:
         self._read: dict[
             str, tuple[int, int, int]
         ] = {}  # path -> size and time of change, and how many records were read
-        self._waiting: list[_Seen] = []
+        self._unread: list[_Seen] = []
         self._opened: tuple[_Seen, list[Record]] | None = None
         self._problems: dict[str, str] = {}
 
@@ -70,7 +70,7 @@ class FolderReader:
         self._look()
         records: list[Record] = []
         used = 0
-        for seen in self._waiting:
+        for seen in filter(self._is_whole, self._unread):
             found = self._documents(seen)
             if found is None:
                 continue
@@ -92,7 +92,7 @@ class FolderReader:
 
     def behind(self) -> int:
         """Return how many bytes are in files that were not read to their end."""
-        return sum(seen.size for seen in self._waiting if self._done(seen) != WHOLE)
+        return sum(seen.size for seen in self._unread if self._done(seen) != WHOLE)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -112,8 +112,8 @@ class FolderReader:
         if self._first:
             self._read = {path: (seen.size, seen.changed_ns, WHOLE) for path, seen in found.items()}
             self._first = False
-        unread = [seen for seen in found.values() if self._done(seen) != WHOLE and self._is_whole(seen)]
-        self._waiting = sorted(unread, key=lambda seen: (seen.changed_ns, seen.path))
+        unread = [seen for seen in found.values() if self._done(seen) != WHOLE]
+        self._unread = sorted(unread, key=lambda seen: (seen.changed_ns, seen.path))
 
     def _listed(self) -> Iterator[_Seen]:
         count = 0

@@ -20,11 +20,7 @@ from controltower.collector.scrapers.times import Clock, time_reader, zone_of
 from controltower.tracer import attributes
 
 SHOWN: Final = 10
-GIVEN: Final = {
-    "begin": "beginning",
-    "trigger": "",
-    "exclude": (),
-}  # what holds for folders says nothing of the file of a test
+GIVEN: Final[dict[str, Any]] = {"begin": "beginning", "trigger": "", "exclude": ()}
 MOST_READ: Final = 1_000_000  # records that a check looks at to find so many steps
 TEST_KEY: Final = Key(1, b"controltower scrape test: a key for tests only")
 
@@ -86,11 +82,17 @@ def _differences(name: str, source: AnySource, test: SourceTest, policies: Polic
         given = Path(folder) / "given.log"
         given.write_text(test.given, encoding=source.encoding)
         os.utime(given, (0, 0))  # it was not changed for long, so that its last line is whole
-        reader = kind_of(source)(source.model_copy(update=GIVEN | {"files": (str(given),)}), clock)
+        reader = kind_of(source)(_reading(source, given), clock)
         try:
             yield from _compared(name, source, test, reader, policies, clock)
         finally:
             reader.close()
+
+
+def _reading(source: AnySource, file: Path) -> AnySource:
+    """Return a source of one file alone, which is read whatever else the source says."""
+    changes = {name: value for name, value in GIVEN.items() if name in type(source).model_fields}
+    return source.model_copy(update={**changes, "files": (str(file),)})
 
 
 def _compared(

@@ -91,6 +91,9 @@ def _interchange(content: bytes) -> Iterator[Record]:
         yield Record(place, content, "bad_separators: ISA")
         return
     header, *segments = split(content, marks)
+    if len(header) != len(_WIDTHS) + 2:  # a separator stands in a value
+        yield Record(place, content, "bad_separators: ISA")
+        return
     end = next((number for number, each in enumerate(segments) if each[0] == b"IEA"), None)
     try:
         if end is None:
@@ -113,7 +116,7 @@ def _group(
     if group[0][0] == b"TA1":
         yield Record(f"{place}|TA1", _joined([header, *group], marks))
         return
-    first, *inside, last = group
+    first, inside, last = group[0], group[1:-1], group[-1]
     control = _element(first, _GROUP.control)
     place = f"{place}|{_text(control)}"
     try:
@@ -163,22 +166,26 @@ def _documents(segments: list[Segments]) -> Iterator[tuple[str, list[Segments]]]
 
 
 def _parts(segments: list[Segments], level: _Envelope, alone: tuple[bytes, ...] = ()) -> Iterator[list[Segments]]:
-    """Yield what stands between an opening segment and its closing one, both included; _Defect for all that is outside."""
+    """Yield what stands from an opening segment to its closing one; without one, to the next that opens.
+
+    _Defect for what is outside.
+    """
     part: list[Segments] = []
     for segment in segments:
+        if part and segment[0] == level.opens:
+            yield part
+            part = []
         if not part and segment[0] in alone:
             yield [segment]
             continue
-        if (segment[0] == level.opens) == bool(part):
-            if part:
-                raise _Defect("missing", level.closes.decode())
+        if not part and segment[0] != level.opens:
             raise _Defect("unexpected_segment", f"outside {level.opens.decode()}")
         part.append(segment)
         if segment[0] == level.closes:
             yield part
             part = []
     if part:
-        raise _Defect("missing", level.closes.decode())
+        yield part
 
 
 def _closed(segment: Segments, control: bytes, count: int, name: bytes) -> None:

@@ -73,6 +73,9 @@ class Document(Mapping[str, Any]):
         self._segments = segments
         self._component = component
         self._around = around
+        self._named: dict[str, list[list[str]]] = {}
+        for segment in segments:
+            self._named.setdefault(segment[0], []).append(segment)
 
     def __getitem__(self, name: str) -> Any:
         """Return the value at a path; KeyError when there is none."""
@@ -99,16 +102,14 @@ class Document(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the segments: paths are asked for, not listed."""
-        return iter(dict.fromkeys(segment[0] for segment in self._segments))
+        return iter(self._named)
 
     def __len__(self) -> int:
-        return len(self._segments)
+        return len(self._named)
 
     def _of(self, path: Path) -> Iterator[list[str]]:
-        for segment in self._segments:
-            if segment[0] == path.segment and (
-                path.qualifier is None or (path.where < len(segment) and segment[path.where] == path.qualifier)
-            ):
+        for segment in self._named.get(path.segment, ()):
+            if path.qualifier is None or (path.where < len(segment) and segment[path.where] == path.qualifier):
                 yield segment
 
     def _value(self, segment: list[str], path: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_from_a_log_to_a_transaction(sources: Path, tmp_path: Path) -> None:
     with tower(tmp_path / "data") as running:
         running.serve()
         running.run("scrape", str(sources), "--once", "--quiet")
-        found = until(lambda: running.trace("PO-7"), "the order is there")
+        stages = until(lambda: stages_of(running, "PO-7"), "the order is there")
         scrape = running.start("scrape", str(sources), "--quiet")
         with (tmp_path / "erp.log").open("a", encoding="utf-8") as log:
             log.write("2026-01-02T04:00:00Z sent PO-LATE 12.00\n")
@@ -138,9 +139,14 @@ def test_from_a_log_to_a_transaction(sources: Path, tmp_path: Path) -> None:
         assert running.stop(scrape) < 15
         behind = until(lambda: reported(running), "it reported")
 
-    assert found is not None
-    assert found["stages"][0]["system"] == "erp"
+    assert stages[0]["system"] == "erp"
     assert behind == [("erp", 0.0)]
+
+
+def stages_of(running: Tower, key: str) -> list[Any]:
+    """Return the stages of a transaction, none before it is resolved."""
+    found = running.trace(key)
+    return found["stages"] if found else []
 
 
 def reported(running: Tower) -> list[tuple[str, float]]:
