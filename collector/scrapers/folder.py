@@ -106,9 +106,9 @@ class FolderReader:
     # -- files
 
     def _look(self) -> None:
+        self._problems.clear()  # what cannot be read is tried, and told, again
         found = {seen.path: seen for seen in self._listed()}
         self._read = {path: each for path, each in self._read.items() if path in found}
-        self._problems = {path: each for path, each in self._problems.items() if path in found}
         if self._first:
             self._read = {path: (seen.size, seen.changed_ns, WHOLE) for path, seen in found.items()}
             self._first = False
@@ -162,7 +162,6 @@ class FolderReader:
         except OSError as exc:
             self._problems[seen.path] = os.strerror(exc.errno or 0)
             return None
-        self._problems.pop(seen.path, None)
         if (info.st_size, info.st_mtime_ns) != (seen.size, seen.changed_ns):
             return None  # it is written to: it was not whole
         found = [
