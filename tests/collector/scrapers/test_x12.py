@@ -19,7 +19,7 @@ segments = st.builds(
 )
 groups = st.lists(st.lists(st.lists(segments, max_size=6), min_size=1, max_size=4), min_size=1, max_size=3)
 marks = st.builds(
-    lambda three, end: Marks(*three, end),
+    lambda three, end: Marks(three[0], three[1], three[2], end),
     st.lists(st.sampled_from("*~>|^!<\x1c\x1d\x1f"), min_size=3, max_size=3, unique=True),
     st.sampled_from(["", "\n", "\r\n"]),
 )
