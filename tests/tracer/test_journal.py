@@ -89,6 +89,34 @@ def test_a_body_sent_again_is_recognised_after_removal_and_restart(tmp_path: Pat
     assert outcomes == [True, True, True, False]
 
 
+def test_digests_outlive_a_restart_when_the_disk_had_no_room_for_them(tmp_path: Path) -> None:
+    """What was loaded while the disk was full is recognised after a restart, and noted when there is room again."""
+    disk = BrokenDisk()
+    first = open_journal(tmp_path, disk=disk)
+    store(first, body("a"), body("b"))
+    first.rotate()
+    (segment,) = first.closed_segments()
+    disk.fails["write"] = errno.ENOSPC
+    first.remove(segment)
+    assert {path.suffix for path in tmp_path.glob(f"{segment.id}*")} == {".seen", ".owed"}
+    first.close()
+
+    second = open_journal(tmp_path, disk=disk)
+    assert [append(second, body(name)).result(PATIENCE_S).duplicate for name in ("a", "b")] == [True, True]
+    del disk.fails["write"]
+    store(second, body("c"))
+    second.rotate()
+    second.remove(second.closed_segments()[0])
+    second.wait_closed(0)
+    second.close()
+    assert not list(tmp_path.glob("*.owed"))
+
+    third = open_journal(tmp_path)
+    outcomes = [append(third, body(name)).result(PATIENCE_S).duplicate for name in ("a", "b", "c", "d")]
+    third.close()
+    assert outcomes == [True, True, True, False]
+
+
 def test_digests_are_forgotten_after_the_window(tmp_path: Path) -> None:
     """Memory is bounded by time: after the window the same body counts as new."""
     steps = Steps()

@@ -15,7 +15,7 @@ from controltower.tracer.journal.quarantine import Quarantine
 from controltower.tracer.journal.records import Damage
 from controltower.tracer.journal.recovery import mend_logged, seen_of
 from controltower.tracer.journal.sealing import Sealing
-from controltower.tracer.journal.seen import Seen, SeenFiles
+from controltower.tracer.journal.seen import SeenFiles
 from controltower.tracer.journal.segment import (
     SEGMENT_SUFFIX,
     SegmentFile,
@@ -76,6 +76,7 @@ class Backlog:
         self._stored_after = stored_after
         self._changed = changed
         self._kept = kept
+        self._owes = True  # a process before may have left something
         self._is_short = is_short
         self._lock = threading.Lock()
         self._loadable = threading.Condition(self._lock)  # a segment, or the end
@@ -184,11 +185,11 @@ class Backlog:
 
     def remove(self, segment: SegmentFile, rows: int = 0) -> None:
         """Remove *segment*, of which the store holds *rows* now, or keep it a while. Raises OSError."""
-        owed = self._keep_digests(segment)
+        self._keep_digests(segment)
         if rows and self._kept.keeps and not self._is_short():
             self._kept.take(segment, rows)
         discard(segment.path, self._disk)
-        self._note_digests(segment, owed)
+        self._settle_digests()
         self._forget(segment)
 
     def kept_segment(self, kept: KeptFile) -> SegmentFile | None:
@@ -214,35 +215,37 @@ class Backlog:
 
     def refuse(self, segment: SegmentFile, reason: str) -> Path:
         """Move *segment* to quarantine. Raises OSError."""
-        owed = self._keep_digests(segment)
+        self._keep_digests(segment)
         target = self._quarantine.take(segment.path, reason, segment.bytes, self._clock())
         discard(segment.path, self._disk)
-        self._note_digests(segment, owed)
+        self._settle_digests()
         self._forget(segment)
         self.measure()
         return target
 
-    def _keep_digests(self, segment: SegmentFile) -> list[Seen]:
-        """Note durably what *segment* held; returns what could not be noted yet, because its file is in the way."""
-        seen = seen_of(lines_of(segment.path, self._sealing))
+    def _keep_digests(self, segment: SegmentFile) -> None:
+        """Note durably what *segment* held, or owe it, when its own file takes the room that is needed."""
         try:
             with self._digests:
-                self._seen_files.add(seen, segment.id, self._clock())
+                self._seen_files.add(seen_of(lines_of(segment.path, self._sealing)), segment.id, self._clock())
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            return seen
-        return []
+            self._owes = True
+            if not self._seen_files.owe(segment.path):
+                logger.warning("not all digests of segment %s are kept over a restart: the disk is full", segment.id)
 
-    def _note_digests(self, segment: SegmentFile, owed: list[Seen]) -> None:
-        """Note what could not be noted before the file of *segment* made room."""
-        if not owed:
+    def _settle_digests(self) -> None:
+        """Note what is owed; while there is no room for it, the index stands for it, also over a restart."""
+        if not self._owes:
             return
         try:
             with self._digests:
-                self._seen_files.add(owed, segment.id, self._clock())
-        except OSError as error:  # this process still knows them
-            logger.warning("digests of segment %s are not kept over a restart: %s", segment.id, error)
+                self._seen_files.settle(self._clock())
+                self._owes = False
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
 
     def _hold(self, segment: SegmentFile, error: OSError) -> None:
         """Put *segment* back behind the others, which can make the room that it needs."""
@@ -273,6 +276,7 @@ class Backlog:
         except OSError as error:  # it stays where it is
             logger.warning("the quarantine %s could not be looked at: %s", self._quarantine.folder, error)
         self._look_at_kept()
+        self._settle_digests()
         self.measure()
 
     def _look_at_kept(self) -> None:

@@ -11,6 +11,7 @@ by its SHA-256 and not stored twice, also after a restart and after its segment 
     <folder>/format                       the version of the format
     <folder>/<id>.otlp  <id>.index        a segment, and what it holds; the index can be made again from the segment
     <folder>/<id>.seen                    digests of removed segments, until the window has passed
+    <folder>/<id>.owed                    the index of a removed segment, while there is no room to note its digests
     <folder>/quarantine/                  damaged bytes and refused segments, each with a ``.reason.json``
 """
 

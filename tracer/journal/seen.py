@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.index import decode_lines, index_path, listed
 from controltower.tracer.journal.sealing import KEY_BYTES
 
 SUFFIX: Final = ".seen"
+OWED_SUFFIX: Final = ".owed"  # the index of a removed segment, whose digests there was no room to note
 
 _ENTRY: Final = struct.Struct(f"<Q{KEY_BYTES}s")
 _CHECK: Final = struct.Struct("<I")
@@ -79,8 +81,25 @@ class SeenFiles:
     def load(self, now_ns: int) -> list[Seen]:
         """Return what the files hold of the window before *now_ns*, or before the newest entry if that is older."""
         entries = [entry for path in self._files() for entry in _read(path.read_bytes())]
+        entries += [entry for path in self._owed() for entry in _owed_by(path)]
         since_ns = self._since(max((entry.received_ns for entry in entries), default=now_ns), now_ns)
         return [entry for entry in entries if entry.received_ns >= since_ns][-self._limit :]
+
+    def owe(self, segment: Path) -> bool:
+        """Keep the index of *segment*, which is to be removed, in place of its digests: another name needs no room.
+
+        Returns whether it stands for all of them. Raises OSError.
+        """
+        covers = bool(listed(segment))
+        if index_path(segment).exists():
+            self._disk.rename(index_path(segment), segment.with_suffix(OWED_SUFFIX))
+        return covers
+
+    def settle(self, now_ns: int) -> None:
+        """Note the digests that are owed, now that there may be room. Raises OSError."""
+        for path in self._owed():
+            self.add(_owed_by(path), path.stem, now_ns)
+            self._disk.unlink(path)
 
     def add(self, entries: Iterable[Seen], name: str, now_ns: int) -> None:
         """Append *entries* durably; *name* names a new file if one is due. Raises OSError."""
@@ -122,6 +141,13 @@ class SeenFiles:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{SUFFIX}"))
+
+    def _owed(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{OWED_SUFFIX}"))
+
+
+def _owed_by(path: Path) -> list[Seen]:
+    return [Seen(line.received_ns, line.key) for line in decode_lines(path.read_bytes())]
 
 
 def _encode(seen: Seen) -> bytes:
