@@ -46,7 +46,8 @@ def shown(report: Report) -> str:
                 f"requests acknowledged again: {verdict.replayed:,}"
             ),
             f"acknowledged and lost: {verdict.missing} {verdict.examples or ''}",
-            f"stored twice: {verdict.doubled}, never issued: {verdict.spurious}, changed: {verdict.changed}",
+            f"stored twice: {verdict.doubled} {verdict.twice or ''}",
+            f"never issued: {verdict.spurious}, changed: {verdict.changed}",
             (
                 f"damaged on purpose: {verdict.destroyed} spans, of these loaded before: {verdict.destroyed_and_stored}; "
                 f"records not in quarantine: {verdict.not_in_quarantine}"

@@ -14,7 +14,16 @@ SELECT
     SpanAttributes['n']
 FROM otel_traces
 """
+TWICE = """
+SELECT
+    SpanId,
+    groupArray((SegmentId, toString(IngestedAt), toString(LoadedAt)))
+FROM otel_traces
+WHERE SpanId IN {ids:Array(String)}
+GROUP BY SpanId
+"""
 ID_HEX = 16
+EXAMPLES = 10
 
 
 class Ledger:
@@ -66,6 +75,9 @@ class Verdict:
     destroyed_and_stored: int  # of these: they had been loaded before
     not_in_quarantine: int  # damaged records that are neither stored nor in quarantine
     examples: list[int] = field(default_factory=list)  # of what is missing
+    twice: list[tuple[str, object]] = field(
+        default_factory=list
+    )  # of what is doubled: the segment and times of each row
 
     @property
     def flawless(self) -> bool:
@@ -87,19 +99,22 @@ def judge(client: Client, ledger: Ledger, destroyed: list[Destroyed], quarantine
     counts = Counter(int(span_id, ID_HEX) for span_id, _, _ in rows)
     gone = frozenset().union(*(record.numbers for record in destroyed)) if destroyed else frozenset()
     missing = ledger.acknowledged - counts.keys() - gone
+    doubled = [number for number, count in counts.items() if count > 1]
+    ids = [f"{number:0{ID_HEX}x}" for number in doubled[:EXAMPLES]]
     return Verdict(
         issued=ledger.issued,
         acknowledged=len(ledger.acknowledged),
         stored=len(counts),
         replayed=ledger.replayed,
         missing=len(missing),
-        doubled=sum(count > 1 for count in counts.values()),
+        doubled=len(doubled),
         spurious=sum(number > ledger.issued or number < 1 for number in counts),
         changed=sum(not _is_as_sent(*row) for row in rows),
         destroyed=len(gone),
         destroyed_and_stored=len(gone & counts.keys()),
         not_in_quarantine=sum(not _is_kept(record, counts, quarantined) for record in destroyed),
-        examples=sorted(missing)[:10],
+        examples=sorted(missing)[:EXAMPLES],
+        twice=[tuple(row) for row in client.query(TWICE, parameters={"ids": ids}).result_rows] if ids else [],
     )
 
 
