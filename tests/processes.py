@@ -108,6 +108,21 @@ class Tower:
         """Open the store as other processes do."""
         return open_store(self.data, self.store)
 
+    def ask_apart(self, statement: str) -> list[list[Any]]:
+        """Return the rows of *statement* while nothing holds the store: a process opens one embedded engine in its life."""
+        asked = "import json, sys; from pathlib import Path; from controltower.store.runtime import open_store"
+        printed = "print(json.dumps(open_store(Path(sys.argv[1]), sys.argv[2] or None).query(sys.argv[3]).result_rows))"
+        ran = subprocess.run(
+            [sys.executable, "-c", f"{asked}; {printed}", str(self.data), self.store or "", statement],
+            check=True,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        rows: list[list[Any]] = json.loads(ran.stdout)
+        return rows
+
     def get(self, path: str) -> Any:
         """Return the JSON that the collector answers with, whatever the status."""
         try:

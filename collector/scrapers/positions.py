@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 FORMAT: Final = 1
 MAGIC: Final = b"controltower scrape 1\n"
 
-_HEAD: Final = struct.Struct("<IQQ")  # CRC-32 of all behind it, length of the state, length of the body
+HEAD: Final = struct.Struct("<IQQ")  # CRC-32 of all behind it, length of the state, length of the body
 
 Json = dict[str, Any]
 
@@ -76,7 +76,7 @@ class Positions:
         text = json.dumps({"format": FORMAT, "serial": self._serial, "state": state}, separators=(",", ":")).encode()
         check = zlib.crc32(body, zlib.crc32(text))
         try:
-            self._disk.replace(path, b"".join([MAGIC, _HEAD.pack(check, len(text), len(body)), text, body]))
+            self._disk.replace(path, b"".join([MAGIC, HEAD.pack(check, len(text), len(body)), text, body]))
         except OSError as exc:
             raise PositionError(f"{path} cannot be written: {os.strerror(exc.errno or 0)}.") from exc
 
@@ -87,10 +87,10 @@ class Positions:
             return None
         except OSError as exc:
             raise PositionError(f"{path} cannot be read: {exc.strerror}.") from exc
-        begin = len(MAGIC) + _HEAD.size
+        begin = len(MAGIC) + HEAD.size
         if not data.startswith(MAGIC) or len(data) < begin:
             raise PositionError(_damaged(path))
-        check, length, body_length = _HEAD.unpack_from(data, len(MAGIC))
+        check, length, body_length = HEAD.unpack_from(data, len(MAGIC))
         if len(data) != begin + length + body_length or zlib.crc32(data[begin:]) != check:
             raise PositionError(_damaged(path))
         found: Json = json.loads(data[begin : begin + length])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controltower.collector.scrapers.positions import HEAD, MAGIC
 from tests.collector.scrapers.writers import Log
 from tests.processes import Tower, tower, until
 
@@ -71,9 +72,10 @@ def acknowledged(running: Tower) -> int:
     position = running.data / "scrape" / "orders" / "position"
     if not position.exists():
         return 0
-    state = position.read_bytes()
-    found = json.loads(state[state.index(b"{") :])
-    return int(found["serial"])
+    file = position.read_bytes()
+    begin = len(MAGIC) + HEAD.size
+    _, length, _ = HEAD.unpack_from(file, len(MAGIC))
+    return int(json.loads(file[begin : begin + length])["serial"])
 
 
 def acknowledged_after(running: Tower, before: int) -> int:
