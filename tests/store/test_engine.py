@@ -279,7 +279,7 @@ def resolved(
     return {name: found[name] for name in ("transaction_steps", "parked_steps", "transactions", "exceptions")}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn_spans, st.randoms(use_true_random=False), st.integers(1, 5), st.integers(1, 7))
 def test_batches_and_order_change_nothing(
     store_client: Client,

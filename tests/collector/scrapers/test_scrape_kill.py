@@ -11,7 +11,7 @@ from controltower.collector.scrapers.positions import HEAD, MAGIC
 from tests.collector.scrapers.writers import Log
 from tests.processes import Tower, tower, until
 
-ROUNDS = 6
+ROUNDS = 4
 SOURCES = """
 sources:
   orders:
