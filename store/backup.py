@@ -23,6 +23,7 @@ from controltower.store.errors import BackupError
 NAME: Final = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # never a path
 INSIDE: Final = "controltower"  # what the database is called within a backup, whatever its own name
 POLL_S: Final = 0.2
+UNDER_WAY: Final = frozenset({"CREATING_BACKUP", "RESTORING"})  # every other state is an end, a cancelled one, too
 TABLES: Final = (
     "SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree' ORDER BY name"
 )
@@ -117,13 +118,13 @@ def _run(client: Client, statement: str, wanted: str) -> None:
     try:
         identity, state = client.command(statement)  # type: ignore[misc]  # a row of two texts
         error = ""
-        while state != wanted and not error:
+        while state in UNDER_WAY:
             time.sleep(POLL_S)
             ((state, error),) = client.query(STATE, parameters={"id": identity}).result_rows
     except EngineError as exc:
         raise BackupError(f"The store refused: {engine_text(exc)}") from exc
-    if error:
-        raise BackupError(f"The store refused: {error}")
+    if state != wanted:
+        raise BackupError(f"The store refused: {error or state}")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class Search:
         self._patterns = patterns
         self._rules = rules
         self.any_pattern = literal("|".join(f"(?:{find})" for find, _ in patterns))
-        self._any_line = literal("(?m)" + "|".join(f"(?:{_loosened(find)})" for find, _ in patterns))
+        self._any_line = literal("(?m)" + "|".join(f"(?:{loosened(find)})" for find, _ in patterns))
         self._by_line = not any(_ENDS_OF_TEXT.search(find) for find, _ in patterns)
 
     def in_lines(self, names: str, text: str) -> str:
@@ -85,7 +85,7 @@ def _decoded(run: str) -> str:
     return f"tryBase64Decode(concat({plain}, substring('===', 1, (4 - length({plain}) % 4) % 4)))"
 
 
-def _loosened(find: str) -> str:
+def loosened(find: str) -> str:
     """Return an expression that finds what *find* does, and more: one that counts far is dear to compile and to run."""
     return "".join(part if part.startswith("[") else _COUNTED.sub(_uncounted, part) for part in _CLASS.split(find))
 

@@ -9,7 +9,8 @@ import pytest
 
 from controltower import tracer
 from controltower.tracer.testing import Captured
-from tests.tracer.hooked import PO, attribute, broker, fresh, hooked, needs, until
+from tests.processes import until
+from tests.tracer.hooked import PO, attribute, broker, fresh, hooked, needs
 
 needs("celery", "redis", instrumentations=("celery",))
 import celery
@@ -56,7 +57,10 @@ def test_a_task(captured: Captured, app: App) -> None:
             task.delay("12345")
         task.delay("67890")
         assert [seen.get(timeout=20), seen.get(timeout=20)] == ["12345", "67890"]
-        until(lambda: len([span for span in captured.spans if span.kind.name == "CONSUMER"]) == 2)
+        until(
+            lambda: len([span for span in captured.spans if span.kind.name == "CONSUMER"]) == 2,
+            "every message is handled",
+        )
 
     sent, _ = [span for span in captured.spans if span.kind.name == "PRODUCER"]
     first, second = [span for span in captured.spans if span.kind.name == "CONSUMER"]
@@ -88,7 +92,10 @@ def test_a_task_that_fails_and_is_tried_again(captured: Captured, app: App) -> N
     with start_worker(app, perform_ping_check=False, pool="solo"):
         with tracer.step("p2p.purchase_order.dispatched", keys=PO):
             task.delay()
-        until(lambda: len([span for span in captured.spans if span.kind.name == "CONSUMER"]) == 2)
+        until(
+            lambda: len([span for span in captured.spans if span.kind.name == "CONSUMER"]) == 2,
+            "every message is handled",
+        )
 
     first, second = [span for span in captured.spans if span.kind.name == "CONSUMER"]
     assert [attribute(span, "controltower.message.delivery_count") for span in (first, second)] == [1, 2]

@@ -9,6 +9,7 @@ import pytest
 
 from controltower import tracer
 from controltower.tracer.testing import Captured
+from tests.processes import until
 from tests.tracer.hooked import (
     GARBAGE,
     PO,
@@ -21,7 +22,6 @@ from tests.tracer.hooked import (
     of,
     only,
     unhooked,
-    until,
 )
 
 needs("confluent_kafka", "aiokafka", "jsonpath_rfc9535")
@@ -158,7 +158,7 @@ def test_a_record_that_is_not_delivered(captured: Captured, topic: str) -> None:
     sender.produce(topic, b"{}", on_delivery=lambda error, _: reports.append(error))
     with pytest.raises(BufferError):
         sender.produce(topic, b"{}")
-    until(lambda: sender.poll(0.1) >= 0 and bool(reports))
+    until(lambda: sender.poll(0.1) >= 0 and bool(reports), "the delivery is reported")
 
     full, lost = of(captured, "send")
     assert attribute(full, "error.type") == "BufferError"

@@ -9,6 +9,7 @@ import pytest
 
 from controltower import tracer
 from controltower.tracer.testing import Captured
+from tests.processes import until
 from tests.tracer.hooked import (
     GARBAGE,
     PO,
@@ -23,7 +24,6 @@ from tests.tracer.hooked import (
     only,
     relay,
     unhooked,
-    until,
 )
 
 needs("paho")
@@ -93,7 +93,7 @@ def test_a_callback_is_linked_to_its_sender(captured: Captured) -> None:
         with tracer.step("p2p.purchase_order.dispatched", keys=PO):
             client.publish(f"{topic}/orders", b"{}", qos=1, properties=given)
         message = seen.get(timeout=10)
-        until(lambda: bool(of(captured, "process")))
+        until(lambda: bool(of(captured, "process")), "every message is handled")
 
     sent, worked = assert_hop(captured)
     assert (sent.name, worked.name) == (f"send {topic}/orders", f"process {topic}/#")
@@ -126,7 +126,7 @@ def test_mqtt_3_has_no_headers(captured: Captured) -> None:
         message = seen.get(timeout=10)
         with tracer.processing(message) as sender:
             assert sender is None
-        until(lambda: len(of(captured, "process")) == 2)
+        until(lambda: len(of(captured, "process")) == 2, "every message is handled")
 
     assert message.payload == b"{}"
     assert of(captured, "send")
@@ -165,7 +165,7 @@ def test_properties_of_strangers(captured: Captured) -> None:
             with unhooked():
                 client.publish(topic, b"", qos=1, properties=each).wait_for_publish(10)
             assert seen.get(timeout=10).payload == b""
-        until(lambda: len(of(captured, "process")) == len(strange) + 1)
+        until(lambda: len(of(captured, "process")) == len(strange) + 1, "every message is handled")
 
     assert of(captured, "send") == []
     assert all(span.links == () for span in captured.spans)
@@ -180,7 +180,7 @@ def test_headers_of_an_earlier_hop_are_replaced(captured: Captured) -> None:
         first = seen.get(timeout=10)
         client.publish(topic, b"", qos=1, properties=first.properties)
         second = seen.get(timeout=10)
-        until(lambda: len(of(captured, "process")) == 2)
+        until(lambda: len(of(captured, "process")) == 2, "every message is handled")
 
     names = [name for name, _ in second.properties.UserProperty]
     assert sorted(names) == ["controltower-sent-at", "traceparent"]
@@ -218,7 +218,7 @@ def test_keys_by_rules(captured: Captured) -> None:
             client.publish(topic, b"invoice=I-7", qos=1).wait_for_publish(10)
         seen.get(timeout=10)
         client.publish("site/9", b"invoice=I-8", qos=1).wait_for_publish(10)
-        until(lambda: bool(of(captured, "process")))
+        until(lambda: bool(of(captured, "process")), "every message is handled")
 
     assert attribute(only(captured, "send"), "controltower.key.invoice") == "I-8"
     assert attribute(only(captured, "process"), "controltower.key.invoice") == "I-7"
