@@ -18,7 +18,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cli": ("alerts", "collector", "dashboard", "store", "tracer"),
 }
 # The tracer runs inside other people's processes: whatever else it imports they would have to install.
-TRACER_THIRD_PARTY = {"opentelemetry", "google"}  # google.protobuf comes with the exporter
+TRACER_THIRD_PARTY = {"opentelemetry", "google", "requests"}  # the exporter of OpenTelemetry brings the other two
 SQL = re.compile(
     r"^\s*(SELECT\s.+\sFROM|INSERT\s+INTO|CREATE\s+(TABLE|DATABASE)|ALTER\s+TABLE|DROP\s+TABLE)\s", re.DOTALL
 )

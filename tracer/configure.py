@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from controltower.tracer.durable.limits import DEFAULT_BYTES, DEFAULT_RESERVE_BYTES
 from controltower.tracer.errors import SettingError
 from controltower.tracer.exporter import WhenFull
 from controltower.tracer.given import Environment, Given, given
@@ -50,6 +51,9 @@ class Options(TypedDict, total=False):
         Compression  # of requests; gzip to other machines by default; also OTEL_EXPORTER_OTLP_(TRACES_)COMPRESSION
     )
     when_full: WhenFull  # drop (and count) or block (batch programs)
+    durable: str | Path  # folder on this machine's disk where spans wait until the collector has them
+    durable_bytes: int  # of it that may be used, by all processes of this service on this machine together
+    durable_reserve_bytes: int  # free space that is left on its volume
     propagate_keys: Iterable[str]  # key types that may travel in headers
     propagate_hosts: Iterable[
         str
@@ -73,6 +77,9 @@ class Settings:
     timeout_s: float = DEFAULT_TIMEOUT_S
     compression: Compression = "none"
     when_full: WhenFull = "drop"
+    durable: Path | None = None
+    durable_bytes: int = DEFAULT_BYTES
+    durable_reserve_bytes: int = DEFAULT_RESERVE_BYTES
     propagate_keys: frozenset[str] = DEFAULT_PROPAGATED
     propagate_hosts: frozenset[str] | None = None
     own_traces: bool = True
@@ -115,6 +122,11 @@ def resolve(environment: Environment | None = None, **options: Unpack[Options]) 
         ),
         compression=_compression(options.get("compression"), env, endpoint),
         when_full=_when_full(options.get("when_full"), env),
+        durable=_durable(options.get("durable"), options.get("exporter"), env),
+        durable_bytes=_whole("durable_bytes", options.get("durable_bytes"), env, DEFAULT_BYTES),
+        durable_reserve_bytes=_whole(
+            "durable_reserve_bytes", options.get("durable_reserve_bytes"), env, DEFAULT_RESERVE_BYTES, smallest=0
+        ),
         propagate_keys=_propagated(options.get("propagate_keys"), env),
         propagate_hosts=_hosts(options.get("propagate_hosts"), env),
         own_traces=bool(options.get("own_traces", True)),
@@ -233,9 +245,24 @@ def _when_full(argument: str | None, env: Environment) -> WhenFull:
     return "block" if found is not None and found.choice("drop", "block") == "block" else "drop"
 
 
-def _whole(name: str, argument: object, env: Environment, default: int, *variables: str) -> int:
+def _durable(argument: str | Path | None, exporter: object, env: Environment) -> Path | None:
+    if exporter is not None:  # an exporter of the host's own is a choice, whatever a variable says
+        if argument is not None:
+            raise SettingError("durable", "give a folder or an exporter, not both")
+        return None
+    found = given("durable", str(argument) if isinstance(argument, Path) else argument, env)
+    if found is None:
+        return None
+    try:
+        from controltower.tracer.durable.folders import check_folder
+    except ModuleNotFoundError as error:  # fcntl
+        raise found.refused("durable export needs a POSIX system") from error
+    return check_folder(found)
+
+
+def _whole(name: str, argument: object, env: Environment, default: int, *variables: str, smallest: int = 1) -> int:
     found = given(name, argument, env, *variables)
-    return default if found is None else found.whole(smallest=1)
+    return default if found is None else found.whole(smallest)
 
 
 def _seconds(name: str, argument: object, env: Environment, default: float, *variables: str) -> float:

@@ -40,7 +40,7 @@ class HostSystem(System):
         """Return the configured system: functions are decorated at import, before ``configure`` runs."""
         return system()
 
-    def flush(self, timeout_s: float = 10.0) -> bool:
+    def flush(self, timeout_s: float = 10.0, *, to_disk: bool = False) -> bool:
         """Return ``False``: nothing is known of what the host's own provider sent."""
         self.guard.count(NOT_CONFIGURED)
         self.guard.warn(NOT_CONFIGURED, "steps are not sent: call tracer.configure(service=..., endpoint=...) first")
@@ -149,9 +149,12 @@ def received(carrier: Mapping[str, str]) -> AbstractContextManager[SpanContext |
     return _holder.system.received(carrier)
 
 
-def flush(timeout_s: float = 10.0) -> bool:
-    """Send everything now; return whether all of it, and all since the last flush, was acknowledged in time."""
-    return _holder.system.flush(timeout_s)
+def flush(timeout_s: float = 10.0, *, to_disk: bool = False) -> bool:
+    """Send everything now; return whether all of it, and all since the last flush, was acknowledged in time.
+
+    With *to_disk* and durable export it is enough that it is on this machine's disk.
+    """
+    return _holder.system.flush(timeout_s, to_disk=to_disk)
 
 
 def shutdown(timeout_s: float = 5.0) -> bool:
@@ -160,5 +163,5 @@ def shutdown(timeout_s: float = 5.0) -> bool:
 
 
 def health() -> Health:
-    """Return the counters: exported, queued, failed, dropped, cut, internal errors, misuse by kind."""
+    """Return the counters: exported, queued, stored, failed, dropped, shed, cut, internal errors, misuse by kind."""
     return _holder.system.health()

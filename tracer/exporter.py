@@ -7,10 +7,11 @@ The SDK's ``BatchSpanProcessor`` drops the oldest span when its queue is full, e
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESS_INSTRUMENTATION
 from opentelemetry.context import Context, attach, detach, set_value
@@ -25,11 +26,24 @@ from controltower.tracer.propagation import ring_in
 WhenFull = Literal["drop", "block"]
 
 DROPPED: Final = "dropped_spans"
+SHED: Final = "shed_spans"  # no steps: given up to leave room for them
 FAILED: Final = "failed_spans"
 CUT: Final = "dropped_lines_and_attributes"
 BLOCK_LIMIT_S: Final = 60.0  # a blocked batch program goes on after this, and the span counts as dropped
 MAX_REQUEST_BYTES: Final = 32 * 1024 * 1024  # half of what the collector takes
 THREAD_NAME: Final = "controltower-export"
+STEPS_ONLY: Final = 4  # the last quarter of the queue is for business steps
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """An exporter that keeps what it was given, and takes it to the collector by itself."""
+
+    def close(self, timeout_s: float) -> bool:
+        """Send the rest, and stop; return whether that was done in time. What is left stays kept."""
+
+    def abandon(self) -> None:
+        """In a forked child: leave everything to the parent."""
 
 
 class InheritKeys(SpanProcessor):
@@ -73,6 +87,7 @@ class Delivery(SpanProcessor):
         self._make_exporter = make_exporter
         self._guard = guard
         self._queue_size = queue_size
+        self._others_size = max(1, queue_size - queue_size // STEPS_ONLY)
         self._batch_size = batch_size
         self._interval_s = interval_s
         self._when_full = when_full
@@ -95,6 +110,8 @@ class Delivery(SpanProcessor):
     def _after_fork(self) -> None:
         self._guard.after_fork()
         self._reset()
+        if isinstance(self._exporter, Keeping):
+            self._exporter.abandon()
         self._exporter = self._make_exporter()  # two processes must not write to one connection
 
     # -- the caller's side
@@ -110,12 +127,17 @@ class Delivery(SpanProcessor):
             if cut := span.dropped_events + span.dropped_attributes + span.dropped_links:
                 self._guard.count(CUT, cut)
                 self._guard.warn(CUT, "a span lost lines, links or attributes to the limits; use a record per document")
-            if not self._queued(without_free_text(span)):
+            business = attributes.STEP in (given := span.attributes or {}) or attributes.RUN_ID in given
+            if self._queued(without_free_text(span), self._queue_size if business else self._others_size):
+                return
+            if business:
                 self._drop(1, "the export queue is full or closed; steps are lost")
+            else:
+                self._drop(1, "the export queue is nearly full or closed; spans that are no steps are lost", SHED)
 
-    def _queued(self, span: ReadableSpan) -> bool:
+    def _queued(self, span: ReadableSpan, size: int) -> bool:
         with self._state:
-            if self._closed or not (len(self._queue) < self._queue_size or self._wait_for_room()):
+            if self._closed or not (len(self._queue) < size or self._wait_for_room(size)):
                 return False
             self._queue.append(span)
             self._accepted += 1
@@ -125,11 +147,11 @@ class Delivery(SpanProcessor):
                 self._state.notify_all()
             return True
 
-    def _wait_for_room(self) -> bool:
+    def _wait_for_room(self, size: int) -> bool:
         if self._when_full != "block" or threading.current_thread() is self._thread:
             return False
         self._state.notify_all()
-        return self._state.wait_for(lambda: len(self._queue) < self._queue_size or self._closed, BLOCK_LIMIT_S) and (
+        return self._state.wait_for(lambda: len(self._queue) < size or self._closed, BLOCK_LIMIT_S) and (
             not self._closed
         )
 
@@ -138,8 +160,18 @@ class Delivery(SpanProcessor):
         if successor is not self:
             self._successor = successor
 
-    def flush(self, timeout_s: float) -> bool:
-        """Send what is queued; return whether all of it, and all since the last flush, was acknowledged in time."""
+    def flush(self, timeout_s: float, *, to_disk: bool = False) -> bool:
+        """Send what is queued; return whether all of it, and all since the last flush, was acknowledged in time.
+
+        With *to_disk*, and an exporter that keeps what it is given, it is enough that it is kept.
+        """
+        deadline = time.monotonic() + timeout_s
+        complete = self._emptied(timeout_s)
+        if to_disk or not isinstance(self._exporter, Keeping):
+            return complete
+        return self._exporter.force_flush(int(max(0.0, deadline - time.monotonic()) * 1000)) and complete
+
+    def _emptied(self, timeout_s: float) -> bool:
         with self._state:
             target = self._accepted
             self._hurry = True
@@ -155,13 +187,17 @@ class Delivery(SpanProcessor):
 
     def close(self, timeout_s: float) -> bool:
         """Refuse new spans, send the rest until *timeout_s*, and stop; can be called twice."""
-        complete = self.flush(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        complete = self.flush(timeout_s, to_disk=True)
         with self._state:
             already, self._closed = self._closed, True
             self._state.notify_all()
         if already:
             return complete
-        self._exporter.shutdown()
+        if isinstance(self._exporter, Keeping):
+            self._exporter.close(max(0.0, deadline - time.monotonic()))  # what is not sent stays on the disk
+        else:
+            self._exporter.shutdown()
         if self._thread is not None:
             self._thread.join(1.0)
         with self._state:
@@ -174,6 +210,11 @@ class Delivery(SpanProcessor):
     def shutdown(self) -> None:
         """As ``close``, for the OpenTelemetry provider."""
         self.close(5.0)
+
+    @property
+    def exporter(self) -> SpanExporter:
+        """The exporter of this process; another one in a forked child."""
+        return self._exporter
 
     @property
     def exported(self) -> int:
@@ -242,11 +283,11 @@ class Delivery(SpanProcessor):
             self._guard.warn("exporter", f"the exporter raised {type(error).__name__}")
             return False
 
-    def _drop(self, spans: int, sentence: str) -> None:
+    def _drop(self, spans: int, sentence: str, kind: str = DROPPED) -> None:
         with self._state:
             self._lost += spans
-        self._guard.count(DROPPED, spans)
-        self._guard.warn(DROPPED, sentence)
+        self._guard.count(kind, spans)
+        self._guard.warn(kind, sentence)
 
 
 class _OwnThreadsQuiet(logging.Filter):

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, Unpack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Unpack, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -21,10 +22,12 @@ from opentelemetry.util.types import Attributes
 from controltower.tracer import attributes, propagation, values
 from controltower.tracer.batch import Batch, BatchOptions
 from controltower.tracer.configure import Options, Settings, resolve
+from controltower.tracer.durable.limits import STORE_INTERVAL_S, DurableLimits
 from controltower.tracer.exporter import (
     CUT,
     DROPPED,
     FAILED,
+    SHED,
     Delivery,
     InheritKeys,
     fits_one_request,
@@ -33,6 +36,9 @@ from controltower.tracer.exporter import (
 from controltower.tracer.guard import INTERNAL_ERRORS, Guard
 from controltower.tracer.propagation import NO_KEYS, KeyRing, ring_in
 from controltower.tracer.step import KeyValues, Step, StepOptions
+
+if TYPE_CHECKING:
+    from controltower.tracer.durable.exporter import DurableExporter
 
 SCOPE_NAME: Final = "controltower.tracer"
 EXIT_FLUSH_S: Final = 5.0  # what a program waits for the collector when it ends
@@ -51,11 +57,13 @@ class Health:
     cut: int  # lines, links and attributes beyond the limits
     internal_errors: int  # failures of the tracer itself, kept from the host
     misuse: Mapping[str, int]  # values that could not be kept as they were, by kind
+    shed: int = 0  # spans that are no steps, given up to leave room for steps
+    stored: int = 0  # on this machine's disk and not acknowledged yet, with durable export
 
     @property
     def lossless(self) -> bool:
         """Whether nothing was lost."""
-        return not (self.failed or self.dropped or self.cut or self.internal_errors)
+        return not (self.failed or self.dropped or self.cut or self.internal_errors or self.shed)
 
 
 class StepsAlways(Sampler):
@@ -112,14 +120,16 @@ class System:
         self.settings = settings or resolve(**options)
         self.guard = Guard(development=self.settings.mode == "development")
         self.delivery = Delivery(
-            self._exporter_factory(),
+            _ExporterFactory(self.settings, self.guard),
             self.guard,
             queue_size=self.settings.queue_size,
             batch_size=self.settings.batch_size,
-            interval_s=self.settings.interval_s,
+            interval_s=store_interval_s(self.settings),
             when_full=self.settings.when_full,
             fits=fits_one_request if self.settings.exporter is None else lambda _: True,
         )
+        if self.settings.durable is not None:
+            self._durable().take_over()
         self.provider = TracerProvider(
             resource=Resource.create({**self.settings.resource, "service.name": self.settings.service}),
             shutdown_on_exit=False,
@@ -167,10 +177,13 @@ class System:
 
     # -- delivery
 
-    def flush(self, timeout_s: float = 10.0) -> bool:
-        """Send everything now; return whether all of it, and all since the last flush, was acknowledged in time."""
+    def flush(self, timeout_s: float = 10.0, *, to_disk: bool = False) -> bool:
+        """Send everything now; return whether all of it, and all since the last flush, was acknowledged in time.
+
+        With *to_disk* and durable export it is enough that it is on this machine's disk.
+        """
         with self.guard.around("flush"):
-            return self.delivery.flush(timeout_s)
+            return self.delivery.flush(timeout_s, to_disk=to_disk)
         return False
 
     def shutdown(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
@@ -183,9 +196,13 @@ class System:
     def health(self) -> Health:
         """Return the counters."""
         counts = self.guard.counts()
-        own = (DROPPED, FAILED, CUT, INTERNAL_ERRORS)
-        dropped, failed, cut, internal_errors = (counts.pop(kind, 0) for kind in own)
-        return Health(self.delivery.exported, self.delivery.queued, failed, dropped, cut, internal_errors, counts)
+        own = (DROPPED, FAILED, CUT, INTERNAL_ERRORS, SHED)
+        dropped, failed, cut, internal_errors, shed = (counts.pop(kind, 0) for kind in own)
+        exported, stored = self.delivery.exported, 0
+        if self.settings.durable is not None:
+            kept = self._durable().kept
+            exported, stored = kept.acknowledged, kept.stored
+        return Health(exported, self.delivery.queued, failed, dropped, cut, internal_errors, counts, shed, stored)
 
     # -- for the tracer's other modules
 
@@ -215,31 +232,52 @@ class System:
         above = ring_in()
         return above.below(found, {}, above.step)
 
-    def _exporter_factory(self) -> "_ExporterFactory":
-        return _ExporterFactory(self.settings)
+    def _durable(self) -> "DurableExporter":
+        return cast("DurableExporter", self.delivery.exporter)
 
 
 class _ExporterFactory:
     """Makes the exporter that the settings ask for, again in every forked child."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, guard: Guard) -> None:
         self._settings = settings
+        self._guard = guard
 
     def __call__(self) -> SpanExporter:
-        if self._settings.exporter is not None:
-            return self._settings.exporter
+        settings = self._settings
+        if settings.exporter is not None:
+            return settings.exporter
         # Imported here: it brings an HTTP client and protobuf, which a System with its own exporter does not need.
         from opentelemetry.exporter.otlp.proto.http import Compression
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
+        if settings.durable is not None:
+            return _durable_exporter(settings, settings.durable, self._guard)
         quieten_stock_exporter()
-        token = self._settings.token
+        token = settings.token
         return OTLPSpanExporter(
-            endpoint=self._settings.endpoint,
+            endpoint=settings.endpoint,
             headers={"Authorization": f"Bearer {token}"} if token else None,
-            timeout=self._settings.timeout_s,
-            compression=Compression(self._settings.compression),
+            timeout=settings.timeout_s,
+            compression=Compression(settings.compression),
         )
+
+
+def _durable_exporter(settings: Settings, folder: Path, guard: Guard) -> "DurableExporter":
+    from controltower.tracer.durable.exporter import DurableExporter
+    from controltower.tracer.durable.sending import Sender
+
+    limits = DurableLimits(
+        budget_bytes=settings.durable_bytes,
+        reserve_bytes=settings.durable_reserve_bytes,
+        interval_s=max(0.0, settings.interval_s - store_interval_s(settings)),
+    )
+    return DurableExporter(folder, settings.service, lambda: Sender(settings), guard, limits)
+
+
+def store_interval_s(settings: Settings) -> float:
+    """Return the longest wait before a span is given to the exporter: with durable export, to the disk."""
+    return settings.interval_s if settings.durable is None else min(settings.interval_s, STORE_INTERVAL_S)
 
 
 def _own_version() -> str:

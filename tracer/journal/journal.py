@@ -261,7 +261,8 @@ class Journal:
         try:
             self._segments.write([item.entry for item in batch])
         except Exception as error:  # whatever it is: nothing of the batch is acknowledged, and the thread lives on
-            logger.exception("journal %s: %s records were not stored", self.folder, len(batch))
+            if self._last_error is None:  # the first of a row; a full disk would fill the log, too
+                logger.exception("journal %s: %s records were not stored", self.folder, len(batch))
             self._refuse(batch, _refusal_of(error))
         except BaseException:
             self._refuse(batch, JournalClosedError("The journal was stopped."))
@@ -401,6 +402,15 @@ class Journal:
             self._work.notify()
         self._backlog.end()
         self._thread.join()
+        self._folder_lock.release()
+
+    def abandon(self) -> None:
+        """In a forked child: leave the journal to the parent. Closes this process's descriptors, and writes nothing.
+
+        The child must not use it otherwise: its thread is the parent's. Without this the folder stays locked for as long as
+        the child lives, whatever becomes of the parent.
+        """
+        self._segments.abandon()
         self._folder_lock.release()
 
 

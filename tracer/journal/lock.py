@@ -14,7 +14,8 @@ class FolderLock:
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self._disk = disk
-        self._descriptor = disk.append_to(folder / "lock")
+        self._path = folder / "lock"
+        self._descriptor = disk.append_to(self._path)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -27,6 +28,14 @@ class FolderLock:
         with contextlib.suppress(OSError):  # who holds it is a courtesy that a full disk may refuse
             os.ftruncate(self._descriptor, 0)
             os.write(self._descriptor, f"{os.getpid()}\n".encode())
+
+    @property
+    def stands(self) -> bool:
+        """Whether the file that is locked is still the folder's: one that was removed locks nobody out."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let another process have the folder; a second call does nothing."""

@@ -195,6 +195,12 @@ class SegmentWriter:
             elif segment.records:
                 self._closed(segment.describe())
 
+    def abandon(self) -> None:
+        """Close the descriptors of the open segment, if there is one; nothing is handed over."""
+        active, self.active = self.active, None
+        if active is not None:
+            active.close()
+
     def room(self) -> int:
         """Return how many bytes the open segment still takes."""
         return self._segment_bytes - (self.active.size if self.active else 0)

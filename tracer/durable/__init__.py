@@ -1,0 +1,1 @@
+"""Durable export: what the collector does not take now waits in a journal on this machine's disk."""
