@@ -7,9 +7,11 @@ from string import Formatter
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import jsonpath_rfc9535
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from controltower.collector.redaction.linear import Groups
+from controltower.collector.scrapers.documents import FORMATS as DOCUMENTS
+from controltower.collector.scrapers.edifact import DEFAULT as EDIFACT_SEPARATORS
 from controltower.collector.scrapers.errors import SourcesError
 from controltower.collector.scrapers.log_formats import FORMATS, LINE, MOST_FIELDS, LogFormat
 from controltower.collector.scrapers.transforms import (
@@ -19,12 +21,13 @@ from controltower.collector.scrapers.transforms import (
     Transform,
     ZoneField,
 )
-from controltower.collector.scrapers.x12_fields import TIME, is_loop, path_of
 from controltower.store.flows.calendar import Limit, parse_limit
 from controltower.store.yaml_lines import MistakesError, Problem, read_model
 from controltower.tracer.attributes import OUTCOMES, STYLES
 
 MOST_SOURCES: Final = 1_000
+MERGED: Final = ("when", "match", "keys", "scopes", "context")  # of rules that are like another
+MOST_LINE_SPECS: Final = 20  # of a rule: services, adjustments, charges
 MOST_RULES: Final = 200  # each record is tried against them one after the other
 MOST_PAIRS: Final = 10_000  # begun and not ended, of one source; they are saved with each position
 
@@ -41,6 +44,11 @@ def _path(text: str) -> str:
 def _plain(value: object) -> object:
     """Let a field stand for the value taken from it."""
     return {"field": value} if isinstance(value, str) else value
+
+
+def _many(value: object) -> object:
+    """Let one stand for a list of one."""
+    return (value,) if isinstance(value, dict) else value
 
 
 def _limit(value: object) -> object:
@@ -62,6 +70,9 @@ class ValueSpec(Model):
     """Where a value comes from: a field, or a text in which ``{field}`` stands for one; and how it is changed."""
 
     field: FieldName | None = None
+    otherwise: Annotated[
+        tuple[FieldName, ...], Field(alias="or", max_length=20)
+    ] = ()  # fields for when it has no value
     text: Text | None = None
     do: Transforms = ()
     optional: bool = False
@@ -94,6 +105,8 @@ class LineSpec(Model):
     uom: Value | None = None
     unit_price: Value | None = None
     amount: Value | None = None
+    outcome: Value | None = None
+    reason: Value | None = None
     keys: Values
 
 
@@ -118,7 +131,7 @@ class Facts(Model):
     business_time: TimeValue | None = None
     outcome: Value | None = None
     reason: Value | None = None
-    lines: LineSpec | None = None
+    lines: Annotated[tuple[LineSpec, ...], Field(max_length=MOST_LINE_SPECS), BeforeValidator(_many)] = ()
 
 
 class Missing(Model):
@@ -140,6 +153,8 @@ class End(Facts):
 class Rule(Facts):
     """Which records are one kind of step. The first rule that fits a record makes its step."""
 
+    id: Name | None = None  # by which others say that they are like it
+    like: Name | None = None  # the rule whose fields are this one's where it does not say others
     name: Text | None = None  # of the span; the step's code by default
     when: Equal
     match: Expressions
@@ -151,6 +166,27 @@ class Rule(Facts):
     trace: Trace | None = None
     by: FieldName | None = None  # what a beginning and its end have in common
     end: End | None = None
+
+
+def _filled(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rules with what those have that they are like: of `MERGED` what they do not name, of others what they leave out."""
+    by_id = {rule["id"]: rule for rule in rules if isinstance(rule.get("id"), str)}
+
+    def filled(rule: dict[str, Any], seen: tuple[str, ...] = ()) -> dict[str, Any]:
+        like = rule.get("like")
+        if not isinstance(like, str):
+            return rule
+        if like not in by_id or like in seen:
+            raise ValueError(f"there is no rule with id: {like}" if like not in by_id else f"{like} is like itself")
+        other = filled(by_id[like], (*seen, like))
+        merged = {
+            name: {**other[name], **rule[name]}
+            for name in MERGED
+            if isinstance(other.get(name), dict) and isinstance(rule.get(name), dict)
+        }
+        return {**{name: value for name, value in other.items() if name != "id"}, **rule, **merged}
+
+    return [filled(rule) for rule in rules]
 
 
 class Expected(Model):
@@ -195,10 +231,14 @@ class Source(Model):
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=MOST_RULES)]
     tests: tuple[SourceTest, ...] = ()
 
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _alike(cls, rules: Any) -> Any:
+        return _filled(rules) if isinstance(rules, list) and all(isinstance(each, dict) for each in rules) else rules
+
 
 JSON: Final = "json"
 CSV: Final = "csv"
-X12: Final = "x12"
 
 
 class FileSource(Source):
@@ -224,7 +264,9 @@ class FolderSource(FileSource):
     """Files of documents, each read when it is whole."""
 
     kind: Literal["folder"]
-    format: Literal["x12"]
+    format: Literal["x12", "edifact", "hl7"]
+    exact: bool = False  # an ISA that is not as wide as X12 says is refused
+    una: Annotated[str, Field(min_length=6, max_length=6)] = EDIFACT_SEPARATORS  # of interchanges without a UNA
     trigger: Annotated[str, Field(max_length=40)] = ""  # ending of the file whose presence says that another is whole
 
 
@@ -301,26 +343,31 @@ def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]
     for where, value in _values(facts):
         if (value.field is None) == (value.text is None):
             yield (*place, *where), "give either field or text"
+        if value.field is None and value.otherwise:
+            yield (*place, *where), "or belongs to field"
         if value.field is not None and value.field.startswith("$") and not is_json:
             yield (*place, *where), "JSONPath is for format: json"
-        if value.field is not None and source.format == X12 and is_loop(value.field) and value.field not in groups:
-            yield (*place, *where), f"{value.field} is lines; for a value add its element, such as {value.field}01"
+        if value.field is not None and _is_lines(source, value.field) and value.field not in groups:
+            yield (*place, *where), f"{value.field} is lines; a value is such as {DOCUMENTS[source.format].value}"
     yield from _unknown_fields(source, facts, groups.keys(), place)
     for type_ in facts.scopes:
         if type_ not in facts.keys:
             yield (*place, "scopes", type_), f"there is no key {type_}"
-    yield from _lines_problems(source, facts.lines, place)
+    for at, lines in enumerate(facts.lines):
+        yield from _lines_problems(source, lines, (*place, "lines", at) if len(facts.lines) > 1 else (*place, "lines"))
 
 
-def _lines_problems(source: AnySource, lines: LineSpec | None, place: tuple[Any, ...]) -> Iterator[Problem]:
-    if lines is None:
-        return
-    if source.format not in {JSON, X12}:
-        yield (*place, "lines"), "lines are for format: json and x12"
+def _is_lines(source: AnySource, field: str) -> bool:
+    return source.format in DOCUMENTS and DOCUMENTS[source.format].is_loop(field)
+
+
+def _lines_problems(source: AnySource, lines: LineSpec, place: tuple[Any, ...]) -> Iterator[Problem]:
+    if source.format not in {JSON, *DOCUMENTS}:
+        yield place, "lines are for format: json and for documents"
     elif source.format == JSON and not lines.each.startswith("$"):
-        yield (*place, "lines", "each"), "is no JSONPath"
-    elif source.format == X12 and not is_loop(lines.each):
-        yield (*place, "lines", "each"), "is no path of segments such as PO1 or HL[03=I]"
+        yield (*place, "each"), "is no JSONPath"
+    elif source.format != JSON and not _is_lines(source, lines.each):
+        yield (*place, "each"), f"is no path of segments such as {DOCUMENTS[source.format].lines}"
 
 
 def _values(facts: Facts) -> Iterator[tuple[tuple[Any, ...], ValueSpec]]:
@@ -330,12 +377,13 @@ def _values(facts: Facts) -> Iterator[tuple[tuple[Any, ...], ValueSpec]]:
     for name in ("amount", "currency", "quantity", "uom", "outcome", "reason"):
         if (value := getattr(facts, name)) is not None:
             yield (name,), value
-    if facts.lines is not None:
-        for name in ("line", "item", "quantity", "uom", "unit_price", "amount"):
-            if (value := getattr(facts.lines, name)) is not None:
-                yield ("lines", name), value
-        for type_, value in facts.lines.keys.items():
-            yield ("lines", "keys", type_), value
+    for at, lines in enumerate(facts.lines):
+        inside: tuple[Any, ...] = ("lines", at) if len(facts.lines) > 1 else ("lines",)
+        for name in ("line", "item", "quantity", "uom", "unit_price", "amount", "outcome", "reason"):
+            if (value := getattr(lines, name)) is not None:
+                yield (*inside, name), value
+        for type_, value in lines.keys.items():
+            yield (*inside, "keys", type_), value
 
 
 def _unknown_fields(
@@ -343,7 +391,7 @@ def _unknown_fields(
 ) -> Iterator[Problem]:
     """Yield what names a field that no record can have; logfmt and JSON have whatever is written."""
     if isinstance(source, FolderSource):
-        yield from _unknown_paths(facts, groups, place)
+        yield from _unknown_paths(source, facts, groups, place)
         return
     known = source.columns or FORMATS[source.format].fields
     used = [(where, field) for where, field in _fields(facts) if field not in groups]
@@ -355,12 +403,15 @@ def _unknown_fields(
             yield (*place, *where), f"for the word itself write {{text: {field}}}"
 
 
-def _unknown_paths(facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]) -> Iterator[Problem]:
+def _unknown_paths(
+    source: FolderSource, facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]
+) -> Iterator[Problem]:
+    known = DOCUMENTS[source.format]
     for where, field in _fields(facts):
-        if field not in groups and field != TIME and path_of(field) is None:
+        if field not in groups and field not in known.names and not known.is_path(field):
             yield (
                 (*place, *where),
-                f"{field} is no path such as BEG03 or REF[IA]02; for the word itself write {{text: {field}}}",
+                f"{field} is no path such as {known.value}; for the word itself write {{text: {field}}}",
             )
 
 
@@ -371,7 +422,11 @@ def _fields(facts: Rule | End) -> Iterator[tuple[tuple[Any, ...], str]]:
             yield (section, field), field
     for where, value in _values(facts):
         if where[0] != "lines":
-            fields = [value.field] if value.field else [found for _, found, _, _ in Formatter().parse(value.text or "")]
+            fields = (
+                [value.field, *value.otherwise]
+                if value.field
+                else [found for _, found, _, _ in Formatter().parse(value.text or "")]
+            )
             yield from ((where, field) for field in fields if field)
     for name in ("time", "business_time"):
         if (spec := getattr(facts, name)) is not None:

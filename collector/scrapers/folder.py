@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from controltower.collector.scrapers.definition import FolderSource, TimeSpec
+from controltower.collector.scrapers.documents import FORMATS
 from controltower.collector.scrapers.observation import Fields, Record, Taken
-from controltower.collector.scrapers.x12 import interchanges
-from controltower.collector.scrapers.x12_fields import TIME, TIME_FORM, document
 
 LONGEST_BYTES: Final = 64 * 1024 * 1024  # of one file: it is read as a whole
 MOST_BYTES: Final = 1024 * 1024  # of one batch, one record more
@@ -40,6 +39,7 @@ class FolderReader:
 
     def __init__(self, source: FolderSource, clock: Callable[[], int]) -> None:
         self._source = source
+        self._format = FORMATS[source.format]
         self._clock = clock
         self._first = source.begin == "end"
         self._read: dict[
@@ -54,7 +54,8 @@ class FolderReader:
     @staticmethod
     def times(source: FolderSource) -> list[TimeSpec]:
         """Return where the times of documents are when the source does not say it."""
-        return [TimeSpec(field=TIME, format=TIME_FORM)]
+        field, form = FORMATS[source.format].time
+        return [TimeSpec(field=field, format=form)]
 
     def restore(self, saved: Json) -> None:
         """Go on behind what was saved."""
@@ -88,7 +89,7 @@ class FolderReader:
 
     def parse(self, record: Record) -> Fields:
         """Return the fields of a document; Rejection when it is not in the source's encoding."""
-        return document(record.content, self._source.encoding)
+        return self._format.fields(record, self._source.encoding)
 
     def behind(self) -> int:
         """Return how many bytes are in files that were not read to their end."""
@@ -165,7 +166,8 @@ class FolderReader:
         if (info.st_size, info.st_mtime_ns) != (seen.size, seen.changed_ns):
             return None  # it is written to: it was not whole
         found = [
-            each._replace(place=f"{seen.path}: {each.place}") if each.flaw else each for each in interchanges(content)
+            each._replace(place=f"{seen.path}: {each.place}") if each.flaw else each
+            for each in self._format.records(content, self._source)
         ]
         self._opened = (seen, found)
         return found

@@ -10,7 +10,7 @@ from controltower.collector.scrapers.definition import TimeSpec, ValueSpec
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.observation import Fields
 from controltower.collector.scrapers.times import Clock, time_reader, zone_of
-from controltower.collector.scrapers.transforms import Change, change_of
+from controltower.collector.scrapers.transforms import Change, Transform, change_of, together
 
 Groups = Mapping[str, str]
 Get = Callable[[Fields, Groups], Any]
@@ -24,9 +24,14 @@ MOST_VALUES: Final = 1_000  # of one path
 
 def value_getter(spec: ValueSpec, zone: str, clock: Clock) -> Callable[[Fields, Groups], Any]:
     """Return what takes the value of *spec*: a text, a list of texts where a path finds many, or None."""
-    get = getter(spec.field) if spec.field is not None else _template(spec.text or "")
-    change = change_of(spec.do, zone, clock)
-    return get if change is None else _changing(get, change)
+    get = _first(spec.field, *spec.otherwise) if spec.field is not None else _template(spec.text or "")
+    changes: list[Transform] = []
+    for transform in spec.do:
+        if (join := together(transform)) is not None:
+            get, changes = _together(_changed(get, changes, zone, clock), join), []
+        else:
+            changes.append(transform)
+    return _changed(get, changes, zone, clock)
 
 
 def time_getter(spec: TimeSpec, zone: str, clock: Clock) -> GetTime:
@@ -59,7 +64,7 @@ def getter(field: str) -> Get:
 
 
 def items_getter(path: str) -> Callable[[Fields], list[Fields]]:
-    """Return what takes the objects at a JSONPath, or the lines of an X12 document."""
+    """Return what takes the objects at a JSONPath, or the lines of a document."""
     if not path.startswith("$"):
         return lambda fields: _few(fields.get(path) or [])
     query: Any = jsonpath_rfc9535.compile(path)
@@ -68,6 +73,14 @@ def items_getter(path: str) -> Callable[[Fields], list[Fields]]:
         return _few([value for value in query.find(fields).values() if isinstance(value, dict)])
 
     return items
+
+
+def _first(*fields: str) -> Get:
+    """Return what takes the first of *fields* that has a value."""
+    gets = [getter(field) for field in fields]
+    if len(gets) == 1:
+        return gets[0]
+    return lambda fields, groups: next((value for get in gets if (value := get(fields, groups))), None)
 
 
 def _few(found: list[Fields]) -> list[Fields]:
@@ -131,6 +144,20 @@ def _template(text: str) -> Get:
         return "".join(pieces)
 
     return made
+
+
+def _changed(get: Get, transforms: list[Transform], zone: str, clock: Clock) -> Get:
+    change = change_of(transforms, zone, clock)
+    return get if change is None else _changing(get, change)
+
+
+def _together(get: Get, join: Callable[[list[str]], str]) -> Get:
+    def joined(fields: Fields, groups: Groups) -> Any:
+        value = get(fields, groups)
+        texts = [text for text in ([value] if isinstance(value, str) else value or []) if text]
+        return join(texts) if texts else None
+
+    return joined
 
 
 def _changing(get: Get, change: Change) -> Get:

@@ -53,7 +53,7 @@ class Side:
         self._times = [time_getter(facts.time, zone, clock)] if facts.time else times
         self._take = list(_attributes(facts, zone, policies, clock))
         self._business_time = time_getter(facts.business_time, zone, clock) if facts.business_time else None
-        self._lines = Lines(facts.lines, zone, policies, clock) if facts.lines else None
+        self._lines = [Lines(lines, zone, policies, clock) for lines in facts.lines]
 
     def fits(self, fields: Fields) -> Mapping[str, str] | None:
         """Return what was found in the record when it is of this kind, else None."""
@@ -92,7 +92,7 @@ class Side:
                 missing.append(name)
         if self._business_time is not None and (at_ns := self._time(self._business_time, fields, groups)) is not None:
             taken[attributes.BUSINESS_TIME] = rfc3339(at_ns)
-        lines = self._lines(fields) if self._lines else []
+        lines = [line for each in self._lines for line in each(fields)]
         return Found(self._at(fields, groups), taken, lines, missing)
 
     def _at(self, fields: Fields, groups: Mapping[str, str]) -> int | None:
@@ -121,6 +121,10 @@ class Lines:
         for name in (attributes.LINE_QUANTITY, attributes.UNIT_PRICE, attributes.LINE_AMOUNT):
             if (value := getattr(spec, name)) is not None:
                 self._take.append((name, _decimal(value_getter(value, zone, clock))))
+        if spec.outcome is not None:
+            self._take.append((attributes.OUTCOME, _outcome(value_getter(spec.outcome, zone, clock))))
+        if spec.reason is not None:
+            self._take.append((attributes.REASON, _text(value_getter(spec.reason, zone, clock))))
         for type_, value in spec.keys.items():
             key_of = _key(
                 type_, value_getter(value, zone, clock), None, policies, token=type_ in policies.policy.keys.token
@@ -206,7 +210,7 @@ def patient_types(source: AnySource, policy: Policy) -> set[str]:
     for rule in source.rules:
         for facts in (rule, rule.end):
             if facts is not None:
-                keys: Collection[str] = {*facts.keys, *(facts.lines.keys if facts.lines else ())}
+                keys: Collection[str] = {*facts.keys, *(type_ for lines in facts.lines for type_ in lines.keys)}
                 found |= set(keys) & set(policy.keys.token) | set(facts.context) & set(policy.contexts.token)
     return found
 
@@ -270,9 +274,11 @@ def _decimal(get: Get) -> Take:
 def _outcome(get: Get) -> Take:
     def outcome(fields: Fields, groups: Mapping[str, str]) -> str | None:
         value = get(fields, groups)
-        if value is not None and value not in attributes.OUTCOMES:
+        if value is None or value == "":
+            return None
+        if value not in attributes.OUTCOMES:
             raise Rejection("unknown_outcome")
-        return value if value is None else str(value)
+        return str(value)
 
     return outcome
 

@@ -19,11 +19,14 @@ class Record(NamedTuple):
         Its bytes. Place and content together are what the ids of its span are made of.
     flaw
         Why it cannot be read, as ``reason: detail``; nothing for nearly all.
+    part
+        What of a document it is, where one tells of many things; nothing for all of it.
     """
 
     place: str
     content: bytes
     flaw: str = ""
+    part: str = ""
 
 
 class Taken(NamedTuple):

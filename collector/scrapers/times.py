@@ -1,7 +1,8 @@
 """Times as systems write them, read into nanoseconds since 1970. A format is ``iso``, a name below, or that of strptime."""
 
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,10 +14,13 @@ Clock = Callable[[], int]
 
 ReadTime = Callable[[str], int]
 
-NAMED: Final = ("iso", "unix", "unix_ms", "unix_us", "unix_ns", "access_log", "syslog")
+NAMED: Final = ("iso", "unix", "unix_ms", "unix_us", "unix_ns", "access_log", "syslog", "compact")
 UNIX_DIGITS: Final = {"unix": 0, "unix_ms": 3, "unix_us": 6, "unix_ns": 9}
 REMEMBERED: Final = 4_096  # texts; lines of one second share theirs
 
+_COMPACT: Final = re.compile(
+    r"([0-9]{4})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?)?)?)?(?:([+-])([0-9]{2})([0-9]{2}))?"
+)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS: Final = {
     name: number
@@ -44,6 +48,8 @@ def time_reader(form: str, zone: tzinfo, clock: Clock) -> ReadTime:
         return _remembering(lambda text: _syslog(text, zone, clock))
     if form == "access_log":
         return _remembering(_access_log)
+    if form == "compact":
+        return _remembering(lambda text: _nanoseconds(_compact(text), zone))
     if form == "iso":
         return _iso_reader(zone)
     return _remembering(lambda text: _nanoseconds(datetime.strptime(text, form), zone))  # noqa: DTZ007 - zone follows
@@ -128,6 +134,20 @@ def _access_log(text: str) -> int:
     sign = {"+": 1, "-": -1}[text[21]]
     offset = timedelta(hours=int(text[22:24]), minutes=int(text[24:26]))
     return _nanoseconds(moment - sign * offset, UTC)
+
+
+def _compact(text: str) -> datetime:
+    """20261103, 202611031312, 20261103131244.250-0500: as many digits as there are."""
+    found = _COMPACT.fullmatch(text.strip())
+    if found is None:
+        raise ValueError
+    year, month, day, hour, minute, second = (int(found[at] or (at in (2, 3))) for at in range(1, 7))
+    fraction = int((found[7] or "").ljust(6, "0"))
+    moment = datetime(year, month, day, hour, minute, second, fraction)  # noqa: DTZ001 - the zone follows
+    if found[8] is None:
+        return moment
+    offset = timedelta(hours=int(found[9]), minutes=int(found[10]))
+    return moment.replace(tzinfo=timezone(-offset if found[8] == "-" else offset))
 
 
 def _syslog(text: str, zone: tzinfo, clock: Clock) -> int:

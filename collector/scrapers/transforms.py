@@ -101,8 +101,17 @@ class Time(Model):
     zone: ZoneField | None = None
 
 
+class OneOf(Model):
+    """Of many texts the one that all are; another text when they differ."""
+
+    one: Annotated[str, Field(min_length=1, max_length=80)]
+
+
 Named = Literal["trim", "upper", "lower", "strip_zeros", "digits"]
-Transform = Named | Strip | Cut | Prefix | Find | Codes | Places | DecimalChange | Time
+Together = Literal["sum", "outcome"] | OneOf
+"""What makes one text of many."""
+
+Transform = Named | Strip | Cut | Prefix | Find | Codes | Places | DecimalChange | Time | Together
 
 _NAMED: Final[dict[str, Change]] = {
     "trim": str.strip,
@@ -111,6 +120,27 @@ _NAMED: Final[dict[str, Change]] = {
     "strip_zeros": lambda text: text.lstrip("0") or text[-1:],
     "digits": lambda text: "".join(char for char in text if char in "0123456789"),
 }
+
+
+def together(transform: Transform) -> Callable[[list[str]], str] | None:
+    """Return what makes one text of many, none of them empty, and raises Rejection; None for another transform."""
+    match transform:
+        case "sum":
+            return lambda texts: format(sum(map(number, texts), Decimal()), "f")
+        case "outcome":
+            return _outcome
+        case OneOf():
+            return lambda texts: texts[0] if len({*texts}) == 1 else transform.one
+        case _:
+            return None
+
+
+def _outcome(texts: list[str]) -> str:
+    """Return the outcome of what has many: the one that all share; pending where the rest is ok, and else exception."""
+    found = {*texts}
+    if len(found) == 1:
+        return texts[0]
+    return "pending" if found == {"ok", "pending"} else "exception"
 
 
 def change_of(transforms: Iterable[Transform], zone: str, clock: Clock) -> Change | None:
@@ -131,7 +161,7 @@ def change_of(transforms: Iterable[Transform], zone: str, clock: Clock) -> Chang
 
 def _change(transform: Transform, zone: str, clock: Clock) -> Change:
     match transform:
-        case str():
+        case str() if transform in _NAMED:
             return _NAMED[transform]
         case Strip():
             return lambda text: text.strip(transform.strip)
@@ -151,6 +181,8 @@ def _change(transform: Transform, zone: str, clock: Clock) -> Change:
         case Time():
             read = time_reader(transform.time, zone_of(transform.zone or zone), clock)
             return lambda text: rfc3339(read(text))
+        case _:
+            raise AssertionError("what makes one of many is applied by the getter")
 
 
 def _found(text: str) -> Change:
@@ -175,7 +207,8 @@ def _mapped(codes: Codes) -> Change:
     return mapped
 
 
-def _number(text: str) -> Decimal:
+def number(text: str) -> Decimal:
+    """Return a decimal as it is written; Rejection when it is none."""
     try:
         number = Decimal(text if len(text) <= LONGEST_NUMBER else "")
         exponent = number.as_tuple().exponent
@@ -187,7 +220,7 @@ def _number(text: str) -> Decimal:
 
 
 def _scaled(text: str, places: int) -> str:
-    return format(_number(text.strip()).scaleb(-places), "f")
+    return format(number(text.strip()).scaleb(-places), "f")
 
 
 def _plain(text: str, form: Decimals) -> str:
@@ -198,4 +231,4 @@ def _plain(text: str, form: Decimals) -> str:
         text = text.replace(form.thousands, "")
     if form.point != ".":
         text = text.replace(form.point, ".")
-    return format(_number(text), "f")
+    return format(number(text), "f")

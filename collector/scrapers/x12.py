@@ -10,26 +10,34 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from controltower.collector.scrapers.observation import Record
+from controltower.collector.scrapers.x12_parts import LEVEL, PARTS, parts_of
 
 MOST_SEGMENTS: Final = 200_000  # of one set
 
 _WIDTHS: Final = (2, 10, 2, 10, 2, 15, 2, 15, 6, 4, 1, 5, 9, 1, 1)
+_TERMINATOR: Final = rb"([\xc2-\xf4][\x80-\xbf]{1,3}|[^A-Za-z0-9 ])"  # a byte, or a character of UTF-8
 _HEADER: Final = re.compile(
     rb"ISA([^A-Za-z0-9\s])"
     + b"".join(b"[^\r\n]{%d}\\1" % width for width in _WIDTHS)
-    + rb"([^A-Za-z0-9\s])([^A-Za-z0-9 ])"
+    + rb"([^A-Za-z0-9\s])"
+    + _TERMINATOR
 )
+_BEGINS: Final = re.compile(  # also of an interchange whose header is not as wide as it should be
+    rb"(?:\A[\r\n\t ]*|IEA[^A-Za-z0-9\s][0-9 ]*[^A-Za-z0-9\s][0-9 ]+[^A-Za-z0-9]{0,3}[\r\n\t ]*)(?=ISA[^A-Za-z0-9\s])"
+)
+_ENDS: Final = re.compile(rb"([^A-Za-z0-9\s])" + _TERMINATOR)  # of a header
+_NUMBERS: Final = {9: 6, 10: 4}  # elements of digits only: the date and the time
 _SEGMENT_ID: Final = re.compile(rb"[A-Z][A-Z0-9]{1,2}")
 _BLANK: Final = b"\r\n\t "
-
-# An acknowledgement is a record for each set that it acknowledges: from the one segment up to the other.
-_SPLIT: Final = {b"997": (b"AK2", b"AK9"), b"999": (b"AK2", b"AK9")}
+_BOM: Final = b"\xef\xbb\xbf"
+_NO_BREAK: Final = b"\xc2\xa0"  # what a text editor makes of a blank
+_HEADER_BYTES: Final = 400  # of a header that is not as wide as it should be; a right one has 106
 
 Segments = list[bytes]
 
 
 class Separators(NamedTuple):
-    """What an interchange separates with, a byte each."""
+    """What an interchange separates with."""
 
     element: bytes
     component: bytes
@@ -64,18 +72,22 @@ def separators(content: bytes) -> Separators | None:
     return Separators(*header.groups())
 
 
-def interchanges(content: bytes) -> Iterator[Record]:
+def interchanges(content: bytes, *, exact: bool = False) -> Iterator[Record]:
     """Yield a record for each transaction set of a file, and one with a flaw for all that is refused.
 
     The content of a record is its ISA and GS segments and the set, with the separators it had. Its place is made of the
-    control numbers, so that the same document under another name is the same one.
+    control numbers, so that the same document under another name is the same one. *exact* refuses an ISA that is not as
+    wide as the standard says; otherwise it is read when it can only mean one thing.
     """
-    starts = [found.start() for found in _HEADER.finditer(content)] + [len(content)]
+    content = content.removeprefix(_BOM)
+    found = {each.start() for each in _HEADER.finditer(content)} | {each.end() for each in _BEGINS.finditer(content)}
+    starts = [*sorted(found), len(content)]
     before = content[: starts[0]]
     if before.strip(_BLANK):
         yield Record("0", before, "no_interchange: ISA")
+    seen: set[str] = set()
     for begin, end in pairwise(starts):
-        yield from _interchange(content[begin:end])
+        yield from _interchange(content[begin:end], exact, seen)
 
 
 def split(content: bytes, marks: Separators) -> list[Segments]:
@@ -84,30 +96,60 @@ def split(content: bytes, marks: Separators) -> list[Segments]:
     return [segment.split(marks.element) for segment in whole if segment]
 
 
-def _interchange(content: bytes) -> Iterator[Record]:
-    marks = separators(content)
-    place = _place(content)
-    if marks is None:
-        yield Record(place, content, "bad_separators: ISA")
+def _interchange(content: bytes, exact: bool, seen: set[str]) -> Iterator[Record]:
+    try:
+        marks = separators(content)
+        if marks is None:
+            content, marks = _padded(content, exact)
+        header, *segments = split(content, marks)
+        if len(header) != len(_WIDTHS) + 2:
+            raise _Defect("bad_separators", "ISA")  # one stands in a value
+    except _Defect as defect:
+        yield Record("ISA", content, defect.flaw)
         return
-    header, *segments = split(content, marks)
-    if len(header) != len(_WIDTHS) + 2:  # a separator stands in a value
-        yield Record(place, content, "bad_separators: ISA")
-        return
+    place = "|".join(_text(header[number].strip()) for number in (6, 8, 13))
     end = next((number for number, each in enumerate(segments) if each[0] == b"IEA"), None)
     try:
+        if place in seen:
+            raise _Defect("repeated_control_number", "ISA13")
+        seen.add(place)
+        groups = list(_parts(segments[:end], _GROUP, alone=(b"TA1",)))
         if end is None:
             raise _Defect("missing", "IEA")
         _closed(segments[end], header[13], sum(each[0] == b"GS" for each in segments[:end]), b"IEA")
-        groups = list(_parts(segments[:end], _GROUP, alone=(b"TA1",)))
     except _Defect as defect:
         yield Record(place, content, defect.flaw)
         return
-    seen: set[bytes] = set()
+    controls: set[bytes] = set()
     for group in groups:
-        yield from _group(place, header, group, marks, seen)
+        yield from _group(place, header, group, marks, controls)
     if rest := segments[end + 1 :]:
         yield Record(place, _joined(rest, marks), "no_interchange: after IEA")
+
+
+def _padded(content: bytes, exact: bool) -> tuple[bytes, Separators]:
+    """Return an interchange with its header as wide as it should be; _Defect when it can mean more than one thing."""
+    mark = content[3:4]
+    elements = content[:_HEADER_BYTES].split(mark, len(_WIDTHS) + 1)
+    if len(elements) != len(_WIDTHS) + 2:
+        raise _Defect("bad_header", "ISA")
+    *values, rest = elements
+    if not rest.strip(_BLANK):
+        raise _Defect("bad_header", "ISA16")
+    for number, width in enumerate(_WIDTHS, 1):
+        value = values[number].replace(_NO_BREAK, b" ").strip(_BLANK)
+        digits = _NUMBERS.get(number)
+        if len(value) > width or (digits and (len(value) != digits or not value.isdigit())):
+            raise _Defect("bad_header", f"ISA{number:02d}")
+        if exact and len(values[number]) != width:
+            raise _Defect("bad_header", f"ISA{number:02d}")
+        values[number] = value.ljust(width)
+    ends = _ENDS.match(rest)
+    if ends is None or len({mark, *ends.groups()}) < 3:
+        raise _Defect("bad_separators", "ISA")
+    header = mark.join([*values, ends[0]])
+    behind = content[len(mark.join(elements[:-1])) + 1 + ends.end() :]
+    return header + behind, Separators(mark, *ends.groups())
 
 
 def _group(
@@ -137,8 +179,8 @@ def _group(
         except _Defect as defect:
             yield Record(at, _joined([header, first, *each], marks), defect.flaw)
             continue
-        for suffix, part in _documents(each):
-            yield Record(at + suffix, _joined([header, first, *part], marks))
+        for suffix, part, begins in _documents(each):
+            yield Record(at + suffix, _joined([header, first, *part], marks), part=begins)
 
 
 def _check_set(segments: list[Segments], number: bytes, numbers: set[bytes]) -> None:
@@ -153,16 +195,23 @@ def _check_set(segments: list[Segments], number: bytes, numbers: set[bytes]) -> 
     _closed(segments[-1], number, len(segments), b"SE")
 
 
-def _documents(segments: list[Segments]) -> Iterator[tuple[str, list[Segments]]]:
-    """Yield a set, or the parts of it that tell of one thing each, with what stands around them."""
-    opens, closes = _SPLIT.get(_element(segments[0], 1), (b"", b""))
-    starts = [number for number, each in enumerate(segments) if each[0] == opens]
-    if not starts:
-        yield "", segments
-        return
-    end = next((number for number, each in enumerate(segments) if each[0] == closes), len(segments) - 1)
-    for number, (begin, until) in enumerate(zip(starts, [*starts[1:], end], strict=True)):
-        yield f"|{number}", [*segments[: starts[0]], *segments[begin:until], *segments[end:]]
+def _documents(segments: list[Segments]) -> Iterator[tuple[str, list[Segments], str]]:
+    """Yield (suffix of the place, segments, what begins it) of a set and of its parts."""
+    set_id = _text(_element(segments[0], 1))
+    kind = PARTS.get(set_id)
+    parts = list(parts_of(set_id, *_levels(segments))) if kind else []
+    if kind is None or not parts or kind.whole:
+        yield "", segments, ""
+    for number, part in enumerate(parts):
+        yield f"|{number}", part.of(segments), kind.begins if kind else ""
+
+
+def _levels(segments: list[Segments]) -> tuple[list[str], list[str], list[str]]:
+    """Return names, and of each level of a hierarchy the number of the one above, and its own."""
+    names = [_text(segment[0]) for segment in segments]
+    above = [_text(_element(each, 2)) if name == LEVEL else "" for name, each in zip(names, segments, strict=True)]
+    own = [_text(_element(each, 1)) if name == LEVEL else "" for name, each in zip(names, segments, strict=True)]
+    return names, above, own
 
 
 def _parts(segments: list[Segments], level: _Envelope, alone: tuple[bytes, ...] = ()) -> Iterator[list[Segments]]:
@@ -194,12 +243,13 @@ def _closed(segment: Segments, control: bytes, count: int, name: bytes) -> None:
         raise _Defect("missing", name.decode())
     if not segment[1].isdigit() or int(segment[1]) != count:
         raise _Defect("wrong_count", f"{name.decode()}01")
-    if segment[2].strip(_BLANK) != control:
+    if not _same(segment[2].strip(_BLANK), control, exact=name == b"SE"):
         raise _Defect("wrong_control_number", f"{name.decode()}02")
 
 
-def _place(content: bytes) -> str:
-    return "|".join(_text(content[begin:end].strip()) for begin, end in ((35, 50), (54, 69), (90, 99)))
+def _same(given: bytes, control: bytes, *, exact: bool) -> bool:
+    """Whether two control numbers are one: those of a group and an interchange are numbers, with any zeros before."""
+    return given == control or (not exact and given.isdigit() and control.isdigit() and int(given) == int(control))
 
 
 def _element(segment: Segments, number: int) -> bytes:

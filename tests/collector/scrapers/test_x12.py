@@ -7,8 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from controltower.collector.scrapers.observation import Record
+from controltower.collector.scrapers.segment_fields import Document, path_of
 from controltower.collector.scrapers.x12 import interchanges
-from controltower.collector.scrapers.x12_fields import Document, document, path_of
+from controltower.collector.scrapers.x12_fields import document as fields_of_record
 from tests.collector.scrapers.x12_writer import Marks, Segment, encoded, interchange, order
 from tests.samples import SAMPLES, needs_samples
 
@@ -24,6 +25,10 @@ marks = st.builds(
     st.sampled_from(["", "\n", "\r\n"]),
 )
 DEFAULT = Marks()
+
+
+def document(record: Record) -> Document:
+    return fields_of_record(record, "latin-1")
 
 
 def read(content: bytes) -> list[Record]:
@@ -103,7 +108,7 @@ def test_any_byte_can_be_wrong(given_groups: list[list[list[Segment]]], byte: in
     content[data.draw(st.integers(0, len(content) - 1))] = byte
 
     for record in read(bytes(content)):
-        found = document(record.content, "latin-1")
+        found = document(record)
         assert int(found["SE01"]) == record.content.count(found_mark(record.content)) - 2
         assert found["SE02"] == found["ST02"]
 
@@ -116,7 +121,7 @@ def found_mark(content: bytes) -> bytes:
 def test_bytes_that_are_no_interchange_are_refused(content: bytes) -> None:
     """Nothing is passed over in silence but blanks."""
     assert read(content) == []
-    assert bool(flaws(content)) == bool(content.strip(b"\r\n\t "))
+    assert bool(flaws(content)) == bool(content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t "))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +150,71 @@ def test_what_is_wrong_is_told(old: bytes, new: bytes, flaw: str, left: int) -> 
     whole = content.replace(old, new, 1) + encoded(interchange([[order("PO-3")]], number=2))
     assert flaw in flaws(whole)
     assert len(read(whole)) == left + 1
-    assert document(read(whole)[-1].content, "utf-8")["BEG03"] == "PO-3"
+    assert document(read(whole)[-1])["BEG03"] == "PO-3"
+
+
+HEADER = b"ISA*00*          *00*          *ZZ*HOSPITAL       *ZZ*V-1011         *261103*1312*U*00401*000000001*0*P*>~"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"ISA*00* *00* *ZZ*HOSPITAL *ZZ*V-1011 *261103*1312*U*00401*000000001*0*P*>~",
+        b"ISA*00**00**ZZ*HOSPITAL*ZZ*V-1011*261103*1312*U*00401*000000001*0*P*>~",
+        HEADER.replace(b"HOSPITAL       ", b"HOSPITAL" + b"\xc2\xa0" * 7),
+        HEADER.replace(b"*261103", b"\r\n*261103"),
+    ],
+)
+def test_a_header_that_can_only_mean_one_thing(header: bytes) -> None:
+    """It is read as if it was as wide as it should be, unless the source wants it exact; also of a second interchange."""
+    right = encoded(interchange([[order("PO-1")]]))
+    first = encoded(interchange([[order("PO-0")]], number=9))
+    assert right.startswith(HEADER)
+    short = first + right.replace(HEADER, header)
+
+    assert read(short) == read(first + right)
+    assert [record.flaw[:11] for record in interchanges(short, exact=True)] == ["", "bad_header:"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "flaw"),
+    [
+        (b"*261103*", b"*1103*", "bad_header: ISA09"),
+        (b"*1312*", b"*13:12*", "bad_header: ISA10"),
+        (b"*V-1011         *", b"*V-1011 OF THE SOUTH*", "bad_header: ISA08"),
+        (b"*>~", b"*>G", "bad_separators: ISA"),
+        (b"*>~", b"*", "bad_header: ISA16"),
+        (b"*P*>~", b"", "bad_header: ISA"),
+    ],
+)
+def test_a_header_that_is_wrong(old: bytes, new: bytes, flaw: str) -> None:
+    """The first element that is wrong is named."""
+    content = encoded(interchange([[order("PO-1")]]))
+    whole = content[: len(HEADER)].replace(old, new)
+
+    assert flaws(whole) == [flaw]
+
+
+def test_what_stands_around_a_file() -> None:
+    """A mark of UTF-8, blank lines, indented segments, a terminator of two bytes, control numbers with other zeros."""
+    content = encoded(interchange([[order("PO-1")]]))
+    for changed in (
+        b"\xef\xbb\xbf" + content,
+        b"\r\n " + content + b"\r\n\x20",
+        content.replace(b"~", b"~\r\n\t  "),
+        content.replace(b"~", "Ö".encode()),
+        content.replace(b"IEA*1*000000001", b"IEA*1*1").replace(b"GE*1*1", b"GE*1*01"),
+    ):
+        (record,) = read(changed)
+        assert (flaws(changed), document(record)["BEG03"]) == ([], "PO-1")
+    assert (read(b""), flaws(b"")) == ([], [])
+
+
+def test_a_control_number_that_is_there_twice() -> None:
+    """The second interchange of its number is refused."""
+    content = encoded(interchange([[order("PO-1")]])) + encoded(interchange([[order("PO-2")]]))
+
+    assert [record.flaw for record in interchanges(content)] == ["", "repeated_control_number: ISA13"]
 
 
 def test_the_same_document_has_the_same_place() -> None:
@@ -164,7 +233,7 @@ def test_an_acknowledgement_is_a_record_for_each_set() -> None:
     ]
     content = encoded(interchange([[said]])).replace(b"ST*850", b"ST*997")
 
-    found = [document(record.content, "utf-8") for record in read(content)]
+    found = [document(record) for record in read(content)]
     assert [(each["AK102"], each["AK202"], each["AK501"], each["AK901"]) for each in found] == [
         ("81", "0001", "A", "P"),
         ("81", "0002", "R", "P"),
@@ -173,7 +242,7 @@ def test_an_acknowledgement_is_a_record_for_each_set() -> None:
 
 def fields_of(*said: Segment) -> Document:
     (record,) = read(encoded(interchange([[list(said)]])))
-    return document(record.content, "utf-8")
+    return document(record)
 
 
 def test_paths() -> None:

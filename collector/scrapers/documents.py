@@ -1,0 +1,54 @@
+"""The formats of documents in folders, one line each: how a file is split, and what rules find in a document."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from controltower.collector.scrapers import edifact, hl7, hl7_fields, segment_fields, x12, x12_fields
+from controltower.collector.scrapers.observation import Fields, Record
+
+
+class Format(NamedTuple):
+    """What a format is to a folder."""
+
+    records: Callable[[bytes, Any], Iterator[Record]]  # of a file's content, for a source
+    fields: Callable[[Record, str], Fields]  # of a record, in an encoding
+    time: tuple[str, str]  # the field that holds the time of a document, and its form
+    names: frozenset[str]  # fields that are no paths
+    is_path: Callable[[str], bool]
+    is_loop: Callable[[str], bool]
+    value: str  # a path of a value, as an example
+    lines: str  # and of lines
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "x12": Format(
+        lambda content, source: x12.interchanges(content, exact=source.exact),
+        x12_fields.document,
+        (x12_fields.TIME, x12_fields.TIME_FORM),
+        x12_fields.NAMES,
+        lambda text: segment_fields.path_of(text) is not None,
+        segment_fields.is_loop,
+        "BEG03 or REF[IA]02",
+        "PO1 or HL[03=I]",
+    ),
+    "edifact": Format(
+        lambda content, source: edifact.interchanges(content, default=source.una),
+        edifact.document,
+        (edifact.TIME, edifact.TIME_FORM),
+        edifact.NAMES,
+        lambda text: segment_fields.path_of(text) is not None,
+        segment_fields.is_loop,
+        "BGM02 or RFF[ON]01-2",
+        "LIN",
+    ),
+    "hl7": Format(
+        lambda content, source: hl7.messages(content),
+        hl7.document,
+        (hl7.TIME, hl7.TIME_FORM),
+        hl7.NAMES,
+        lambda text: hl7_fields.path_of(text) is not None,
+        hl7_fields.is_loop,
+        "MSH-10 or PID-3[5=MR].1",
+        "FT1",
+    ),
+}
