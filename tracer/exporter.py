@@ -105,6 +105,7 @@ class Delivery(SpanProcessor):
         self._accepted = self._finished = 0
         self._exported = self._lost = self._reported_lost = 0
         self._hurry = False
+        self._unsaid: dict[str, str] = {}
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
@@ -167,6 +168,7 @@ class Delivery(SpanProcessor):
         """
         deadline = time.monotonic() + timeout_s
         complete = self._emptied(timeout_s)
+        self._say()
         if to_disk or not isinstance(self._exporter, Keeping):
             return complete
         return self._exporter.force_flush(int(max(0.0, deadline - time.monotonic()) * 1000)) and complete
@@ -238,6 +240,7 @@ class Delivery(SpanProcessor):
         try:
             while batch := self._next_batch():
                 self._deliver(batch)
+                self._say()
         finally:
             detach(token)
 
@@ -286,8 +289,18 @@ class Delivery(SpanProcessor):
     def _drop(self, spans: int, sentence: str, kind: str = DROPPED) -> None:
         with self._state:
             self._lost += spans
+            self._unsaid[kind] = sentence  # logging may write to a disk: that is not for the caller's path
+            closed = self._closed
         self._guard.count(kind, spans)
-        self._guard.warn(kind, sentence)
+        if closed:
+            self._say()  # nobody else does
+
+    def _say(self) -> None:
+        """Log what was lost since."""
+        with self._state:
+            unsaid, self._unsaid = self._unsaid, {}
+        for kind, sentence in unsaid.items():
+            self._guard.warn(kind, sentence)
 
 
 class _OwnThreadsQuiet(logging.Filter):

@@ -3,7 +3,7 @@
 import atexit
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -58,6 +58,7 @@ class Health:
     internal_errors: int  # failures of the tracer itself, kept from the host
     misuse: Mapping[str, int]  # values that could not be kept as they were, by kind
     shed: int = 0  # spans that are no steps, given up to leave room for steps
+    retries: int = 0  # attempts to send that durable export makes again
     stored: int = 0  # on this machine's disk and not acknowledged yet, with durable export
 
     @property
@@ -198,11 +199,13 @@ class System:
         counts = self.guard.counts()
         own = (DROPPED, FAILED, CUT, INTERNAL_ERRORS, SHED)
         dropped, failed, cut, internal_errors, shed = (counts.pop(kind, 0) for kind in own)
-        exported, stored = self.delivery.exported, 0
-        if self.settings.durable is not None:
-            kept = self._durable().kept
-            exported, stored = kept.acknowledged, kept.stored
-        return Health(exported, self.delivery.queued, failed, dropped, cut, internal_errors, counts, shed, stored)
+        known = Health(
+            self.delivery.exported, self.delivery.queued, failed, dropped, cut, internal_errors, counts, shed
+        )
+        if self.settings.durable is None:
+            return known
+        kept = self._durable().kept
+        return replace(known, exported=kept.acknowledged, retries=kept.retries, stored=kept.stored)
 
     # -- for the tracer's other modules
 

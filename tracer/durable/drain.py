@@ -21,7 +21,7 @@ from controltower.tracer.journal import JournalError, SegmentFile, order_of
 logger = logging.getLogger("controltower.tracer")
 
 FAILED: Final = "failed_spans"
-RETRIES: Final = "durable_retries"
+RETRIED: Final = "durable_retried"
 FIRST_PAUSE_S: Final = 0.5
 HELD_S: Final = 1.0  # until it is looked again at what waits for room
 LONGEST_PAUSE_S: Final = 30.0  # a collector that is back is noticed within this time
@@ -78,7 +78,7 @@ class Drain:
         self._given_up = False
         self._ended = False
         self._failures = 0
-        self.acknowledged = 0
+        self.acknowledged = self.retries = 0
         self.problem: str | None = None
         self._thread: threading.Thread | None = None
 
@@ -168,7 +168,7 @@ class Drain:
             if (found := self._next()) is not None:
                 self._move_on(*found)
                 self._failures, self.problem = 0, None
-            elif not self._rotated():
+            else:
                 self._look_around()
                 self._idle()
         except _AgainError as again:
@@ -199,20 +199,23 @@ class Drain:
 
     def _next(self) -> tuple[Spool, Kind, SegmentFile] | None:
         """Return the oldest segment of steps, or if there is none, the oldest of other spans."""
-        for kind in KINDS:
-            heads = [(spool, segment) for spool in self._spools() if (segment := spool.next(kind)) is not None]
-            if heads:
-                spool, segment = min(heads, key=lambda head: order_of(head[1].id))
-                return spool, kind, segment
-        return None
+        found = self._oldest("steps")
+        if found is None and (others := self._oldest("others")) is not None:
+            self._rotate("steps")  # those that are being written go before, too
+            found = self._oldest("steps") or others
+        return found
 
-    def _rotated(self) -> bool:
-        """Close what is being written; return whether there is something to send now."""
-        if not self._has_work():
-            return False
+    def _oldest(self, kind: Kind) -> tuple[Spool, Kind, SegmentFile] | None:
+        heads = [(spool, segment) for spool in self._spools() if (segment := spool.next(kind)) is not None]
+        if not heads:
+            return None
+        spool, segment = min(heads, key=lambda head: order_of(head[1].id))
+        return spool, kind, segment
+
+    def _rotate(self, *kinds: Kind) -> None:
         for spool in self._spools():
-            spool.rotate()
-        return self._next() is not None
+            for kind in kinds:
+                spool.rotate(kind)
 
     def _move_on(self, spool: Spool, kind: Kind, segment: SegmentFile) -> None:
         read = spool.read(kind, segment)
@@ -263,22 +266,24 @@ class Drain:
             self._left_behind += self._take_over(len(self._left_behind))
 
     def _idle(self) -> None:
-        """Wait for something to send, and then a little for more."""
+        """Wait for something to send, then a little for more, and close what is being written."""
+        if self._next() is not None:  # taken over just now
+            return
         with self._state:
-            if self._has_work():  # it waits for room to be mended
-                self._state.wait(HELD_S)
-                return
             wait_s = LOOK_S * (1 + self._jitter() / 4)  # processes that start together do not all look at once
+            if self._has_work() and not self._woken:  # it waits for room to be mended, or was never told of
+                wait_s = HELD_S
             self._state.wait_for(lambda: self._woken or self._closing, wait_s)
             if self._woken:
                 self._woken = False
                 self._wait(self._interval_s)
+        self._rotate(*KINDS)
 
     def _note(self, sentence: str, words: str) -> None:
         self._failures += 1
         self.problem = words
-        self._guard.count(RETRIES)
-        self._guard.warn(RETRIES, sentence)
+        self.retries += 1
+        self._guard.warn(RETRIED, sentence)
 
     def _pause(self, after_s: float) -> None:
         longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))

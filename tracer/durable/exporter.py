@@ -31,6 +31,7 @@ class Kept:
 
     acknowledged: int  # by the collector; those that were left behind by other processes included
     stored: int  # on the disk, and not acknowledged
+    retries: int  # attempts that are made again
     problem: str | None  # why the last request was not taken; None after one that was
 
 
@@ -111,7 +112,7 @@ class DurableExporter(SpanExporter):
     @property
     def kept(self) -> Kept:
         """What became of the spans so far."""
-        return Kept(self._drain.acknowledged, self._drain.waiting, self._drain.problem)
+        return Kept(self._drain.acknowledged, self._drain.waiting, self._drain.retries, self._drain.problem)
 
     # -- storing
 
@@ -132,7 +133,7 @@ class DurableExporter(SpanExporter):
             try:
                 why = self._refusal(len(body.data))
                 if why is None:
-                    self._spool_here().put(kind, body.data)
+                    self._spool_here().put(kind, body.data, self._stalled)
                     self._drain.stored(kind, body.spans)
                     return None
             except JournalFull as error:
@@ -144,6 +145,9 @@ class DurableExporter(SpanExporter):
                 return why
             if kind == "others" or not self._shed(why):
                 return why
+
+    def _stalled(self) -> None:
+        self._guard.warn("durable_stalled", "the disk for durable export does not answer; spans wait in memory")
 
     def _refusal(self, size: int) -> str | None:
         """Return why *size* bytes more are too many for this machine. Raises OSError."""

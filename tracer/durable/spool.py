@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,6 +15,7 @@ logger = logging.getLogger("controltower.tracer")
 
 Kind = Literal["steps", "others"]
 KINDS: Final[tuple[Kind, ...]] = ("steps", "others")  # in the order in which they are sent
+STALL_S: Final = 10.0  # a disk that takes longer for a write is said to hang
 NEVER_S: Final = 1e9  # segments are closed by their size, or by who sends them
 
 
@@ -47,12 +49,18 @@ class Spool:
         self._journals[kind] = journal
         return journal
 
-    def put(self, kind: Kind, body: bytes) -> None:
-        """Store *body*; returns when it is on the disk. Raises JournalError, JournalFull among them, OSError."""
+    def put(self, kind: Kind, body: bytes, stalled: Callable[[], None]) -> None:
+        """Store *body*; returns when it is on the disk, and tells *stalled* while that takes long.
+
+        Raises JournalError, JournalFull among them, OSError.
+        """
         journal = self._journals.get(kind) or self._open(kind)
         now_ns = self._clock()
         message = body + envelope(now_ns, "")
-        journal.append(message, tenant="", received_ns=now_ns, digest=digest_of(body)).result()
+        stored = journal.append(message, tenant="", received_ns=now_ns, digest=digest_of(body))
+        while not wait([stored], STALL_S).done:
+            stalled()
+        stored.result()
 
     @property
     def used_bytes(self) -> int:
@@ -69,9 +77,9 @@ class Spool:
         journal = self._journals.get(kind)
         return journal.wait_closed(0) if journal is not None else None
 
-    def rotate(self) -> None:
+    def rotate(self, kind: Kind) -> None:
         """Close what is being written, so that it can be sent."""
-        for journal in self._all():
+        if (journal := self._journals.get(kind)) is not None:
             journal.rotate()
 
     def read(self, kind: Kind, segment: SegmentFile) -> tuple[SegmentFile, bytes] | None:
