@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "demo": "a simulated hospital network that sends its spans here",
     "score": "compare the paths with what really happened",
     "scrape": "business steps out of logs that nobody will instrument",
+    "run": "run a batch job and watch it from outside",
     "redact": "try and check a redaction policy",
     "quarantine": "see and decide what could not be stored",
     "bench": "measure the collector, the store and the engine",

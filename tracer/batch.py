@@ -2,10 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from decimal import Decimal
-from threading import Lock
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict, Unpack
 from uuid import uuid4
@@ -22,6 +22,7 @@ from controltower.tracer.step import (
     AttributeValue,
     KeyValues,
     Moment,
+    Outcome,
     Step,
     StepOptions,
     type_name_of,
@@ -35,6 +36,12 @@ REJECTED: Final = ("rejected", "exception")
 PHASE: Final = attributes.CONTEXT + "run_phase"
 REASONS: Final = attributes.CONTEXT + "rejected_reasons"
 EXPECTED_TOTAL: Final = attributes.CONTEXT + "expected_control_total"
+ATTEMPT: Final = attributes.CONTEXT + "attempt"
+DONE_BEFORE: Final = attributes.CONTEXT + "done_before"
+PROGRESS: Final = attributes.CONTEXT + "progress"
+HEARTBEAT: Final = attributes.CONTEXT + "heartbeat_s"
+MAX_HEARTBEAT_S: Final = 86_400.0
+HEARTBEAT_S: Final = 60.0  # short runs have none
 
 
 class BatchOptions(TypedDict, total=False):
@@ -47,7 +54,11 @@ class BatchOptions(TypedDict, total=False):
     keys: Mapping[str, KeyValues]  # of the run itself: file, interchange; they do not travel to the records
     scopes: Mapping[str, str]
     context: Mapping[str, object]
-    run_id: str | None  # of the scheduler; a new one otherwise
+    run_id: str | None  # of the scheduler; a new one otherwise. A run that is resumed keeps the id that it had
+    attempt: int | None  # of the run with this id: 2 when it is resumed or tried again
+    done_before: int | None  # records that earlier attempts did; they count as done, and not again as records
+    total_before: Amount | None  # their control total
+    heartbeat_s: float | None  # how often the run says that it is alive and where it stands; never with None
     interface: str | None  # registry name of the job; the run's name by default
     start_time: Moment | None
     end_time: Moment | None
@@ -83,7 +94,10 @@ class Record(Step):
 
 
 class Batch:
-    """A run. Its start is a span that is sent at once, its end a second span below and linked to the first."""
+    """A run. Its start is a span that is sent at once, its end a second span below and linked to the first.
+
+    While it runs, a heartbeat says that it is alive and how far it is: spans below the first.
+    """
 
     def __init__(self, system: "System", name: str, options: BatchOptions) -> None:
         self._system = system
@@ -92,6 +106,10 @@ class Batch:
         self._lock = Lock()
         self._reasons: Counter[str] = Counter()
         self._totals: dict[str, Decimal] = {}
+        self._more: dict[str, AttributeValue] = {}
+        self._said: tuple[Outcome, str | None] | None = None
+        self._beating = Event()  # set: no more
+        self._beating.set()
         self._started: Span = trace.INVALID_SPAN
         self._start_ns = self._clock_ns = 0
         self._token: Token[Context] | None = None
@@ -152,6 +170,25 @@ class Batch:
                 if total is not None:
                     self._totals[unit] = self._totals.get(unit, Decimal(0)) + total
 
+    def progress(self) -> None:
+        """Send now where the run stands; the heartbeat does it by itself. Costs a span: call it once per file, not per record."""
+        with self._guard.around("progress"):
+            if not self._beating.is_set():
+                self._beat()
+
+    def outcome(self, outcome: Outcome, reason: str | None = None) -> None:
+        """Say how the run ended, when counts do not tell; an exception that ends the run stands before it."""
+        with self._guard.around("outcome"):
+            chosen = values.choice(outcome, attributes.OUTCOMES, "outcome", self._guard.misuse)
+            if chosen is not None:
+                self._said = (outcome, values.text(reason, "reason", self._guard.misuse))
+
+    def context(self, **more: object) -> None:
+        """Add what describes the run, at its end."""
+        with self._guard.around("context"):
+            for type_, value in values.texts_of(more, "context", self._guard.misuse).items():
+                self._more[attributes.CONTEXT + type_] = value
+
     def reject(self, reason: str, records: int = 1) -> None:
         """Count rejected records that have no step of their own; inside ``record`` set its outcome instead."""
         self.count(records, rejected=True, reason=reason)
@@ -181,8 +218,23 @@ class Batch:
         )
         self._started.end(self._start_ns)  # sent now: a run that never ends is seen as one that started
         self._token = otel_context.attach(trace.set_span_in_context(self._started))
+        self._beating.clear()
+        if (every_s := self._heartbeat_s()) is not None:
+            Thread(target=_every, args=(every_s, self._beating, self.progress), daemon=True).start()
+
+    def _beat(self) -> None:
+        now_ns = self._start_ns + time.perf_counter_ns() - self._clock_ns
+        clock = self._system.clock
+        now_ns = now_ns if clock is None else clock()
+        self._system.otel_tracer.start_span(
+            f"{self.name} running",
+            context=trace.set_span_in_context(self._started),
+            attributes={**self._described(), **self._counts(), PHASE: "running"},
+            start_time=now_ns,
+        ).end(now_ns)
 
     def _close(self, error: BaseException | None) -> None:
+        self._beating.set()
         if self._token is not None:
             otel_context.detach(self._token)
             self._token = None
@@ -191,11 +243,17 @@ class Batch:
         finish = self._system.otel_tracer.start_span(
             self.name,
             context=trace.set_span_in_context(self._started),
-            attributes={**self._described(), **self._step_attributes(), **self._result(error), PHASE: "finished"},
+            attributes={
+                **self._described(),
+                **self._step_attributes(),
+                **self._more,
+                **self._result(error),
+                PHASE: "finished",
+            },
             links=[Link(self._started.get_span_context())],
             start_time=self._start_ns,
         )
-        if error is not None:
+        if error is not None and _is_failure(error):
             finish.set_attribute(ERROR_TYPE, type_name_of(error))
             finish.set_status(Status(StatusCode.ERROR))
         for currency, total in sorted(self._totals.items()) if len(self._totals) > 1 else ():
@@ -211,14 +269,21 @@ class Batch:
             attributes.RUN_ID: self.run_id,
             attributes.STYLE: "batch",
             attributes.INTERFACE: values.text(self._options.get("interface"), "interface", misuse) or self.name,
-            attributes.RUN_EXPECTED: self._expected(),
+            attributes.RUN_EXPECTED: self._whole("expected"),
+            ATTEMPT: _text(self._whole("attempt")),
+            DONE_BEFORE: _text(self._whole("done_before")),
+            HEARTBEAT: _text(self._heartbeat_s()),
             attributes.CURRENCY: values.text(self._options.get("currency"), "currency", misuse),
+            **{
+                attributes.CONTEXT + type_: value
+                for type_, value in values.texts_of(self._options.get("context"), "context", misuse).items()
+            },
             EXPECTED_TOTAL: values.decimal_text(self._options.get("expected_total"), "expected_total", misuse),
         }
         return {name: value for name, value in found.items() if value is not None}
 
     def _step_attributes(self) -> dict[str, AttributeValue]:
-        """Return keys and context, and the code when the run is a step: on the end only, so that it counts once."""
+        """Return keys, and the code when the run is a step: on the end only, so that it counts once."""
         code = self._options.get("step")
         found = Step(self._system, "controltower.run" if code is None else code, self._step_options()).prepared()
         if code is None:
@@ -231,37 +296,73 @@ class Batch:
             options["keys"] = self._options["keys"]
         if "scopes" in self._options:
             options["scopes"] = self._options["scopes"]
-        if "context" in self._options:
-            options["context"] = self._options["context"]
         return options
 
-    def _expected(self) -> int | None:
-        expected = self._options.get("expected")
-        return None if expected is None else values.count_of(expected, "expected", self._guard.misuse)
+    def _whole(self, name: Literal["expected", "attempt", "done_before"]) -> int | None:
+        given = self._options.get(name)
+        return None if given is None else values.count_of(given, name, self._guard.misuse)
 
-    def _result(self, error: BaseException | None) -> dict[str, AttributeValue]:
-        outcome, reason = self._verdict(error)
-        total = self.control_total
+    def _heartbeat_s(self) -> float | None:
+        usual = None if self._options.get("start_time") is not None else HEARTBEAT_S  # history does not go on
+        given = self._options.get("heartbeat_s", usual)
+        if given is None or (isinstance(given, (int, float)) and 0 < given <= MAX_HEARTBEAT_S):
+            return given
+        self._guard.misuse("bad_heartbeat", f"heartbeat_s is a number of seconds above 0, {MAX_HEARTBEAT_S:g} at most")
+        return HEARTBEAT_S
+
+    def _counts(self) -> dict[str, AttributeValue]:
+        """Return how far the run is."""
+        with self._lock:
+            records, rejected = self.records, self.rejected
+            reasons = ", ".join(f"{reason}={number}" for reason, number in sorted(self._reasons.items()))
+        total, expected = self.control_total, self._whole("expected")
+        done = records + (self._whole("done_before") or 0)
         found: dict[str, AttributeValue | None] = {
-            attributes.RUN_RECORDS: self.records,
-            attributes.RUN_REJECTED: self.rejected,
+            attributes.RUN_RECORDS: records,
+            attributes.RUN_REJECTED: rejected,
             attributes.RUN_CONTROL_TOTAL: None if total is None else format(total, "f"),
-            attributes.OUTCOME: outcome,
-            attributes.REASON: reason,
-            REASONS: ", ".join(f"{reason}={number}" for reason, number in sorted(self._reasons.items())) or None,
+            REASONS: reasons or None,
+            PROGRESS: f"{done / expected:.3f}" if expected else None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
+    def _result(self, error: BaseException | None) -> dict[str, AttributeValue]:
+        outcome, reason = self._verdict(error)
+        return {
+            **self._counts(),
+            attributes.OUTCOME: outcome,
+            **({} if reason is None else {attributes.REASON: reason}),
+        }
+
     def _verdict(self, error: BaseException | None) -> tuple[str, str | None]:
-        """Compare the run with what its manifest promised."""
-        expected = self._expected()
-        promised = values.decimal_of(self._options.get("expected_total"), "expected_total", self._guard.misuse)
-        if error is not None:
+        """Compare the run, with what its earlier attempts did, with what its manifest promised."""
+        if _is_failure(error):
             return "exception", "aborted"
-        if expected is not None and self.records < expected:
+        if self._said is not None:
+            return self._said
+        expected, done = self._whole("expected"), self.records + (self._whole("done_before") or 0)
+        promised = values.decimal_of(self._options.get("expected_total"), "expected_total", self._guard.misuse)
+        before = values.decimal_of(self._options.get("total_before"), "total_before", self._guard.misuse)
+        if expected is not None and done < expected:
             return "pending", "partial"
-        if expected is not None and self.records > expected:
+        if expected is not None and done > expected:
             return "exception", "more_records_than_expected"
-        if promised is not None and not self.rejected and promised != (self.control_total or 0):
+        if promised is not None and not self.rejected and promised != (self.control_total or 0) + (before or 0):
             return "exception", "control_total_mismatch"
+        if self.rejected:
+            return ("rejected", "all_records") if self.rejected == self.records else ("ok", "rejected_records")
         return "ok", None
+
+
+def _is_failure(error: BaseException | None) -> bool:
+    """Return whether a run that *error* ends has failed: a program may leave by ``sys.exit(0)``."""
+    return error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0))
+
+
+def _text(number: float | None) -> str | None:
+    return None if number is None else f"{number:g}"
+
+
+def _every(seconds: float, stop: Event, call: Callable[[], None]) -> None:
+    while not stop.wait(seconds):
+        call()

@@ -1,6 +1,7 @@
 """The system of this process, and the functions that use it, so that a service needs one line to be set up."""
 
 import logging
+import os
 import threading
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
@@ -8,12 +9,13 @@ from functools import cached_property
 from typing import Unpack
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
 from controltower.tracer.batch import Batch, BatchOptions
 from controltower.tracer.configure import Mode, Options, Settings, resolve
 from controltower.tracer.guard import Guard, under_pytest
-from controltower.tracer.propagation import ring_in
+from controltower.tracer.propagation import KeyRing, ring_in, started_by
 from controltower.tracer.step import KeyValues, Step, StepOptions
 from controltower.tracer.system import SCOPE_NAME, Health, System
 
@@ -56,7 +58,20 @@ class HostSystem(System):
 
 
 class ProcessSystem(System):
-    """The system that ``configure`` made."""
+    """The system that ``configure`` made. What has no span above it continues the trace of who started the process."""
+
+    def __init__(self, *, settings: Settings) -> None:
+        super().__init__(settings=settings)
+        self._above, self._ring_above = started_by(os.environ, settings.propagate_keys)
+
+    def parent(self) -> tuple[Context | None, KeyRing]:
+        """Return the context that a new step starts in, and the keys that it inherits."""
+        above, ring = super().parent()
+        if trace.get_current_span(above).get_span_context().is_valid:
+            return above, ring
+        if self._ring_above.keys:
+            ring = self._ring_above.below(ring.keys, ring.scopes, None)
+        return (above if self._above is None else self._above), ring
 
     def current(self) -> System:
         """Return the system configured last."""
@@ -142,6 +157,11 @@ def keys(given: Mapping[str, KeyValues] | None = None, /, **more: KeyValues) -> 
 def inject(carrier: MutableMapping[str, str]) -> None:
     """Write trace context and keys into the headers of a message that is about to be sent."""
     _holder.system.inject(carrier)
+
+
+def environment() -> dict[str, str]:
+    """Return variables for a process that is started here, whose steps then continue this trace: ``env={**os.environ, ...}``."""
+    return _holder.system.environment()
 
 
 def received(carrier: Mapping[str, str]) -> AbstractContextManager[SpanContext | None]:

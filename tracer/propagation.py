@@ -32,6 +32,8 @@ MAX_BAGGAGE_BYTES: Final = 2048  # of ours in the header; proxies commonly refus
 MAX_BAGGAGE_VALUE: Final = 256  # characters of one key accepted from another process
 MAX_BAGGAGE_MEMBERS: Final = 64
 BAGGAGE_HEADER: Final = "baggage"
+# https://opentelemetry.io/docs/specs/otel/context/env-carriers/
+VARIABLES: Final = {"traceparent": "TRACEPARENT", "tracestate": "TRACESTATE", BAGGAGE_HEADER: "BAGGAGE"}
 
 # Identities that name a business document and no patient (docs/instrument.md lists them).
 DEFAULT_PROPAGATED: Final = frozenset(
@@ -201,6 +203,22 @@ def extract(carrier: Mapping[str, str], allowed: frozenset[str]) -> tuple[trace.
     headers = {str(name).lower(): value for name, value in carrier.items() if isinstance(value, str)}
     sender = trace.get_current_span(_trace_context.extract(headers, Context())).get_span_context()
     return sender, decode_ring(headers.get(BAGGAGE_HEADER, ""), allowed)
+
+
+def environment(allowed: frozenset[str]) -> dict[str, str]:
+    """Return the variables that carry the trace context and the keys that may travel to a process that is started here."""
+    carrier: dict[str, str] = {}
+    inject(carrier, allowed)
+    return {VARIABLES[name]: value for name, value in carrier.items() if name in VARIABLES}
+
+
+def started_by(variables: Mapping[str, str], allowed: frozenset[str]) -> tuple[Context | None, KeyRing]:
+    """Return the context below the span that started this process, and the keys that it gave along; nothing without one."""
+    carrier = {name: variables[variable] for name, variable in VARIABLES.items() if variables.get(variable)}
+    sender, ring = extract(carrier, allowed)
+    if not sender.is_valid:
+        return None, ring
+    return with_ring(ring, trace.set_span_in_context(trace.NonRecordingSpan(sender), Context())), ring
 
 
 def _may_travel(type_: str, allowed: frozenset[str]) -> bool:

@@ -166,6 +166,12 @@ class System:
         with self.guard.around("inject"):
             propagation.inject(carrier, self.settings.propagate_keys)
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables that carry trace context and keys to a process that is started here."""
+        with self.guard.around("environment"):
+            return propagation.environment(self.settings.propagate_keys)
+        return {}
+
     @contextmanager
     def received(self, carrier: Mapping[str, str]) -> Iterator[SpanContext | None]:
         """Take the keys from a message's headers for what happens inside; give the sender's span, to link to."""

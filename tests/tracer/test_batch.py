@@ -1,9 +1,11 @@
 """Runs of jobs: visible from the start, counted, and compared with what was expected."""
 
+from threading import Semaphore
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from controltower import tracer
 from controltower.tracer.testing import FIRST_NS, Captured, capture, lines_of
@@ -41,6 +43,7 @@ def test_start_is_sent_at_once_and_end_is_linked() -> None:
         "style": "batch",
         "interface": "nightly-invoice-load",
         "run.expected_records": 2,
+        "context.heartbeat_s": "60",
         "context.run_phase": "started",
     }
     assert (record.attributes or {})["controltower.run.id"] == "R-7"
@@ -54,7 +57,7 @@ def test_start_is_sent_at_once_and_end_is_linked() -> None:
 
 def test_records_rejections_and_control_total() -> None:
     """Amounts of accepted records add up exactly; rejections are counted by reason."""
-    with capture() as captured, tracer.batch("load", expected=5, currency="USD") as run:
+    with capture() as captured, tracer.batch("load", expected=5, currency="USD", heartbeat_s=None) as run:
         for amount in ("0.10", "0.20"):
             with run.record("p2p.invoice.registered", amount=amount, currency="USD"):
                 pass
@@ -75,6 +78,8 @@ def test_records_rejections_and_control_total() -> None:
         "run.rejected": 3,
         "run.control_total": "0.30",
         "outcome": "ok",
+        "reason": "rejected_records",
+        "context.progress": "1.000",
         "context.rejected_reasons": "duplicate_invoice=1, error=1, unreadable=1",
         "context.run_phase": "finished",
     }
@@ -88,6 +93,16 @@ def test_records_rejections_and_control_total() -> None:
         ({"expected": 4}, 3, "pending", "partial"),
         ({"expected": 2}, 3, "exception", "more_records_than_expected"),
         ({"expected": 3, "expected_total": "29.99"}, 3, "exception", "control_total_mismatch"),
+        ({"expected": 9, "attempt": 2, "done_before": 6}, 3, "ok", None),
+        ({"expected": 9, "attempt": 2, "done_before": 5}, 3, "pending", "partial"),
+        ({"expected": 9, "attempt": 2, "done_before": 7}, 3, "exception", "more_records_than_expected"),
+        ({"expected_total": "90.00", "done_before": 6, "total_before": "60.00"}, 3, "ok", None),
+        (
+            {"expected_total": "90.00", "done_before": 6, "total_before": "50.00"},
+            3,
+            "exception",
+            "control_total_mismatch",
+        ),
     ],
 )
 def test_run_is_compared_with_its_manifest(
@@ -153,3 +168,107 @@ def test_back_dated_run() -> None:
     started, finished = named(captured, "load started"), named(captured, "load")
     assert (started.start_time, started.end_time) == (FIRST_NS, FIRST_NS)
     assert (finished.start_time, finished.end_time) == (FIRST_NS, FIRST_NS + 5)
+
+
+def test_progress_is_seen_while_the_run_goes_on() -> None:
+    """A run says where it stands before it ends: below its start, with the counts of that moment."""
+    with capture() as captured, tracer.batch("load", expected=8, attempt=2, done_before=4, heartbeat_s=None) as run:
+        run.count(2, amount="5.00", currency="USD")
+        run.progress()
+        run.reject("unreadable")
+        seen = captured.spans
+    run.progress()
+
+    started, running = [span for span in seen if span.name.startswith("load")]
+    assert of_run(running) == {
+        "run.id": run.run_id,
+        "style": "batch",
+        "interface": "load",
+        "run.expected_records": 8,
+        "run.records": 2,
+        "run.rejected": 0,
+        "run.control_total": "5.00",
+        "context.attempt": "2",
+        "context.done_before": "4",
+        "context.progress": "0.750",
+        "context.run_phase": "running",
+    }
+    assert running.parent == started.context
+    assert len([span for span in captured.spans if span.name == "load running"]) == 1
+
+
+def test_heartbeat_beats_until_the_end() -> None:
+    """Without a call of the job its run says that it is alive, and stops saying so when it ends."""
+    beats = Semaphore(0)
+
+    class Counting(InMemorySpanExporter):
+        def export(self, spans: Any) -> Any:
+            for span in spans:
+                if span.name == "load running":
+                    beats.release()
+            return super().export(spans)
+
+    system = tracer.System(service="jobs", exporter=Counting(), interval_s=0.001)
+    with system.batch("load", heartbeat_s=0.01) as run:
+        assert beats.acquire(timeout=30)
+        assert beats.acquire(timeout=30)
+        stopped = run._beating
+    system.shutdown()
+
+    assert stopped.is_set()
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome", "reason"),
+    [
+        (SystemExit(0), "ok", None),
+        (SystemExit(3), "exception", "aborted"),
+        (KeyboardInterrupt(), "exception", "aborted"),
+    ],
+)
+def test_programs_leave_in_many_ways(end: BaseException, outcome: str, reason: str | None) -> None:
+    """A run that its program leaves by exit code 0 is well, by another code or by Ctrl-C it is aborted."""
+
+    def job() -> None:
+        with tracer.batch("load"):
+            raise end
+
+    with capture() as captured, pytest.raises(type(end)):
+        job()
+
+    finished = of_run(named(captured, "load"))
+    assert (finished["outcome"], finished.get("reason")) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "done", "outcome"), [(2, 2, ("rejected", "all_records")), (1, 2, ("ok", "rejected_records"))]
+)
+def test_rejections_show_in_the_outcome(rejected: int, done: int, outcome: tuple[str, str]) -> None:
+    """A run of which every record was rejected is rejected; one of which some were is well, with the reason."""
+    with capture() as captured, tracer.batch("load") as run:
+        run.reject("unreadable", rejected)
+        run.count(done - rejected)
+
+    finished = of_run(named(captured, "load"))
+    assert (finished["outcome"], finished["reason"]) == outcome
+
+
+def test_outcome_can_be_said() -> None:
+    """What a job knows of its end stands before what the counts tell, and can be described."""
+    with capture() as captured, tracer.batch("load", expected=9) as run:
+        run.outcome("exception", "exit_code")
+        run.context(exit_code=3)
+
+    finished = of_run(named(captured, "load"))
+    assert (finished["outcome"], finished["reason"], finished["context.exit_code"]) == ("exception", "exit_code", "3")
+
+
+def test_thousands_of_records_are_all_there() -> None:
+    """Records are spans below the run, so none is lost to a limit of links."""
+    with capture(queue_size=20_000) as captured, tracer.batch("load") as run:
+        for number in range(3_000):
+            with run.record("p2p.invoice.registered", keys={"invoice": f"I-{number}"}):
+                pass
+
+    assert len(captured.steps) == 3_000
+    assert of_run(named(captured, "load"))["run.records"] == 3_000
