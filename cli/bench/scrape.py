@@ -1,8 +1,9 @@
-"""How fast lines of a log become spans that a collector acknowledged: by a scraper in a process of its own."""
+"""How fast lines of a log and documents become spans that a collector acknowledged: by a scraper in a process of its own."""
 
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -20,16 +21,19 @@ from controltower.cli.text import table
 
 COMMAND: Final = (sys.executable, "-P", "-m", "controltower.cli")
 WRITTEN_AT_ONCE: Final = 10_000  # lines
+DOCUMENTS: Final = 100  # of a file
+MOST_DOCUMENTS: Final = 50_000  # a folder holds a tenth of the files that a source may have
 SINCE: Final = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A format that is measured: a line of it, and the rule that finds a step in it."""
+    """A format that is measured: a line or a document of it, and the rule that finds a step in it."""
 
     name: str
     line: Callable[[int, datetime], str]
     source: str
+    documents: bool = False  # in files of an interchange each, and not lines of one log
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,24 @@ def _access(number: int, at: datetime) -> str:
     return (
         f"10.0.{number % 200}.7 - erp [{at:%d/%b/%Y:%H:%M:%S} +0000] "
         f'"POST /orders/PO-{number}/lines HTTP/1.1" 201 {number % 4000} "-" "erp-adapter/3.1"'
+    )
+
+
+def _order(number: int, at: datetime) -> str:
+    """Return an order of five lines, as a set of X12."""
+    lines = "".join(f"PO1*{line}*{number % 40}*BX*125.{line}0**VN*A-{number % 9973}~" for line in range(1, 6))
+    control = f"{number % DOCUMENTS + 1:04d}"
+    return (
+        f"ST*850*{control}~BEG*00*SA*PO-{number}**{at:%Y%m%d}~CUR*BY*USD~N1*ST*MAIN*92*DOCK-1~N1*SE*ACME*92*V-{number % 400}~"
+        f"{lines}CTT*5~AMT*TT*{number % 9973}.50~SE*13*{control}~"
+    )
+
+
+def _interchange(number: int, sets: list[str], at: datetime) -> str:
+    """Return an interchange of orders."""
+    return (
+        f"ISA*00*          *00*          *ZZ*HOSPITAL       *ZZ*V-1011         *{at:%y%m%d*%H%M}*U*00401*{number:09d}*0*P*>~"
+        f"GS*PO*HOSPITAL*V-1011*{at:%Y%m%d*%H%M}*{number}*X*004010~{''.join(sets)}GE*{len(sets)}*{number}~IEA*1*{number:09d}~"
     )
 
 
@@ -116,6 +138,28 @@ FORMS: Final = (
         outcome: {field: status, do: [{map: {'201': ok}, else: exception}]}
 """,
     ),
+    Form(
+        "x12",
+        _order,
+        r"""
+    format: x12
+    rules:
+      - when: {ST01: '850'}
+        step: p2p.purchase_order.dispatched
+        style: edi
+        keys:
+          purchase_order: BEG03
+          interchange: {text: '{ISA06}|{ISA08}|{ISA13}'}
+          group: {text: '{GS02}|{GS03}|{GS01}|{GS06}'}
+          set: {text: '{GS02}|{GS03}|{GS01}|{GS06}|{ST02}'}
+        context: {vendor: 'N1[SE]04', location: 'N1[ST]04', edi_transaction_set: ST01}
+        business_time: {field: BEG05, format: '%Y%m%d'}
+        currency: CUR02
+        amount: AMT[TT]02
+        lines: {each: PO1, line: PO101, item: PO1/VN, quantity: PO102, uom: PO103, unit_price: PO104}
+""",
+        documents=True,
+    ),
 )
 
 
@@ -128,22 +172,40 @@ def write_log(path: Path, form: Form, lines: int) -> int:
     return path.stat().st_size
 
 
+def write_documents(folder: Path, form: Form, documents: int) -> int:
+    """Write so many documents, in files of an hour ago, and return how many bytes they are."""
+    folder.mkdir()
+    written = 0
+    hour_ago = time.time() - 3600
+    for number, begin in enumerate(range(0, documents, DOCUMENTS), 1):
+        sets = [form.line(each, SINCE) for each in range(begin, min(begin + DOCUMENTS, documents))]
+        file = folder / f"{number:09d}.edi"
+        file.write_text(_interchange(number, sets, SINCE), encoding="ascii")
+        os.utime(file, (hour_ago, hour_ago))
+        written += file.stat().st_size
+    return written
+
+
 def bench_scrape(
     folder: Path, lines: int, endpoint: str, token: str, collector: tuple[int, ...], progress: Callable[[str], None]
 ) -> Iterator[Scraped]:
-    """Scrape a log of each format, written in *folder*, into the collector of the processes *collector*."""
+    """Scrape a log or a folder of each format, written in *folder*, into the collector of the processes *collector*."""
     for form in FORMS:
-        progress(f"{form.name}: {lines:,} lines are written")
-        log = folder / f"{form.name}.log"
-        size = write_log(log, form, lines)
+        progress(f"{form.name}: {lines:,} are written")
+        written = folder / f"{form.name}.log"
+        if form.documents:
+            amount = min(lines, MOST_DOCUMENTS)
+            size, kind, files = write_documents(written, form, amount), "folder", written / "*.edi"
+        else:
+            amount, size, kind, files = lines, write_log(written, form, lines), "log", written
         sources = folder / f"{form.name}.yaml"
         sources.write_text(
-            f"sources:\n  bench-{form.name.replace('_', '-')}:\n    kind: log\n    files: ['{log}']{form.source}",
+            f"sources:\n  bench-{form.name.replace('_', '-')}:\n    kind: {kind}\n    files: ['{files}']{form.source}",
             encoding="utf-8",
         )
         progress(f"{form.name}: they are scraped")
-        yield _scraped(form, sources, folder, lines, size, endpoint, token, collector)
-        log.unlink()
+        yield _scraped(form, sources, folder, amount, size, endpoint, token, collector)
+        shutil.rmtree(written) if form.documents else written.unlink()
 
 
 def _scraped(
@@ -177,7 +239,7 @@ def _scraped(
         raise CommandError(f"The scraper failed: {ran.stderr.strip().splitlines()[-1:] or ran.returncode}.")
     (source,) = json.loads(ran.stdout)["sources"]
     if source["steps"] != lines:
-        raise CommandError(f"{source['steps']:,} of {lines:,} lines became steps.")
+        raise CommandError(f"{source['steps']:,} of {lines:,} records became steps.")
     now = usage_of(collector)
     return Scraped(
         form.name,
@@ -224,5 +286,5 @@ def scraped_text(found: list[Scraped]) -> str:
         ]
         for each in found
     ]
-    head = ("FORMAT", "LINES", "LINES/S", "SECONDS", "SCRAPER µs/LINE", "COLLECTOR µs/LINE", "PEAK MiB")
+    head = ("FORMAT", "RECORDS", "RECORDS/S", "SECONDS", "SCRAPER µs/RECORD", "COLLECTOR µs/RECORD", "PEAK MiB")
     return table(rows, head=head, right=(1, 2, 3, 4, 5, 6))

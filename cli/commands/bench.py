@@ -67,7 +67,7 @@ def register(subparsers: Subparsers) -> None:
     scrape = add_action(
         actions,
         "scrape",
-        "lines of logs into acknowledged spans; without a running serve one is started for it",
+        "lines of logs and documents of a folder into acknowledged spans; without a running serve one is started for it",
     )
     scrape.add_argument(
         "--lines", type=positive, default=DEFAULT_LINES, metavar="N", help=f"of each format (default {DEFAULT_LINES:,})"
