@@ -240,7 +240,7 @@ def _facts(step: Step) -> str:
     left_out = (attributes.STEP, attributes.INTERFACE, attributes.STYLE, attributes.CONTEXT + "synthetic")
     facts = [
         f"{name.removeprefix(attributes.PREFIX).removeprefix('key.').removeprefix('context.')}="
-        f"{value if isinstance(value, str) else ','.join(value)}"
+        f"{','.join(value) if isinstance(value, tuple) else value}"
         for name, value in step.attributes.items()
         if name not in left_out
     ]
@@ -264,10 +264,10 @@ def _checked_shape(checked: Checked) -> Json:
                 "trace_id": step.ids[:16].hex(),
                 "span_id": step.ids[16:].hex(),
                 "attributes": {
-                    name: value if isinstance(value, str) else [*value] for name, value in step.attributes.items()
+                    name: [*value] if isinstance(value, tuple) else value for name, value in step.attributes.items()
                 },
                 "lines": [
-                    {name: value if isinstance(value, str) else [*value] for name, value in line.items()}
+                    {name: [*value] if isinstance(value, tuple) else value for name, value in line.items()}
                     for line in step.lines
                 ],
             }

@@ -1,7 +1,10 @@
 """A file of sources: what is read, what is found in it, and which step it is; every mistake with its line."""
 
+import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -10,10 +13,14 @@ import jsonpath_rfc9535
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from controltower.collector.redaction.linear import Groups
+from controltower.collector.scrapers.documents import FILE_NAMES
 from controltower.collector.scrapers.documents import FORMATS as DOCUMENTS
 from controltower.collector.scrapers.edifact import DEFAULT as EDIFACT_SEPARATORS
 from controltower.collector.scrapers.errors import SourcesError
+from controltower.collector.scrapers.files import FilesError, is_address, scheme_of
 from controltower.collector.scrapers.log_formats import FORMATS, LINE, MOST_FIELDS, LogFormat
+from controltower.collector.scrapers.manifest import GROUPS as MANIFEST_GROUPS
+from controltower.collector.scrapers.manifest import LINE as MANIFEST_LINE
 from controltower.collector.scrapers.transforms import (
     ExpressionField,
     FormField,
@@ -24,6 +31,8 @@ from controltower.collector.scrapers.transforms import (
 from controltower.store.flows.calendar import Limit, parse_limit
 from controltower.store.yaml_lines import MistakesError, Problem, read_model
 from controltower.tracer.attributes import OUTCOMES, STYLES
+
+_SECRET: Final = re.compile("(?i)passw|passphrase|secret|token")  # names of options that hold one
 
 MOST_SOURCES: Final = 1_000
 MERGED: Final = ("when", "match", "keys", "scopes", "context")  # of rules that are like another
@@ -44,6 +53,13 @@ def _path(text: str) -> str:
 def _plain(value: object) -> object:
     """Let a field stand for the value taken from it."""
     return {"field": value} if isinstance(value, str) else value
+
+
+def _manifest_line(text: str) -> str:
+    groups = Groups(text).numbers.keys()
+    if "name" not in groups or not groups <= MANIFEST_GROUPS:
+        raise ValueError(f"needs the group name, and may have {', '.join(sorted(MANIFEST_GROUPS - {'name'}))}")
+    return text
 
 
 def _many(value: object) -> object:
@@ -131,7 +147,18 @@ class Facts(Model):
     business_time: TimeValue | None = None
     outcome: Value | None = None
     reason: Value | None = None
+    run: "RunSpec | None" = None
     lines: Annotated[tuple[LineSpec, ...], Field(max_length=MOST_LINE_SPECS), BeforeValidator(_many)] = ()
+
+
+class RunSpec(Model):
+    """A run: of a file, of a job."""
+
+    id: Value
+    records: Value | None = None
+    rejected: Value | None = None
+    expected_records: Value | None = None
+    control_total: Value | None = None
 
 
 class Missing(Model):
@@ -260,6 +287,27 @@ class LogSource(FileSource):
     start: ExpressionField | None = None  # a line that begins a record; those that do not belong to the one before
 
 
+class ManifestSpec(Model):
+    """Files that say which others are whole."""
+
+    files: Annotated[tuple[Text, ...], Field(min_length=1, max_length=100)]
+    line: Annotated[ExpressionField, AfterValidator(_manifest_line)] = MANIFEST_LINE
+
+
+class Archive(Model):
+    """Where files are moved that were read, sent and acknowledged; those with anything that is rejected elsewhere."""
+
+    to: Text
+    rejected: Text | None = None
+
+
+class Secret(Model):
+    """A value that does not stand in the file of sources: of the environment, or of a file."""
+
+    env: Text | None = None
+    file: Text | None = None
+
+
 class FolderSource(FileSource):
     """Files of documents, each read when it is whole."""
 
@@ -268,6 +316,22 @@ class FolderSource(FileSource):
     exact: bool = False  # an ISA that is not as wide as X12 says is refused
     una: Annotated[str, Field(min_length=6, max_length=6)] = EDIFACT_SEPARATORS  # of interchanges without a UNA
     trigger: Annotated[str, Field(max_length=40)] = ""  # ending of the file whose presence says that another is whole
+    manifest: ManifestSpec | None = None
+    archive: Archive | None = None
+    duplicates: Literal["reject", "read"] = "reject"  # a file whose content was read before, under any name
+    storage: Annotated[
+        dict[str, str | int | bool | Secret], Field(default_factory=dict, max_length=40)
+    ]  # of files behind an address
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Return patterns of files that stand beside documents and are none."""
+        triggers = (f"*{self.trigger}",) if self.trigger else ()
+        return (*triggers, *(self.manifest.files if self.manifest else ()))
+
+    def options(self) -> dict[str, Any]:
+        """Return what opens the files behind an address, secrets included. FilesError when one is not there."""
+        return {name: _secret(value) if isinstance(value, Secret) else value for name, value in self.storage.items()}
 
 
 AnySource: TypeAlias = Annotated[LogSource | FolderSource, Field(discriminator="kind")]
@@ -301,7 +365,32 @@ def load_sources(path: Path) -> SourceFile:
 
 
 def _below(folder: Path, source: AnySource) -> AnySource:
-    return source.model_copy(update={"files": tuple(str(folder / pattern) for pattern in source.files)})
+    def below(pattern: str) -> str:
+        return pattern if is_address(pattern) else str(folder / pattern)
+
+    changes: dict[str, Any] = {"files": tuple(map(below, source.files))}
+    if isinstance(source, FolderSource):
+        if source.manifest:
+            files = tuple(map(below, source.manifest.files))
+            changes["manifest"] = source.manifest.model_copy(update={"files": files})
+        if source.archive:
+            places = {
+                "to": below(source.archive.to),
+                "rejected": source.archive.rejected and below(source.archive.rejected),
+            }
+            changes["archive"] = source.archive.model_copy(update=places)
+    return source.model_copy(update=changes)
+
+
+def _secret(secret: Secret) -> str:
+    if secret.env is not None:
+        if secret.env not in os.environ:
+            raise FilesError(f"the environment has no {secret.env}")
+        return os.environ[secret.env]
+    try:
+        return Path(secret.file or "").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise FilesError(f"{secret.file} cannot be read") from exc
 
 
 def parse_sources(text: str, file: Path | str) -> Sources:
@@ -317,8 +406,41 @@ def _contradictions(sources: Sources) -> Iterator[Problem]:
     for name, source in sources.sources.items():
         if isinstance(source, LogSource) and (source.format == CSV) != bool(source.columns):
             yield ("sources", name, "columns"), "format: csv needs columns, and no other format has them"
+        if isinstance(source, FolderSource):
+            yield from _folder_problems(source, ("sources", name))
+        elif any(is_address(pattern) for pattern in source.files):
+            yield ("sources", name, "files"), "logs are read where they are written; an address is for kind: folder"
         for position, rule in enumerate(source.rules):
             yield from _rule_problems(source, rule, ("sources", name, "rules", position))
+
+
+def _folder_problems(source: FolderSource, place: tuple[Any, ...]) -> Iterator[Problem]:
+    patterns = [*source.files, *(source.manifest.files if source.manifest else ())]
+    patterns += [each for each in (source.archive.to, source.archive.rejected) if each] if source.archive else []
+    try:
+        scheme = scheme_of(patterns)
+    except ValueError as exc:
+        yield (*place, "files"), str(exc)
+        return
+    if source.storage and not scheme:
+        yield (*place, "storage"), "is for files behind an address, such as sftp:// or s3://"
+    if source.trigger and source.manifest:
+        yield (*place, "manifest"), "a file is announced by a trigger or by a manifest, not by both"
+    for name, value in source.storage.items():
+        if isinstance(value, Secret) and (value.env is None) == (value.file is None):
+            yield (*place, "storage", name), "give either env or file"
+        if isinstance(value, str) and _SECRET.search(name):
+            yield (*place, "storage", name), "is a secret: write {env: NAME} or {file: PATH}"
+    if source.archive and any(
+        fnmatch(f"{target.rstrip('/')}/x", pattern) or fnmatch(f"{target.rstrip('/')}/x.edi", pattern)
+        for target in (source.archive.to, source.archive.rejected)
+        if target
+        for pattern in source.files
+    ):
+        yield (
+            (*place, "archive"),
+            "what is put there would be found again; choose a folder that no pattern of files finds",
+        )
 
 
 def _rule_problems(source: AnySource, rule: Rule, place: tuple[Any, ...]) -> Iterator[Problem]:
@@ -377,6 +499,10 @@ def _values(facts: Facts) -> Iterator[tuple[tuple[Any, ...], ValueSpec]]:
     for name in ("amount", "currency", "quantity", "uom", "outcome", "reason"):
         if (value := getattr(facts, name)) is not None:
             yield (name,), value
+    if facts.run is not None:
+        for name in RunSpec.model_fields:
+            if (value := getattr(facts.run, name)) is not None:
+                yield ("run", name), value
     for at, lines in enumerate(facts.lines):
         inside: tuple[Any, ...] = ("lines", at) if len(facts.lines) > 1 else ("lines",)
         for name in ("line", "item", "quantity", "uom", "unit_price", "amount", "outcome", "reason"):
@@ -408,7 +534,7 @@ def _unknown_paths(
 ) -> Iterator[Problem]:
     known = DOCUMENTS[source.format]
     for where, field in _fields(facts):
-        if field not in groups and field not in known.names and not known.is_path(field):
+        if field not in groups and field not in known.names | FILE_NAMES and not known.is_path(field):
             yield (
                 (*place, *where),
                 f"{field} is no path such as {known.value}; for the word itself write {{text: {field}}}",

@@ -6,6 +6,17 @@ from typing import Any, Final, NamedTuple
 from controltower.collector.scrapers import edifact, hl7, hl7_fields, segment_fields, x12, x12_fields
 from controltower.collector.scrapers.observation import Fields, Record
 
+FILE: Final = "file"
+"""The part that is told of a file as a whole, behind its documents, to sources that have a rule for it."""
+
+TRAILER: Final = "trailer"
+"""The part that says what should be in a file; it is no record."""
+
+FILE_NAMES: Final = frozenset(
+    ("name", "path", "sha256", "size", "time", "records", "rejected", "expected", "total", "outcome", "reason")
+)
+"""What is told of a file."""
+
 
 class Format(NamedTuple):
     """What a format is to a folder."""

@@ -92,6 +92,8 @@ def _key_value(name: str, value: AttributeValue) -> bytes:
         text = value.encode()
         length = _length(len(text))
         return b"%b%b\x0a%b%b" % (_named(name), _length(1 + len(length) + len(text)), length, text)
+    if isinstance(value, int):
+        return _named(name) + _field(b"", b"\x18" + varint(value))
     many = b"".join([_field(b"\x0a", _field(b"\x0a", each.encode())) for each in value])
     return _named(name) + _field(b"", _field(b"\x2a", many))
 

@@ -1,37 +1,45 @@
 """Folders of documents, as a kind of source: each file is read when it is whole, and its documents are records.
 
-What is read of a file is told by its size and time of change. One that is written anew is read anew: ids are made of the
-documents' own numbers and contents, so that what was in it before makes no second span.
+What is read of a file is told by its size and time of change, and by its content: one that was read under another name is
+refused as a duplicate. One that is written anew is read anew: ids are made of the documents' own numbers and contents.
 """
 
-import glob
-import os
-import stat
+import hashlib
+import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from controltower.collector.scrapers.definition import FolderSource, TimeSpec
-from controltower.collector.scrapers.documents import FORMATS
+from controltower.collector.scrapers.documents import FILE, FORMATS
+from controltower.collector.scrapers.files import MOST_FILES, Files, Seen, files_of
+from controltower.collector.scrapers.manifest import Manifest, manifest_of
 from controltower.collector.scrapers.observation import Fields, Record, Taken
+
+logger = logging.getLogger(__name__)
 
 LONGEST_BYTES: Final = 64 * 1024 * 1024  # of one file: it is read as a whole
 MOST_BYTES: Final = 1024 * 1024  # of one batch, one record more
 MOST_RECORDS: Final = 20_000
-MOST_FILES: Final = 10_000  # that the patterns may find
+MOST_CONTENTS: Final = 10_000  # files whose contents are known, so that a copy is told
+MOST_MANIFEST_BYTES: Final = 1024 * 1024
 WHOLE: Final = -1  # instead of how many records were read: all
 QUIET_NS: Final = 5 * 10**9  # a file that did not change for so long is whole, where no other file says so
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    path: str
+@dataclass(slots=True)
+class _Read:
+    """How far a file was read: of which size and time of change, how many records, and what its content was."""
+
     size: int
     changed_ns: int
+    count: int
+    content: str = ""
+    defective: bool = False
 
 
 class FolderReader:
@@ -42,12 +50,19 @@ class FolderReader:
         self._format = FORMATS[source.format]
         self._clock = clock
         self._first = source.begin == "end"
-        self._read: dict[
-            str, tuple[int, int, int]
-        ] = {}  # path -> size and time of change, and how many records were read
-        self._unread: list[_Seen] = []
-        self._opened: tuple[_Seen, list[Record]] | None = None
+        self._files: Files | None = None
+        self._read: dict[str, _Read] = {}
+        self._contents: dict[str, str] = {}  # digest -> name, of the files that were read last
+        self._found: dict[str, Seen] = {}
+        self._moved: dict[str, tuple[Seen, int]] = {}  # files that grew between two looks, and when that was seen
+        self._manifests: dict[str, tuple[Seen, dict[str, Manifest]]] = {}
+        self._triggers: set[str] = set()
+        self._saved: dict[str, _Read] = {}  # what was acknowledged
+        self._before: dict[str, str] = {}  # what was in files that changed
+        self._unread: list[Seen] = []
+        self._opened: tuple[Seen, list[Record]] | None = None
         self._problems: dict[str, str] = {}
+        self._tells_files = any(rule.when.get("part") == FILE for rule in source.rules)
 
     # -- the contract
 
@@ -55,41 +70,53 @@ class FolderReader:
     def times(source: FolderSource) -> list[TimeSpec]:
         """Return where the times of documents are when the source does not say it."""
         field, form = FORMATS[source.format].time
-        return [TimeSpec(field=field, format=form)]
+        return [TimeSpec(field=field, format=form)] if field else []
 
     def restore(self, saved: Json) -> None:
         """Go on behind what was saved."""
         self._first = False
-        self._read = {path: (size, changed_ns, count) for path, size, changed_ns, count in saved["files"]}
+        self._read = {path: _Read(*each) for path, *each in saved["files"]}
+        self.acknowledged(saved)
+        self._contents = dict(saved.get("contents", ()))
 
     def state(self) -> Json:
         """Return the place behind all that was read, to be saved."""
-        return {"files": [[path, *each] for path, each in self._read.items()]}
+        files = [
+            [path, each.size, each.changed_ns, each.count, each.content, each.defective]
+            for path, each in self._read.items()
+        ]
+        return {"files": files, "contents": list(self._contents.items())}
 
     def read(self) -> Taken:
         """Return the next documents, file after file, the oldest first."""
         self._look()
+        self._put_away()
         records: list[Record] = []
         used = 0
         for seen in filter(self._is_whole, self._unread):
             found = self._documents(seen)
             if found is None:
                 continue
-            done = self._done(seen)
-            for record in found[max(done, 0) :]:
+            entry = self._read.setdefault(seen.path, _Read(seen.size, seen.changed_ns, 0))
+            for record in found[max(entry.count, 0) :]:
                 if used >= MOST_BYTES or len(records) >= MOST_RECORDS:
-                    self._read[seen.path] = (seen.size, seen.changed_ns, done)
                     return Taken(records, caught_up=False)
                 records.append(record)
                 used += len(record.content)
-                done += 1
-            self._read[seen.path] = (seen.size, seen.changed_ns, WHOLE)
+                entry.count += 1
+            entry.count = WHOLE
             self._opened = None
         return Taken(records, caught_up=True)
 
     def parse(self, record: Record) -> Fields:
         """Return the fields of a document; Rejection when it is not in the source's encoding."""
+        if record.part == FILE:
+            return dict(json.loads(record.content))
         return self._format.fields(record, self._source.encoding)
+
+    def acknowledged(self, saved: Json) -> None:
+        """Let the files that were read to their end be put away, as the source says, at the next look."""
+        self._saved = {path: _Read(*each) for path, *each in saved["files"]}
 
     def behind(self) -> int:
         """Return how many bytes are in files that were not read to their end."""
@@ -101,73 +128,148 @@ class FolderReader:
         return self._problems
 
     def close(self) -> None:
-        """Nothing is held open between two reads."""
+        """Close what is open; it is opened again when there is something to read."""
         self._opened = None
+        if self._files is not None:
+            self._files.close()
+            self._files = None
 
     # -- files
 
+    def _opening(self) -> Files:
+        if self._files is None:
+            self._files = files_of(self._source.files, self._source.options())
+        return self._files
+
     def _look(self) -> None:
         self._problems.clear()  # what cannot be read is tried, and told, again
-        found = {seen.path: seen for seen in self._listed()}
-        self._read = {path: each for path, each in self._read.items() if path in found}
+        source = self._source
+        found = self._opening().found(source.files, (*source.exclude, *source.beside))
+        if len(found) > MOST_FILES:
+            self._problems[found.pop().path] = f"the patterns find more than {MOST_FILES} files"
+        now_ns = self._clock()
+        before, self._found = self._found, {seen.path: seen for seen in found}
+        grown = {seen.path: seen for seen in found if before.get(seen.path, seen).size != seen.size}
+        self._moved = {path: each for path, each in self._moved.items() if self._found.get(path) == each[0]}
+        self._moved |= {path: (seen, now_ns) for path, seen in grown.items()}
+        self._read = {path: each for path, each in self._read.items() if path in self._found}
         if self._first:
-            self._read = {path: (seen.size, seen.changed_ns, WHOLE) for path, seen in found.items()}
+            self._read = {seen.path: _Read(seen.size, seen.changed_ns, WHOLE) for seen in found}
             self._first = False
-        unread = [seen for seen in found.values() if self._done(seen) != WHOLE]
-        self._unread = sorted(unread, key=lambda seen: (seen.changed_ns, seen.path))
+        for seen in found:
+            if seen.path in self._read and self._done(seen) == 0:
+                self._before[seen.path] = self._read.pop(seen.path).content  # written anew
+        if source.trigger:
+            self._triggers = {
+                each.path for each in self._opening().found([path + source.trigger for path in source.files], ())
+            }
+        if source.manifest is not None:
+            self._look_for_manifests()
+        self._unread = sorted(
+            (seen for seen in found if self._done(seen) != WHOLE), key=lambda seen: (seen.changed_ns, seen.path)
+        )
 
-    def _listed(self) -> Iterator[_Seen]:
-        count = 0
-        for path in dict.fromkeys(self._paths()):
-            try:
-                info = os.stat(path)
-            except FileNotFoundError:
+    def _put_away(self) -> None:
+        """Move what was read, sent and acknowledged to where the source wants it."""
+        archive = self._source.archive
+        if archive is None:
+            return
+        for path, entry in self._saved.items():
+            seen = self._found.get(path)
+            if entry.count != WHOLE or seen is None or (seen.size, seen.changed_ns) != (entry.size, entry.changed_ns):
                 continue
-            if stat.S_ISREG(info.st_mode):
-                count += 1
-                if count > MOST_FILES:
-                    self._problems[path] = f"the patterns find more than {MOST_FILES} files"
-                    return
-                yield _Seen(path, info.st_size, info.st_mtime_ns)
+            try:
+                self._opening().move(path, archive.rejected if entry.defective and archive.rejected else archive.to)
+            except OSError as exc:
+                self._problems[path] = exc.strerror or str(exc)
+            else:
+                del self._found[path]
 
-    def _paths(self) -> Iterator[str]:
-        trigger = self._source.trigger
-        for pattern in self._source.files:
-            for path in sorted(glob.iglob(pattern, recursive=True)):
-                excluded = any(
-                    fnmatch(path, each) or fnmatch(os.path.basename(path), each) for each in self._source.exclude
-                )
-                if not excluded and not (trigger and path.endswith(trigger)):
-                    yield path
+    def _look_for_manifests(self) -> None:
+        """Read the manifests that are new or changed."""
+        manifest = self._source.manifest
+        assert manifest is not None
+        found = self._opening().found(manifest.files, ())
+        known = self._manifests
+        self._manifests = {}
+        for seen in filter(self._is_quiet, found):
+            if known.get(seen.path, (None,))[0] == seen:
+                self._manifests[seen.path] = known[seen.path]
+            elif seen.size > MOST_MANIFEST_BYTES:
+                self._problems[seen.path] = "is too long for a manifest"
+            elif (content := self._content(seen)) is not None:
+                try:
+                    self._manifests[seen.path] = (seen, manifest_of(content, manifest.line))
+                except ValueError as exc:
+                    self._problems[seen.path] = str(exc)
 
-    def _is_whole(self, seen: _Seen) -> bool:
-        if self._source.trigger:
-            return os.path.exists(seen.path + self._source.trigger)
-        return seen.changed_ns < self._clock() - QUIET_NS
+    def _announced(self, path: str) -> Manifest | None:
+        name = PurePosixPath(path).name
+        return next((named[name] for _, named in self._manifests.values() if name in named), None)
 
-    def _done(self, seen: _Seen) -> int:
+    def _is_whole(self, seen: Seen) -> bool:
+        source = self._source
+        if source.trigger:
+            return seen.path + source.trigger in self._triggers
+        if source.manifest is not None and self._announced(seen.path) is None:
+            return False
+        return self._is_quiet(seen)
+
+    def _is_quiet(self, seen: Seen) -> bool:
+        """Whether a file did not change for a while, by its time and by what was seen of it."""
+        before_ns = self._clock() - QUIET_NS
+        moved = self._moved.get(seen.path)
+        return seen.changed_ns < before_ns and (moved is None or moved[1] <= before_ns)
+
+    def _done(self, seen: Seen) -> int:
         """Return how many records of a file were read, or WHOLE."""
-        size, changed_ns, count = self._read.get(seen.path, (0, 0, 0))
-        return count if (size, changed_ns) == (seen.size, seen.changed_ns) else 0
+        entry = self._read.get(seen.path)
+        return entry.count if entry and (entry.size, entry.changed_ns) == (seen.size, seen.changed_ns) else 0
 
-    def _documents(self, seen: _Seen) -> list[Record] | None:
+    def _content(self, seen: Seen) -> bytes | None:
+        try:
+            return self._opening().read(seen)
+        except OSError as exc:
+            self._problems[seen.path] = exc.strerror or str(exc)
+            return None
+
+    def _documents(self, seen: Seen) -> list[Record] | None:
         """Return all records of a file; None when it cannot be read, or changed meanwhile."""
         if self._opened is not None and self._opened[0] == seen:
             return self._opened[1]
         if seen.size > LONGEST_BYTES:
             return [Record(seen.path, b"", "too_long: a file")]
-        try:
-            with Path(seen.path).open("rb") as file:
-                content = file.read(seen.size)
-                info = os.fstat(file.fileno())
-        except OSError as exc:
-            self._problems[seen.path] = os.strerror(exc.errno or 0)
-            return None
-        if (info.st_size, info.st_mtime_ns) != (seen.size, seen.changed_ns):
+        content = self._content(seen)
+        if content is None:
             return None  # it is written to: it was not whole
-        found = [
-            each._replace(place=f"{seen.path}: {each.place}") if each.flaw else each
-            for each in self._format.records(content, self._source)
-        ]
+        digest = hashlib.sha256(content).hexdigest()
+        if self._before.pop(seen.path, "") == digest:
+            found: list[Record] = []  # touched, and not changed
+        else:
+            found = list(self._records(seen, content, digest))
+        entry = self._read.setdefault(seen.path, _Read(seen.size, seen.changed_ns, 0))
+        entry.content, entry.defective = digest, any(record.flaw for record in found)
+        self._contents.setdefault(digest, seen.path)
+        while len(self._contents) > MOST_CONTENTS:
+            del self._contents[next(iter(self._contents))]
         self._opened = (seen, found)
         return found
+
+    def _records(self, seen: Seen, content: bytes, digest: str) -> Iterator[Record]:
+        announced = self._announced(seen.path)
+        told: Json = {}
+        if announced is not None and announced.sha256 not in ("", digest):
+            told = {"outcome": "exception", "reason": "wrong_checksum"}
+            yield Record(seen.path, b"", "wrong_checksum: the manifest says another one")
+        elif digest in self._contents and seen.path not in self._read and self._source.duplicates == "reject":
+            told = {"outcome": "duplicate", "reason": "duplicate"}
+            yield Record(seen.path, b"", "duplicate: a file with this content was read")
+        else:
+            for each in self._format.records(content, self._source):
+                yield each._replace(place=f"{seen.path}: {each.place}") if each.flaw else each
+        if self._tells_files:
+            name = PurePosixPath(seen.path).name
+            told |= {"part": FILE, "name": name, "path": seen.path, "sha256": digest, "size": str(len(content))}
+            told |= {} if announced is None or announced.records is None else {"announced": str(announced.records)}
+            told["time"] = str(seen.changed_ns)
+            yield Record(f"file|{name}", json.dumps(told, sort_keys=True).encode(), part=FILE)

@@ -28,6 +28,9 @@ class Reader(Protocol):
     def parse(self, record: Record) -> Fields:
         """Return the fields of a record, none when there is nothing in it; Rejection when it does not have its form."""
 
+    def acknowledged(self, saved: dict[str, Any]) -> None:
+        """Take note that all up to *saved* was acknowledged, and that its position is kept."""
+
     def behind(self) -> int:
         """Return how many bytes are there and were not read."""
 

@@ -75,6 +75,9 @@ class LogReader:
             fields.setdefault(LINE, text)
         return fields
 
+    def acknowledged(self, saved: dict[str, Any]) -> None:
+        """Nothing is to be done with what was read."""
+
     def behind(self) -> int:
         """Return how many bytes are there and were not read."""
         return self.files.behind()

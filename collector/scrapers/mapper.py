@@ -2,15 +2,43 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from controltower.collector.scrapers.definition import AnySource
+from controltower.collector.scrapers.documents import FILE, TRAILER
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapping import CompiledRule, Policies, compiled_rules
 from controltower.collector.scrapers.observation import Fields, Record, Step
 from controltower.collector.scrapers.pairing import Pairs
 from controltower.collector.scrapers.span_ids import SpanIds
+from controltower.collector.scrapers.transforms import number
+from controltower.tracer import attributes
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of a file, as far as it was read, and what should."""
+
+    records: int = 0
+    rejected: int = 0
+    total: Decimal = Decimal()
+    expected: str = ""
+    expected_total: str = ""
+
+    def of(self, fields: Fields) -> Fields:
+        """Return what is told of a file: counts, the sum of all amounts, and whether they are as announced."""
+        expected = self.expected or str(fields.get("announced", ""))
+        outcome, reason = fields.get("outcome", "ok"), fields.get("reason", "")
+        if outcome == "ok" and expected and int(expected) != self.records:
+            outcome, reason = "exception", "wrong_count"
+        elif outcome == "ok" and self.expected_total and number(self.expected_total) != self.total:
+            outcome, reason = "exception", "out_of_balance"
+        elif outcome == "ok" and self.rejected:
+            outcome, reason = "exception", "rejected_records"
+        counts = {"records": str(self.records), "rejected": str(self.rejected), "total": format(self.total, "f")}
+        return {**fields, **counts, "expected": expected, "outcome": outcome, "reason": reason}
 
 
 @dataclass(slots=True)
@@ -30,7 +58,9 @@ class Mapper:
         self._clock = clock
         self._ids = SpanIds(name)
         self._rules = compiled_rules(source, name, kind_of(source).times(source), policies, clock)
+        self._tells_files = any(rule.rule.when.get("part") == FILE for rule in self._rules)
         self.pairs = Pairs(self._rules)
+        self._tally = Tally()
         self.watermark_ns = 0
         """The latest time of a record."""
 
@@ -38,17 +68,34 @@ class Mapper:
         """Return what becomes of *records*, which *reader* read."""
         mapped = Mapped()
         for record in records:
+            if record.part == TRAILER:
+                said = reader.parse(record)
+                self._tally.expected, self._tally.expected_total = said["records"], said["total"]
+                continue
             mapped.records += 1
+            self._tally.records += record.part != FILE
+            before = len(mapped.steps)
             try:
                 if record.flaw:
                     raise _flaw(record.flaw)
                 fields = reader.parse(record)
+                if record.part == FILE:
+                    fields, self._tally = self._tally.of(fields), Tally()
+                    before = len(mapped.steps) + 1
                 fits = bool(fields) and self._map(record, fields, mapped.steps)
             except Rejection as rejection:
+                self._tally.rejected += 1
                 mapped.rejected.append((record, rejection))
             else:
                 mapped.unmatched += not fits
+                if self._tells_files:
+                    self._sum(mapped.steps[before:])
         return mapped
+
+    def _sum(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if amount := step.attributes.get(attributes.AMOUNT):
+                self._tally.total += Decimal(str(amount))
 
     def due(self, *, caught_up: bool) -> Iterator[Step]:
         """Yield the steps whose end is late, by the source's own times, and by the clock when all of it was read."""
@@ -57,24 +104,29 @@ class Mapper:
 
     def state(self) -> dict[str, Any]:
         """Return what is to be saved with the position."""
-        return {"pairs": self.pairs.state(), "watermark_ns": self.watermark_ns}
+        tally = self._tally
+        counted = [tally.records, tally.rejected, str(tally.total), tally.expected, tally.expected_total]
+        return {"pairs": self.pairs.state(), "watermark_ns": self.watermark_ns, "tally": counted}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what was saved."""
         self.pairs.restore(saved["pairs"])
         self.watermark_ns = saved["watermark_ns"]
+        if "tally" in saved:
+            records, rejected, total, *expected = saved["tally"]
+            self._tally = Tally(records, rejected, Decimal(total), *expected)
 
     def _map(self, record: Record, fields: Fields, steps: list[Step]) -> bool:
         """Add what a record becomes to *steps*; return whether any rule fits."""
-        for number, rule in enumerate(self._rules):
+        for at, rule in enumerate(self._rules):
             if (groups := rule.begin.fits(fields)) is not None:
-                self._begin(number, rule, record, fields, groups, steps)
+                self._begin(at, rule, record, fields, groups, steps)
                 return True
             if rule.end is not None and (groups := rule.end.fits(fields)) is not None:
                 assert rule.by is not None
                 found = rule.end.take(fields, groups)
                 self._note(found.at_ns)
-                steps.append(self.pairs.end(number, rule.by(fields, groups), found, self._clock()))
+                steps.append(self.pairs.end(at, rule.by(fields, groups), found, self._clock()))
                 return True
         return False
 

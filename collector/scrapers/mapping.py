@@ -8,7 +8,16 @@ from typing import Any, Final
 from controltower.collector.redaction.linear import Groups as Expression
 from controltower.collector.redaction.policy import Policy
 from controltower.collector.redaction.tokens import Tokeniser
-from controltower.collector.scrapers.definition import AnySource, End, Facts, LineSpec, Rule, TimeSpec, ValueSpec
+from controltower.collector.scrapers.definition import (
+    AnySource,
+    End,
+    Facts,
+    LineSpec,
+    Rule,
+    RunSpec,
+    TimeSpec,
+    ValueSpec,
+)
 from controltower.collector.scrapers.errors import KeyMissingError, Rejection
 from controltower.collector.scrapers.getting import Get, GetTime, getter, items_getter, time_getter, value_getter
 from controltower.collector.scrapers.observation import AttributeValue, Fields, Step
@@ -17,6 +26,7 @@ from controltower.tracer import attributes, values
 
 NOTHING: Final[Mapping[str, str]] = {}
 SYNTHETIC: Final = attributes.CONTEXT + "synthetic"
+MOST_COUNT_DIGITS: Final = 15
 EPOCH_ENDS_NS: Final = 2**63 - 1
 
 _PLAIN_DECIMAL: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,12})?")
@@ -239,8 +249,35 @@ def _attributes(facts: Facts, zone: str, policies: Policies, clock: Clock) -> It
             yield name, _decimal(get(number)), True
     if facts.outcome is not None:
         yield attributes.OUTCOME, _outcome(get(facts.outcome)), True
+    if facts.run is not None:
+        yield from _run(facts.run, get)
     if facts.reason is not None:
         yield attributes.REASON, _text(get(facts.reason)), True
+
+
+def _run(run: RunSpec, get: Callable[[ValueSpec], Get]) -> Iterator[tuple[str, Take, bool]]:
+    yield attributes.RUN_ID, _text(get(run.id)), False
+    for name, count in (
+        (attributes.RUN_RECORDS, run.records),
+        (attributes.RUN_REJECTED, run.rejected),
+        (attributes.RUN_EXPECTED, run.expected_records),
+    ):
+        if count is not None:
+            yield name, _count(get(count)), True
+    if run.control_total is not None:
+        yield attributes.RUN_CONTROL_TOTAL, _decimal(get(run.control_total)), True
+
+
+def _count(get: Get) -> Take:
+    def count(fields: Fields, groups: Mapping[str, str]) -> int | None:
+        value = get(fields, groups)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str) or not value.isdecimal() or len(value) > MOST_COUNT_DIGITS:
+            raise Rejection("bad_count")
+        return int(value)
+
+    return count
 
 
 def _refuse(reason: str, sentence: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 Fields = Mapping[str, Any]
 """What a record holds by name; numbers are texts, because money is never a float."""
 
-AttributeValue = str | tuple[str, ...]
+AttributeValue = str | int | tuple[str, ...]
 
 
 class Record(NamedTuple):

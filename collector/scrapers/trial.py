@@ -20,7 +20,14 @@ from controltower.collector.scrapers.times import Clock, time_reader, zone_of
 from controltower.tracer import attributes
 
 SHOWN: Final = 10
-GIVEN: Final[dict[str, Any]] = {"begin": "beginning", "trigger": "", "exclude": ()}
+GIVEN: Final[dict[str, Any]] = {
+    "begin": "beginning",
+    "trigger": "",
+    "exclude": (),
+    "manifest": None,
+    "archive": None,
+    "storage": {},
+}
 MOST_READ: Final = 1_000_000  # records that a check looks at to find so many steps
 TEST_KEY: Final = Key(1, b"controltower scrape test: a key for tests only")
 

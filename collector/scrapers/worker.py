@@ -202,8 +202,13 @@ class Worker:
         if under_way is None:
             return
         self._refused += self._told(under_way.sent.result())
-        self._positions.acknowledge(under_way.state)
+        self._acknowledge(under_way.state)
         self._saved_s = self._monotonic()
+
+    def _acknowledge(self, state: Json) -> None:
+        assert self._reader is not None  # begun
+        self._positions.acknowledge(state)
+        self._reader.acknowledged(state["reader"])
 
     def _encoded(self, mapped: Mapped) -> bytes:
         request = Request(self.source.service or self.name)
@@ -240,7 +245,7 @@ class Worker:
     def _save(self) -> None:
         self._settle()
         if self._moved:
-            self._positions.acknowledge(self._state())
+            self._acknowledge(self._state())
             self._moved = False
             self._saved_s = self._monotonic()
 

@@ -120,14 +120,16 @@ def test_a_batch_ends_within_a_file_and_goes_on_there(tmp_path: Path, monkeypatc
 
 
 def test_the_same_content_under_another_name_is_the_same(tmp_path: Path) -> None:
-    """Its records have the place and content they had, which is what ids are made of."""
+    """It is refused as a duplicate; a source that wants it read gets the records it had, of which ids are made."""
     write(tmp_path / "a.edi", "PO-1", "PO-2")
     reader = reader_of(tmp_path)
     first = reader.read().records
     (tmp_path / "copy.edi").write_bytes((tmp_path / "a.edi").read_bytes())
     os.utime(tmp_path / "copy.edi", ns=(OLD_NS, OLD_NS))
 
-    assert reader.read().records == first
+    (duplicate,) = reader.read().records
+    assert duplicate.flaw == "duplicate: a file with this content was read"
+    assert reader_of(tmp_path, duplicates="read").read().records == [*first, *first]
 
 
 def test_what_is_there_can_be_passed_over(tmp_path: Path) -> None:
