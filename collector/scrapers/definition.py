@@ -17,10 +17,11 @@ from controltower.collector.scrapers.documents import FILE_NAMES
 from controltower.collector.scrapers.documents import FORMATS as DOCUMENTS
 from controltower.collector.scrapers.edifact import DEFAULT as EDIFACT_SEPARATORS
 from controltower.collector.scrapers.errors import SourcesError
-from controltower.collector.scrapers.files import FilesError, is_address, scheme_of
+from controltower.collector.scrapers.files import FilesError, is_address, is_installed, scheme_of
 from controltower.collector.scrapers.log_formats import FORMATS, LINE, MOST_FIELDS, LogFormat
 from controltower.collector.scrapers.manifest import GROUPS as MANIFEST_GROUPS
 from controltower.collector.scrapers.manifest import LINE as MANIFEST_LINE
+from controltower.collector.scrapers.tables import TRAILER_GROUPS
 from controltower.collector.scrapers.transforms import (
     ExpressionField,
     FormField,
@@ -28,6 +29,7 @@ from controltower.collector.scrapers.transforms import (
     Transform,
     ZoneField,
 )
+from controltower.collector.scrapers.xml_documents import is_path as is_xpath
 from controltower.store.flows.calendar import Limit, parse_limit
 from controltower.store.yaml_lines import MistakesError, Problem, read_model
 from controltower.tracer.attributes import OUTCOMES, STYLES
@@ -312,7 +314,18 @@ class FolderSource(FileSource):
     """Files of documents, each read when it is whole."""
 
     kind: Literal["folder"]
-    format: Literal["x12", "edifact", "hl7"]
+    format: Literal["x12", "edifact", "hl7", "csv", "fixed", "xlsx", "xml"]
+    columns: Annotated[
+        tuple[Text, ...], Field(max_length=MOST_FIELDS)
+    ] = ()  # of csv and xlsx; the first row by default
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    widths: Annotated[
+        dict[Text, tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]]],
+        Field(default_factory=dict, max_length=MOST_FIELDS),
+    ]  # of fixed
+    trailer: ExpressionField | None = None  # the last line of csv and fixed: how many rows there are, and their sum
+    sheet: Text | None = None  # of xlsx; the first by default
+    each: Text | None = None  # of xml: XPath of the elements that are documents
     exact: bool = False  # an ISA that is not as wide as X12 says is refused
     una: Annotated[str, Field(min_length=6, max_length=6)] = EDIFACT_SEPARATORS  # of interchanges without a UNA
     trigger: Annotated[str, Field(max_length=40)] = ""  # ending of the file whose presence says that another is whole
@@ -424,6 +437,7 @@ def _folder_problems(source: FolderSource, place: tuple[Any, ...]) -> Iterator[P
         return
     if source.storage and not scheme:
         yield (*place, "storage"), "is for files behind an address, such as sftp:// or s3://"
+    yield from _table_problems(source, place)
     if source.trigger and source.manifest:
         yield (*place, "manifest"), "a file is announced by a trigger or by a manifest, not by both"
     for name, value in source.storage.items():
@@ -441,6 +455,34 @@ def _folder_problems(source: FolderSource, place: tuple[Any, ...]) -> Iterator[P
             (*place, "archive"),
             "what is put there would be found again; choose a folder that no pattern of files finds",
         )
+
+
+def _table_problems(source: FolderSource, place: tuple[Any, ...]) -> Iterator[Problem]:
+    for name, formats, needed in (
+        ("columns", ("csv", "xlsx"), False),
+        ("widths", ("fixed",), True),
+        ("trailer", ("csv", "fixed"), False),
+        ("sheet", ("xlsx",), False),
+        ("each", ("xml",), True),
+    ):
+        if getattr(source, name) and source.format not in formats:
+            yield (*place, name), f"is for format: {' and '.join(formats)}"
+        if needed and source.format in formats and not getattr(source, name):
+            yield (*place, name), f"is needed for format: {source.format}"
+    for column, (begin, end) in source.widths.items():
+        if begin >= end:
+            yield (*place, "widths", column), "ends before it begins; characters are counted from 0"
+    needed_module = {"xml": "lxml", "xlsx": "openpyxl"}.get(source.format, "")
+    if needed_module and not is_installed(needed_module):
+        yield (*place, "format"), f"{source.format} needs the extra `files`: pip install 'controltower[files]'"
+    if source.each is not None and not is_xpath(source.each):
+        yield (*place, "each"), "is no XPath"
+    if source.trailer is not None:
+        groups = Groups(source.trailer).numbers.keys()
+        if not groups or not groups <= TRAILER_GROUPS:
+            yield (*place, "trailer"), f"needs one of the groups {', '.join(sorted(TRAILER_GROUPS))}, and has no others"
+        if "total" in groups and not any(rule.when.get("part") == "file" for rule in source.rules):
+            yield (*place, "trailer"), "a total is compared by a rule with when: {part: file}, and there is none"
 
 
 def _rule_problems(source: AnySource, rule: Rule, place: tuple[Any, ...]) -> Iterator[Problem]:
@@ -469,7 +511,7 @@ def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]
             yield (*place, *where), "or belongs to field"
         if value.field is not None and value.field.startswith("$") and not is_json:
             yield (*place, *where), "JSONPath is for format: json"
-        if value.field is not None and _is_lines(source, value.field) and value.field not in groups:
+        if value.field is not None and _is_only_lines(source, value.field) and value.field not in groups:
             yield (*place, *where), f"{value.field} is lines; a value is such as {DOCUMENTS[source.format].value}"
     yield from _unknown_fields(source, facts, groups.keys(), place)
     for type_ in facts.scopes:
@@ -481,6 +523,10 @@ def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]
 
 def _is_lines(source: AnySource, field: str) -> bool:
     return source.format in DOCUMENTS and DOCUMENTS[source.format].is_loop(field)
+
+
+def _is_only_lines(source: AnySource, field: str) -> bool:
+    return _is_lines(source, field) and DOCUMENTS[source.format].apart
 
 
 def _lines_problems(source: AnySource, lines: LineSpec, place: tuple[Any, ...]) -> Iterator[Problem]:
@@ -533,8 +579,13 @@ def _unknown_paths(
     source: FolderSource, facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]
 ) -> Iterator[Problem]:
     known = DOCUMENTS[source.format]
+    columns = {*source.columns, *source.widths}
     for where, field in _fields(facts):
-        if field not in groups and field not in known.names | FILE_NAMES and not known.is_path(field):
+        if (
+            field not in groups
+            and field not in known.names | FILE_NAMES | {"part"}
+            and not (field in columns if columns else known.is_path(field))
+        ):
             yield (
                 (*place, *where),
                 f"{field} is no path such as {known.value}; for the word itself write {{text: {field}}}",

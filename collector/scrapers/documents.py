@@ -3,7 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from controltower.collector.scrapers import edifact, hl7, hl7_fields, segment_fields, x12, x12_fields
+from controltower.collector.scrapers import (
+    edifact,
+    hl7,
+    hl7_fields,
+    segment_fields,
+    tables,
+    x12,
+    x12_fields,
+    xml_documents,
+)
 from controltower.collector.scrapers.observation import Fields, Record
 
 FILE: Final = "file"
@@ -29,6 +38,15 @@ class Format(NamedTuple):
     is_loop: Callable[[str], bool]
     value: str  # a path of a value, as an example
     lines: str  # and of lines
+    apart: bool = True  # a path of lines is none of a value
+
+
+def _is_column(text: str) -> bool:
+    return not text.startswith("$")
+
+
+def _is_never(text: str) -> bool:
+    return False
 
 
 FORMATS: Final[Mapping[str, Format]] = {
@@ -61,5 +79,19 @@ FORMATS: Final[Mapping[str, Format]] = {
         hl7_fields.is_loop,
         "MSH-10 or PID-3[5=MR].1",
         "FT1",
+    ),
+    "csv": Format(tables.csv_rows, tables.document, ("", ""), frozenset(), _is_column, _is_never, "a column", ""),
+    "fixed": Format(tables.fixed_rows, tables.document, ("", ""), frozenset(), _is_column, _is_never, "a column", ""),
+    "xlsx": Format(tables.workbook_rows, tables.document, ("", ""), frozenset(), _is_column, _is_never, "a column", ""),
+    "xml": Format(
+        xml_documents.elements,
+        xml_documents.document,
+        ("", ""),
+        frozenset(),
+        xml_documents.is_path,
+        xml_documents.is_path,
+        "Header/Number or @id",
+        "Lines/Line",
+        apart=False,
     ),
 }

@@ -1,7 +1,7 @@
 """Where the files of a folder are: on this machine, or behind an address such as ``sftp://`` or ``s3://``, through fsspec."""
 
 import glob
-import importlib
+import importlib.util
 import os
 import shutil
 import stat
@@ -51,6 +51,14 @@ class Files(Protocol):
 
     def close(self) -> None:
         """Close what is open."""
+
+
+def is_installed(module: str) -> bool:
+    """Whether a library that the extra `files` brings is there."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def is_address(pattern: str) -> bool:

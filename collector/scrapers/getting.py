@@ -11,6 +11,7 @@ from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.observation import Fields
 from controltower.collector.scrapers.times import Clock, time_reader, zone_of
 from controltower.collector.scrapers.transforms import Change, Transform, change_of, together
+from controltower.collector.scrapers.xml_documents import Element
 
 Groups = Mapping[str, str]
 Get = Callable[[Fields, Groups], Any]
@@ -66,7 +67,7 @@ def getter(field: str) -> Get:
 def items_getter(path: str) -> Callable[[Fields], list[Fields]]:
     """Return what takes the objects at a JSONPath, or the lines of a document."""
     if not path.startswith("$"):
-        return lambda fields: _few(fields.get(path) or [])
+        return lambda fields: _few([*fields.lines(path)] if isinstance(fields, Element) else fields.get(path) or [])
     query: Any = jsonpath_rfc9535.compile(path)
 
     def items(fields: Fields) -> list[Fields]:
