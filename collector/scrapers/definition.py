@@ -16,11 +16,13 @@ from controltower.collector.redaction.linear import Groups
 from controltower.collector.scrapers.documents import FILE_NAMES
 from controltower.collector.scrapers.documents import FORMATS as DOCUMENTS
 from controltower.collector.scrapers.edifact import DEFAULT as EDIFACT_SEPARATORS
-from controltower.collector.scrapers.errors import SourcesError
+from controltower.collector.scrapers.errors import AddressError, SourcesError
 from controltower.collector.scrapers.files import FilesError, is_address, is_installed, scheme_of
 from controltower.collector.scrapers.log_formats import FORMATS, LINE, MOST_FIELDS, LogFormat
 from controltower.collector.scrapers.manifest import GROUPS as MANIFEST_GROUPS
 from controltower.collector.scrapers.manifest import LINE as MANIFEST_LINE
+from controltower.collector.scrapers.message import HEADER
+from controltower.collector.scrapers.message import NAMES as MESSAGE_NAMES
 from controltower.collector.scrapers.tables import TRAILER_GROUPS
 from controltower.collector.scrapers.transforms import (
     ExpressionField,
@@ -347,7 +349,39 @@ class FolderSource(FileSource):
         return {name: _secret(value) if isinstance(value, Secret) else value for name, value in self.storage.items()}
 
 
-AnySource: TypeAlias = Annotated[LogSource | FolderSource, Field(discriminator="kind")]
+class MessageSource(Source):
+    """Messages of a broker: RabbitMQ."""
+
+    url: Secret = Secret(env="RABBITMQ_URL")  # it has a password in it
+    queue: Annotated[str, Field(min_length=1, max_length=255)]
+    format: Literal["json", "text"] = "json"
+    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+
+    def address(self) -> str:
+        """Return the address of the broker. AddressError when it is not there."""
+        try:
+            return _secret(self.url)
+        except FilesError as exc:
+            raise AddressError(f"The address of the broker: {exc}.") from exc
+
+
+class DeadLetterSource(MessageSource):
+    """A queue of dead letters, which stay in it."""
+
+    kind: Literal["dead_letters"]
+    every: Within = Limit(1, "minute")
+
+
+class TapSource(MessageSource):
+    """Copies of what an exchange gets, in a queue of the source's own."""
+
+    kind: Literal["tap"]
+    exchange: Annotated[str, Field(min_length=1, max_length=255)]  # the default exchange copies nothing
+    routing_keys: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] = ("#",)
+    most: Annotated[int, Field(ge=1)] = 1_000_000  # messages in the queue; then the broker drops the oldest
+
+
+AnySource: TypeAlias = Annotated[LogSource | FolderSource | DeadLetterSource | TapSource, Field(discriminator="kind")]
 
 
 class Sources(Model):
@@ -378,6 +412,9 @@ def load_sources(path: Path) -> SourceFile:
 
 
 def _below(folder: Path, source: AnySource) -> AnySource:
+    if not isinstance(source, FileSource):
+        return source
+
     def below(pattern: str) -> str:
         return pattern if is_address(pattern) else str(folder / pattern)
 
@@ -421,7 +458,7 @@ def _contradictions(sources: Sources) -> Iterator[Problem]:
             yield ("sources", name, "columns"), "format: csv needs columns, and no other format has them"
         if isinstance(source, FolderSource):
             yield from _folder_problems(source, ("sources", name))
-        elif any(is_address(pattern) for pattern in source.files):
+        elif isinstance(source, FileSource) and any(map(is_address, source.files)):
             yield ("sources", name, "files"), "logs are read where they are written; an address is for kind: folder"
         for position, rule in enumerate(source.rules):
             yield from _rule_problems(source, rule, ("sources", name, "rules", position))
@@ -565,6 +602,9 @@ def _unknown_fields(
     if isinstance(source, FolderSource):
         yield from _unknown_paths(source, facts, groups, place)
         return
+    if isinstance(source, MessageSource):
+        yield from _unknown_of_messages(source, facts, groups, place)
+        return
     known = source.columns or FORMATS[source.format].fields
     used = [(where, field) for where, field in _fields(facts) if field not in groups]
     for where, field in used:
@@ -573,6 +613,16 @@ def _unknown_fields(
             yield (*place, *where), f"{field} is no field here ({have}); for the word itself write {{text: {field}}}"
         elif where == ("outcome",) and field in OUTCOMES:
             yield (*place, *where), f"for the word itself write {{text: {field}}}"
+
+
+def _unknown_of_messages(
+    source: MessageSource, facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]
+) -> Iterator[Problem]:
+    for where, field in _fields(facts):
+        known = field in groups or field in MESSAGE_NAMES or field.startswith(HEADER)
+        if not known and (source.format == "text" or field.startswith(("message.", "dead.", "trace."))):
+            have = ", ".join([*sorted(MESSAGE_NAMES), f"{HEADER}NAME", *groups])
+            yield (*place, *where), f"{field} is no field here ({have}); for the word itself write {{text: {field}}}"
 
 
 def _unknown_paths(

@@ -31,6 +31,10 @@ class PositionError(CollectorError):
     permanent = False
 
 
+class AddressError(CollectorError):
+    """The variable that holds the address of a source, with its password, does not."""
+
+
 class BusyError(CollectorError):
     """Another process works on the same positions."""
 

@@ -16,7 +16,7 @@ from controltower.collector.scrapers.definition import FolderSource, TimeSpec
 from controltower.collector.scrapers.documents import FILE, FORMATS
 from controltower.collector.scrapers.files import MOST_FILES, Files, Seen, files_of
 from controltower.collector.scrapers.manifest import Manifest, manifest_of
-from controltower.collector.scrapers.observation import Fields, Record, Taken
+from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class _Read:
     defective: bool = False
 
 
-class FolderReader:
+class FolderReader(HoldsNothing):
     """Reads the files of one source. For one thread."""
 
     def __init__(self, source: FolderSource, clock: Callable[[], int]) -> None:

@@ -33,6 +33,9 @@ COUNTS: Final = (
 GAUGES: Final = (
     Declared("controltower.scrape.behind", "By", "bytes that are there and were not read", "is the collector slow?"),
     Declared("controltower.scrape.open", "{step}", "steps that began and did not end yet", "do their ends come?"),
+    Declared("controltower.scrape.depth", "{message}", "messages in a queue", "who reads it?"),
+    Declared("controltower.scrape.consumers", "{consumer}", "consumers of a queue", ""),
+    Declared("controltower.scrape.oldest", "s", "age of the oldest dead letter", "who sees to it?"),
     Declared("controltower.scrape.lag", "s", "time since all that was there had been read", "see `failing`"),
     Declared("controltower.scrape.watermark", "s", "time of the latest record, in seconds since 1970", ""),
     Declared("controltower.scrape.problems", "{file}", "files that cannot be read", "see the log"),
@@ -82,4 +85,5 @@ def _values(worker: Worker, began_ns: int, now_ns: int) -> dict[str, int]:
         "watermark": health.watermark_ns // 10**9,
         "problems": len(health.problems),
         "failing": int(bool(worker.failing)),
+        **dict(health.levels),
     }

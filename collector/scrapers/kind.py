@@ -7,10 +7,12 @@ send it, save the position. So a crash loses nothing, and what is read again has
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from controltower.collector.scrapers.dead_letters import DeadLetterReader
 from controltower.collector.scrapers.definition import AnySource, TimeSpec
 from controltower.collector.scrapers.folder import FolderReader
 from controltower.collector.scrapers.log import LogReader
 from controltower.collector.scrapers.observation import Fields, Record, Taken
+from controltower.collector.scrapers.tap import TapReader
 
 
 class Reader(Protocol):
@@ -38,6 +40,14 @@ class Reader(Protocol):
     def problems(self) -> Mapping[str, str]:
         """Return what cannot be read, and why."""
 
+    @property
+    def levels(self) -> Mapping[str, int]:
+        """Return how full a queue is, by the names of metrics; nothing for what is no queue."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether the origin waits until what was read is acknowledged."""
+
     def close(self) -> None:
         """Close what is open."""
 
@@ -53,7 +63,12 @@ class Kind(Protocol):
         """Return where times are."""
 
 
-KINDS: Final[Mapping[str, Kind]] = {"log": LogReader, "folder": FolderReader}
+KINDS: Final[Mapping[str, Kind]] = {
+    "log": LogReader,
+    "folder": FolderReader,
+    "dead_letters": DeadLetterReader,
+    "tap": TapReader,
+}
 
 
 def kind_of(source: AnySource) -> Kind:

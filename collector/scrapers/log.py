@@ -12,7 +12,7 @@ from controltower.collector.scrapers.log_content import Content, DamagedError
 from controltower.collector.scrapers.log_files import LogFiles
 from controltower.collector.scrapers.log_formats import FORMATS, LINE, csv_parser
 from controltower.collector.scrapers.log_generation import SAMPLE_BYTES, Generation, digest
-from controltower.collector.scrapers.observation import Fields, Record, Taken
+from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ QUIET_NS: Final = 5 * 10**9  # a record of several lines ends when so long no ot
 Json = dict[str, Any]
 
 
-class LogReader:
+class LogReader(HoldsNothing):
     """Reads the files of one source. For one thread."""
 
     def __init__(self, source: LogSource, clock: Callable[[], int]) -> None:
@@ -74,9 +74,6 @@ class LogReader:
         if fields:
             fields.setdefault(LINE, text)
         return fields
-
-    def acknowledged(self, saved: dict[str, Any]) -> None:
-        """Nothing is to be done with what was read."""
 
     def behind(self) -> int:
         """Return how many bytes are there and were not read."""

@@ -36,6 +36,21 @@ class Taken(NamedTuple):
     caught_up: bool
 
 
+class HoldsNothing:
+    """What is the same for readers whose origin does not wait for them; a broker's messages do."""
+
+    holding = False
+    """Whether the origin waits until what was read is acknowledged."""
+
+    @property
+    def levels(self) -> Mapping[str, int]:
+        """Return how full a queue is, by the names of metrics; nothing for what is no queue."""
+        return {}
+
+    def acknowledged(self, saved: dict[str, Any]) -> None:
+        """Nothing is to be done with what was read."""
+
+
 @dataclass(slots=True)
 class Step:
     """A business step before it is a span. Times are nanoseconds since 1970."""

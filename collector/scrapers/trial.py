@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.redaction.tokens import Key, Tokeniser
-from controltower.collector.scrapers.definition import AnySource, Expected, SourceTest
+from controltower.collector.scrapers.definition import AnySource, Expected, FileSource, MessageSource, SourceTest
+from controltower.collector.scrapers.given import GivenMessages
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapper import Mapper
 from controltower.collector.scrapers.mapping import Policies
@@ -85,6 +86,9 @@ def _differences(name: str, source: AnySource, test: SourceTest, policies: Polic
     if test.now is not None:
         now_ns = time_reader("iso", zone_of("UTC"), clock)(test.now)
         clock = _fixed(now_ns)
+    if isinstance(source, MessageSource):
+        yield from _compared(name, source, test, GivenMessages(source, test.given), policies, clock)
+        return
     with tempfile.TemporaryDirectory(prefix="controltower-scrape-") as folder:
         given = Path(folder) / "given.log"
         given.write_text(test.given, encoding=source.encoding)
@@ -96,7 +100,7 @@ def _differences(name: str, source: AnySource, test: SourceTest, policies: Polic
             reader.close()
 
 
-def _reading(source: AnySource, file: Path) -> AnySource:
+def _reading(source: FileSource, file: Path) -> Any:
     """Return a source of one file alone, which is read whatever else the source says."""
     changes = {name: value for name, value in GIVEN.items() if name in type(source).model_fields}
     return source.model_copy(update={**changes, "files": (str(file),)})

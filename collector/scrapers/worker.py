@@ -45,6 +45,7 @@ class Health:
     behind_bytes: int = 0
     watermark_ns: int = 0  # latest time of a record
     caught_up_ns: int = 0  # when all that was there had last been read and acknowledged
+    levels: tuple[tuple[str, int], ...] = ()  # of a queue, by the names of metrics
     problems: tuple[tuple[str, str], ...] = ()  # what cannot be read, and why
     failing: str = ""  # why nothing goes on; nothing while all is well
 
@@ -191,7 +192,7 @@ class Worker:
             self._moved = False
         if caught_up:
             self._settle()
-        if self._moved and self._monotonic() - self._saved_s > SAVE_AFTER_S:
+        if self._moved and (self._reader.holding or self._monotonic() - self._saved_s > SAVE_AFTER_S):
             self._save()
         self._note(mapped, caught_up=caught_up)
         return more
@@ -265,6 +266,7 @@ class Worker:
             behind_bytes=self._reader.behind(),
             watermark_ns=self._mapper.watermark_ns,
             caught_up_ns=self._clock() if caught_up else before.caught_up_ns,
+            levels=tuple(self._reader.levels.items()),
             problems=tuple(sorted(self._reader.problems.items())),
         )
 

@@ -19,6 +19,8 @@ SHOWN = re.findall(r"^```console\n\$ controltower ([^\n]*)\n(.*?)^```$", TEXT, r
 MODELS = (
     definition.LogSource,
     definition.FolderSource,
+    definition.DeadLetterSource,
+    definition.TapSource,
     definition.Rule,
     definition.End,
     definition.ValueSpec,
