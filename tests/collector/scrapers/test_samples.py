@@ -89,19 +89,24 @@ def scraped(name: str, **options: Any) -> Mapped:
     source = source.model_copy(update={"files": (str(SAMPLES / name),), **options})
     reader = FolderReader(source, lambda: NOW_NS)
     mapper = Mapper(source, "samples", Policies(default_policy(), Tokeniser((Key(1, b"k" * 32),))), lambda: NOW_NS)
-    return mapper.map(reader.read().records, reader)
+    mapped = mapper.map(reader.read().records, reader)
+    *documents, run = mapped.steps
+    assert (run.code, run.attributes[attributes.RUN_RECORDS]) == ("batch.file.received", mapped.records - 1)
+    assert run.attributes[attributes.RUN_REJECTED] == len(mapped.rejected)
+    mapped.steps = documents
+    return mapped
 
 
 @pytest.mark.parametrize("name", files() if SAMPLES.is_dir() else [])
 def test_each_document_is_accounted_for(name: str) -> None:
-    """Nothing is passed over in silence: a step, a reason, or a count."""
+    """Nothing is passed over in silence: a step, a reason, or a count; and the file is told of, with as many."""
     mapped = scraped(name)
 
     default = [NO_INTERCHANGE] if "/dex/" in name else []
     assert [str(rejection) for _, rejection in mapped.rejected] == REFUSED.get(name, default)
     assert mapped.unmatched == OF_NO_RULE.get(name, 0)
-    assert mapped.records == len(mapped.rejected) + mapped.unmatched + len(mapped.steps)
-    assert mapped.records
+    assert mapped.records == len(mapped.rejected) + mapped.unmatched + len(mapped.steps) + 1  # and the file
+    assert mapped.records > 1
 
 
 def lines_of(mapped: Mapped) -> list[tuple[Any, ...]]:
