@@ -49,6 +49,7 @@ _ALL: Final = (
         rival="confluent_kafka.ConfluentKafkaInstrumentor",
     ),
     Hook("aiokafka", "messages", "aiokafka", "aiokafka", "0.10", "0.14.0", rival="aiokafka.AIOKafkaInstrumentor"),
+    Hook("sqs", "messages", "boto3", "boto3", "1.35", "1.43.117", rival="boto3sqs.Boto3SQSInstrumentor"),
     Hook("fastapi", "http server", "fastapi", "fastapi", "0.92", "0.165.0", needs="fastapi"),
     Hook("starlette", "http server", "starlette", "starlette", "0.13", "1.10.0", needs="starlette"),
     Hook("flask", "http server", "flask", "flask", "2", "3.1.3", needs="flask"),

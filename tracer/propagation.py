@@ -205,6 +205,12 @@ def extract(carrier: Mapping[str, str], allowed: frozenset[str]) -> tuple[trace.
     return sender, decode_ring(headers.get(BAGGAGE_HEADER, ""), allowed)
 
 
+def span_in(traceparent: str) -> trace.SpanContext | None:
+    """Return the span that a ``traceparent`` names; ``None`` for what the recommendation of the W3C calls invalid."""
+    found = trace.get_current_span(_trace_context.extract({"traceparent": traceparent}, Context())).get_span_context()
+    return found if found.is_valid else None
+
+
 def environment(allowed: frozenset[str]) -> dict[str, str]:
     """Return the variables that carry the trace context and the keys that may travel to a process that is started here."""
     carrier: dict[str, str] = {}

@@ -16,7 +16,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 from controltower.tracer import attributes, values
 from controltower.tracer.decorating import Decorator
 from controltower.tracer.guard import Guard
-from controltower.tracer.propagation import NO_KEYS, KeyRing, attribute_value, with_ring
+from controltower.tracer.propagation import NO_KEYS, KeyRing, attribute_value, span_in, with_ring
 
 if TYPE_CHECKING:
     from controltower.tracer.system import System
@@ -381,7 +381,7 @@ class Step(Decorator):
         if isinstance(other, Step):
             other = other.span_context
         elif isinstance(other, str):
-            other = _from_traceparent(other)
+            other = span_in(other)
         if isinstance(other, SpanContext) and other.is_valid:
             return Link(other)
         self._guard.misuse("bad_link", "a link is a step, a span context or a traceparent")
@@ -389,7 +389,7 @@ class Step(Decorator):
 
     def _refer(self, attribute: str, original: object, what: str) -> Self:
         with self._guard.around(f"step.{what}"):
-            if isinstance(original, str) and _from_traceparent(original) is None:
+            if isinstance(original, str) and span_in(original) is None:
                 reference = values.text(original, what, self._guard.misuse)
             else:
                 link = self._link(original)
@@ -405,16 +405,6 @@ def type_name_of(error: BaseException) -> str:
     """Return the name of an exception's type for ``error.type``."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _from_traceparent(text: str) -> SpanContext | None:
-    parts = text.strip().split("-")
-    if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
-        return None
-    try:
-        return SpanContext(int(parts[1], 16), int(parts[2], 16), is_remote=True)
-    except ValueError:
-        return None
 
 
 _CHOICES: Final = {"outcome": attributes.OUTCOMES, "style": attributes.STYLES, "actor": ACTORS}
