@@ -5,7 +5,7 @@ import sys
 from argparse import REMAINDER, ArgumentTypeError, Namespace
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from controltower import tracer
 from controltower.cli.data import DataFolder
@@ -14,11 +14,13 @@ from controltower.cli.job import Ended, run_job
 from controltower.cli.logs import log_to
 from controltower.cli.options import Subparsers, add_command, positive, span
 from controltower.cli.settings import Settings, read_settings
-from controltower.collector.redaction.patterns import Masker
-from controltower.collector.redaction.settings import read_redaction
-from controltower.store.runtime import running
+from controltower.collector.errors import CollectorError
 from controltower.tracer.batch import MAX_HEARTBEAT_S, Batch, BatchOptions
 from controltower.tracer.configure import Options
+
+# What only some jobs need is imported when it is needed: each of two hundred jobs a night would wait for it.
+if TYPE_CHECKING:
+    from controltower.collector.redaction.patterns import Masker
 
 FOLDER: Final = "spool"  # of the data folder: what the collector does not have yet
 SERVICE: Final = "jobs"
@@ -71,10 +73,11 @@ def run(arguments: Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         raise CommandError("Name what to run: controltower run [options] -- COMMAND.")
-    masker = (
-        Masker(read_redaction(os.environ).policy) if arguments.tail else None
-    )  # a bad policy must not send anything
-    if not _configured(arguments):
+    try:
+        masker = _masker() if arguments.tail else None
+        _configure(arguments)
+    except (CommandError, CollectorError, tracer.TracerError, OSError) as error:
+        print(f"The job runs unwatched: {error}", file=sys.stderr)
         return _told(run_job(command, {}, 0)).code
     with tracer.batch(arguments.name or Path(command[0]).name, **_options(arguments)) as watched:
         ended = run_job(command, tracer.environment(), arguments.tail)
@@ -109,7 +112,14 @@ def _options(arguments: Namespace) -> BatchOptions:
     )
 
 
-def _describe(watched: Batch, ended: Ended, masker: Masker | None) -> None:
+def _masker() -> "Masker":
+    from controltower.collector.redaction.patterns import Masker
+    from controltower.collector.redaction.settings import read_redaction
+
+    return Masker(read_redaction(os.environ).policy)
+
+
+def _describe(watched: Batch, ended: Ended, masker: "Masker | None") -> None:
     watched.context(exit_code=ended.code)
     if ended.signal:
         watched.context(signal=ended.signal)
@@ -124,18 +134,12 @@ def _describe(watched: Batch, ended: Ended, masker: Masker | None) -> None:
         watched.outcome("exception", "exit_code")
 
 
-def _configured(arguments: Namespace) -> bool:
-    """Set the tracer up; return whether that was possible, and say on standard error why not."""
-    try:
-        settings = read_settings(arguments)
-        folder = DataFolder(settings.data)
-        folder.make()
-        log_to(folder.logs, "run", quiet=True)
-        tracer.configure(**_tracing(arguments, settings, folder))
-    except (CommandError, tracer.TracerError, OSError) as error:
-        print(f"The job runs unwatched: {error}", file=sys.stderr)
-        return False
-    return True
+def _configure(arguments: Namespace) -> None:
+    settings = read_settings(arguments)
+    folder = DataFolder(settings.data)
+    folder.make()
+    log_to(folder.logs, "run", quiet=True)
+    tracer.configure(**_tracing(arguments, settings, folder))
 
 
 def _tracing(arguments: Namespace, settings: Settings, folder: DataFolder) -> Options:
@@ -145,16 +149,22 @@ def _tracing(arguments: Namespace, settings: Settings, folder: DataFolder) -> Op
         options["service"] = arguments.service or SERVICE
     if not os.environ.get("CONTROLTOWER_DURABLE"):
         options["durable"] = folder.root / FOLDER
-    found = running(settings.data)
-    if arguments.endpoint:
-        options["endpoint"] = arguments.endpoint
-    elif found is not None and not any(os.environ.get(name) for name in ENDPOINTS):
-        options["endpoint"] = found.collector
     if arguments.token:
         options["token"] = arguments.token
-    elif "endpoint" in options and not arguments.endpoint and found is not None and not _has_token():
-        options["token"] = found.token
+    if arguments.endpoint:
+        options["endpoint"] = arguments.endpoint
+    elif not any(os.environ.get(name) for name in ENDPOINTS):
+        _use_what_runs_here(options, settings)
     return options
+
+
+def _use_what_runs_here(options: Options, settings: Settings) -> None:
+    from controltower.store.runtime import running
+
+    if (found := running(settings.data)) is not None:
+        options["endpoint"] = found.collector
+        if "token" not in options and not _has_token():
+            options["token"] = found.token
 
 
 ENDPOINTS: Final = (

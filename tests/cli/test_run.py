@@ -163,12 +163,26 @@ def test_job_that_cannot_be_started(recorder: Recorder, tmp_path: Path) -> None:
     assert told(by_name(recorder)["job"])["reason"] == "not_started"
 
 
-def test_a_bad_setting_does_not_keep_the_job_from_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "variables", "why"),
+    [
+        ("tower:4318", {}, "endpoint: "),
+        (NOBODY, {"CONTROLTOWER_REDACTION_POLICY": "/no/such/policy"}, "/no/such/policy"),
+        (NOBODY, {"CONTROLTOWER_DURABLE": "relative"}, "CONTROLTOWER_DURABLE: "),
+    ],
+)
+def test_a_bad_setting_does_not_keep_the_job_from_running(
+    endpoint: str, variables: dict[str, str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The job runs, and one sentence says that nobody hears of it and why."""
-    ran = run(tmp_path, "tower:4318", job="echo done; exit 4")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ran = run(tmp_path, endpoint, "--tail", "2", job="echo done; exit 4")
 
     assert (ran.returncode, ran.stdout) == (4, "done\n")
-    assert ran.stderr.startswith("The job runs unwatched: endpoint:")
+    assert ran.stderr.startswith("The job runs unwatched: ")
+    assert why in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
 
 
 def test_heartbeat_while_it_runs(recorder: Recorder, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +21,14 @@ from controltower.tracer.configure import resolve
 from controltower.tracer.durable.bodies import halves, spans_in
 from controltower.tracer.durable.exporter import DurableExporter
 from controltower.tracer.durable.folders import Folders
-from controltower.tracer.durable.limits import DurableLimits
+from controltower.tracer.durable.limits import LOOK_S, DurableLimits
 from controltower.tracer.durable.sending import Answer
 from controltower.tracer.guard import Guard
 from controltower.tracer.journal import Quarantine
 from controltower.tracer.journal.disk import Disk
 from tests.cli.otlp_recorder import Recorder, recording
 from tests.collector.requests import request_of, running, span
-from tests.tracer.journals import BrokenDisk
+from tests.tracer.journals import BrokenDisk, Steps
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = "http://127.0.0.1:9"
@@ -58,10 +59,19 @@ class Script:
 class Host:
     """A system whose exporter is durable, over a scripted collector."""
 
-    def __init__(self, folder: Path, script: Script, disk: Disk | None = None, **limits: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        script: Script,
+        disk: Disk | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        **limits: Any,
+    ) -> None:
         self.guard = Guard(development=False)
         bounds = DurableLimits(**{"reserve_bytes": 0, "interval_s": 0.01, **limits})
-        self.exporter = DurableExporter(folder, "erp", lambda: script, self.guard, bounds, disk=disk)
+        self.exporter = DurableExporter(
+            folder, "erp", lambda: script, self.guard, bounds, disk=disk, monotonic=monotonic
+        )
         self.system = tracer.System(service="erp", exporter=self.exporter, interval_s=0.01)
 
     def steps(self, count: int, first: int = 0, size: int = 0) -> None:
@@ -298,6 +308,39 @@ def test_a_folder_is_taken_over_by_one(tmp_path: Path) -> None:
 def host_ended(host: Host) -> Callable[[], bool]:
     """Return a question whether the host's thread has let go of its folder."""
     return lambda: host.exporter.close(0.05)
+
+
+def test_a_living_process_takes_over_from_one_that_is_gone(tmp_path: Path) -> None:
+    """Workers of one service look after each other: nobody has to start anew for what a killed one left."""
+    script, clock = Script(), Steps()
+    living = Host(tmp_path, script, monotonic=clock)
+    living.steps(1, first=1)
+    assert living.exporter.force_flush(30_000)
+    with start_host(tmp_path, NOBODY, "", 100, 110) as gone:
+        assert gone.stdout is not None
+        assert gone.stdout.readline() == "stored 110\n"
+        gone.kill()
+    clock.now_s += LOOK_S
+    living.steps(1, first=2)
+    until_empty(lambda: len(names(script.taken)) == 13)
+    until_empty(lambda: len(folders_of(tmp_path)) == 1)
+    living.system.shutdown()
+
+    assert sorted(names(script.taken)) == sorted(
+        ["other 100", "step 1", "step 2", *(f"step {n}" for n in range(100, 110))]
+    )
+
+
+def test_processes_share_one_budget(tmp_path: Path) -> None:
+    """What one process has on the disk, another one of the service cannot use."""
+    first, second = (Host(tmp_path, Script(lambda _: AGAIN), budget_bytes=100_000) for _ in range(2))
+    first.steps(45, size=2_000)
+    second.steps(10, size=2_000)
+    lost = first.guard.counts().get("dropped_spans", 0), second.guard.counts().get("dropped_spans", 0)
+    first.system.shutdown()
+    second.system.shutdown()
+
+    assert lost == (0, 10)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # what Python 3.12 warns of is what is tested
