@@ -245,6 +245,30 @@ def test_other_spans_give_way_to_steps(tmp_path: Path) -> None:
     assert arrived == [f"step {number}" for number in range(200 - counts["dropped_spans"])]
 
 
+def test_what_is_being_sent_can_be_given_up(tmp_path: Path) -> None:
+    """A request that hangs holds no room against steps, and its spans are counted once."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hang(body: bytes) -> Answer:
+        entered.set()
+        assert leave.wait(30)
+        return TAKEN
+
+    script = Script(hang)
+    host = Host(tmp_path, script, budget_bytes=300_000)
+    host.others(50, size=4_000)
+    assert entered.wait(30)
+    host.steps(50, size=4_000)
+    leave.set()
+    flushed = host.exporter.force_flush(30_000)
+    kept, counts = host.exporter.kept, host.guard.counts()
+    host.system.shutdown()
+
+    assert not flushed  # some were given up
+    assert (counts["shed_spans"], counts.get("dropped_spans", 0)) == (50, 0)
+    assert (kept.acknowledged, kept.stored) == (50, 0)
+
+
 def test_full_disk_counts_and_recovers(tmp_path: Path) -> None:
     """While the disk is full, steps are counted as lost and nothing is raised; afterwards they are stored again."""
     script, disk = Script(lambda _: AGAIN), BrokenDisk()
@@ -277,6 +301,28 @@ def test_full_disk_does_not_matter_while_the_collector_answers(tmp_path: Path) -
 
     assert names(script.taken) == [f"step {number}" for number in range(7)]
     assert "dropped_spans" not in host.guard.counts()
+
+
+def test_damage_costs_what_it_hit(tmp_path: Path) -> None:
+    """Bytes that the disk changed are counted and kept aside; everything around them arrives."""
+    script = Script(lambda _: AGAIN)
+    host = Host(tmp_path, script, interval_s=3600.0)  # one segment
+    for number in range(3):
+        host.steps(1, first=number, size=100)
+    host.system.shutdown()
+    (segment,) = tmp_path.rglob("*.otlp")
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    segment.write_bytes(data)
+    script.answer = lambda _: TAKEN
+    second = Host(tmp_path, script)
+    second.exporter.take_over()
+    until_empty(lambda: bool(script.taken))
+    second.system.shutdown()
+
+    assert names(script.taken) == ["step 0", "step 2"]
+    assert second.guard.counts()["durable_damaged"] == 1
+    assert [kept.kind for kept in Quarantine(tmp_path / "erp").listing()] == ["damaged"]
 
 
 def test_a_folder_is_taken_over_by_one(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ logger = logging.getLogger("controltower.tracer")
 
 FAILED: Final = "failed_spans"
 RETRIED: Final = "durable_retried"
+DAMAGED: Final = "durable_damaged"  # files of bytes that hold no intact record
 FIRST_PAUSE_S: Final = 0.5
 HELD_S: Final = 1.0  # until it is looked again at what waits for room
 LONGEST_PAUSE_S: Final = 30.0  # a collector that is back is noticed within this time
@@ -219,13 +220,18 @@ class Drain:
 
     def _move_on(self, spool: Spool, kind: Kind, segment: SegmentFile) -> None:
         read = spool.read(kind, segment)
+        if (damaged := spool.new_damage()) > 0:
+            self._guard.count(DAMAGED, damaged)
+            self._guard.warn(
+                DAMAGED, f"the disk damaged spans that waited there; what is left of them is in {spool.path}"
+            )
         if read is None:
-            self._guard.count("durable_damaged")
             return
         verified, body = read
         spans = spans_in(body)
         taken = self._send(spool, kind, body, spans)
-        spool.remove(kind, verified)
+        if not spool.remove(kind, verified):
+            return  # given up meanwhile, and counted so
         with self._state:
             self.acknowledged += taken
             if spool is self._own:

@@ -1,6 +1,7 @@
 """The journals of one process's folder: business steps in one, all other spans in another that makes room for them."""
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
@@ -10,6 +11,7 @@ from controltower.tracer.durable.bodies import body_of, spans_in
 from controltower.tracer.durable.folders import Claim
 from controltower.tracer.journal import Journal, JournalError, JournalLimits, SegmentFile, digest_of, envelope
 from controltower.tracer.journal.disk import Disk
+from controltower.tracer.journal.quarantine import FOLDER as QUARANTINE
 
 logger = logging.getLogger("controltower.tracer")
 
@@ -34,7 +36,9 @@ class Spool:
             segment_bytes=segment_bytes, segment_age_s=NEVER_S, budget_bytes=budget_bytes, window_entries=0
         )
         self._journals: dict[Kind, Journal] = {}
-        self._sending: str | None = None
+        self._lock = threading.Lock()  # of what is sent and what is given up meanwhile
+        self._sending = ""
+        self._damaged = 0
         for kind in KINDS:
             if (claim.path / kind).is_dir():
                 self._open(kind)
@@ -67,6 +71,12 @@ class Spool:
         """What the journals take on the disk."""
         return sum(journal.stats().used_bytes for journal in self._all())
 
+    def new_damage(self) -> int:
+        """Return how many more stretches of bytes the disk damaged than when this was last asked; torn ends are none."""
+        found = len(list(self.path.glob(f"*/{QUARANTINE}/*.damaged")))
+        new, self._damaged = found - self._damaged, found
+        return new
+
     @property
     def waits(self) -> bool:
         """Whether anything is to be sent."""
@@ -85,19 +95,25 @@ class Spool:
     def read(self, kind: Kind, segment: SegmentFile) -> tuple[SegmentFile, bytes] | None:
         """Return *segment* with the request that is made of it; None when nothing of it is left, or not now.
 
-        Until it is removed it is not given up for others. Raises OSError, JournalError.
+        Raises OSError, JournalError.
         """
-        self._sending = segment.id
-        verified = self._journals[kind].verify(segment)
-        if verified is None:
-            return None
-        with verified.open() as file:
-            return verified, body_of(file.read())
+        with self._lock:
+            if not segment.path.exists():  # given up just now
+                return None
+            verified = self._journals[kind].verify(segment)
+            if verified is None:
+                return None
+            self._sending = verified.id
+            with verified.open() as file:
+                return verified, body_of(file.read())
 
-    def remove(self, kind: Kind, segment: SegmentFile) -> None:
-        """Remove what was acknowledged. Raises OSError."""
-        self._journals[kind].remove(segment)
-        self._sending = None
+    def remove(self, kind: Kind, segment: SegmentFile) -> bool:
+        """Remove what was acknowledged; return whether it had not been given up meanwhile. Raises OSError."""
+        with self._lock:
+            if self._sending != segment.id:
+                return False
+            self._journals[kind].remove(segment)
+            return True
 
     def set_aside(self, kind: Kind, body: bytes, reason: str) -> Path:
         """Keep a request that the collector refuses for good. Raises JournalError, OSError."""
@@ -108,13 +124,15 @@ class Spool:
         journal = self._journals.get("others")
         if journal is None:
             return 0
-        if not journal.closed_segments():
-            journal.rotate()
-        for segment in journal.closed_segments():
-            if segment.id != self._sending:
+        with self._lock:
+            if not journal.closed_segments():
+                journal.rotate()
+            for segment in journal.closed_segments()[:1]:
                 with segment.open() as file:
                     spans = spans_in(body_of(file.read()))
                 journal.remove(segment)
+                if segment.id == self._sending:  # the request is under way: whatever comes of it, this was decided
+                    self._sending = ""
                 return max(spans, 1)
         return 0
 
