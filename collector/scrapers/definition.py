@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import jsonpath_rfc9535
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
@@ -38,6 +38,7 @@ from controltower.tracer.attributes import OUTCOMES, STYLES
 
 _SECRET: Final = re.compile("(?i)passw|passphrase|secret|token")  # names of options that hold one
 
+ROW_CHANGED: Final = "row.changed"  # field of a row: when it changed, where the column says so
 MOST_SOURCES: Final = 1_000
 MERGED: Final = ("when", "match", "keys", "scopes", "context")  # of rules that are like another
 MOST_LINE_SPECS: Final = 20  # of a rule: services, adjustments, charges
@@ -359,10 +360,7 @@ class MessageSource(Source):
 
     def address(self) -> str:
         """Return the address of the broker. AddressError when it is not there."""
-        try:
-            return _secret(self.url)
-        except FilesError as exc:
-            raise AddressError(f"The address of the broker: {exc}.") from exc
+        return _address(self.url)
 
 
 class DeadLetterSource(MessageSource):
@@ -381,7 +379,29 @@ class TapSource(MessageSource):
     most: Annotated[int, Field(ge=1)] = 1_000_000  # messages in the queue; then the broker drops the oldest
 
 
-AnySource: TypeAlias = Annotated[LogSource | FolderSource | DeadLetterSource | TapSource, Field(discriminator="kind")]
+class RowSource(Source):
+    """Rows of a table, as they are inserted and changed."""
+
+    kind: Literal["rows"]
+    format: ClassVar[str] = "rows"
+    url: Secret = Secret(env="DATABASE_URL")
+    table: Text  # or SCHEMA.TABLE
+    key: Annotated[tuple[Text, ...], Field(min_length=1, max_length=20)]  # columns that tell a row from all others
+    changed: Text  # column that grows with each insert and change: a time, or a whole number
+    columns: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # that are read; all by default
+    overlap: Within = Limit(15, "minute")  # how long a transaction may take
+    gap: Annotated[int, Field(ge=0)] = 1_000  # the same where numbers grow: how many may be open at once
+    every: Within = Limit(1, "minute")
+    begin: Literal["beginning", "end"] = "beginning"
+
+    def address(self) -> str:
+        """Return the address of the database. AddressError when it is not there."""
+        return _address(self.url)
+
+
+AnySource: TypeAlias = Annotated[
+    LogSource | FolderSource | DeadLetterSource | TapSource | RowSource, Field(discriminator="kind")
+]
 
 
 class Sources(Model):
@@ -430,6 +450,13 @@ def _below(folder: Path, source: AnySource) -> AnySource:
             }
             changes["archive"] = source.archive.model_copy(update=places)
     return source.model_copy(update=changes)
+
+
+def _address(secret: Secret) -> str:
+    try:
+        return _secret(secret).strip()
+    except FilesError as exc:
+        raise AddressError(f"The address of a source cannot be had: {exc}.") from exc
 
 
 def _secret(secret: Secret) -> str:
@@ -602,6 +629,9 @@ def _unknown_fields(
     if isinstance(source, FolderSource):
         yield from _unknown_paths(source, facts, groups, place)
         return
+    if isinstance(source, RowSource):
+        yield from _unknown_columns(source, facts, groups, place)
+        return
     if isinstance(source, MessageSource):
         yield from _unknown_of_messages(source, facts, groups, place)
         return
@@ -613,6 +643,16 @@ def _unknown_fields(
             yield (*place, *where), f"{field} is no field here ({have}); for the word itself write {{text: {field}}}"
         elif where == ("outcome",) and field in OUTCOMES:
             yield (*place, *where), f"for the word itself write {{text: {field}}}"
+
+
+def _unknown_columns(
+    source: RowSource, facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]
+) -> Iterator[Problem]:
+    known = {*source.columns, *source.key, ROW_CHANGED, *groups}
+    for where, field in _fields(facts):
+        if source.columns and field not in known:
+            have = ", ".join(sorted(known))
+            yield (*place, *where), f"{field} is no column here ({have}); for the word itself write {{text: {field}}}"
 
 
 def _unknown_of_messages(

@@ -35,6 +35,10 @@ class AddressError(CollectorError):
     """The variable that holds the address of a source, with its password, does not."""
 
 
+class TableError(CollectorError):
+    """A table is not as its source says."""
+
+
 class BusyError(CollectorError):
     """Another process works on the same positions."""
 

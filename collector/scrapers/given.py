@@ -1,12 +1,13 @@
-"""Messages that a test in a file of sources gives: one a line, as JSON, read as a broker's are.
+"""Messages and rows that a test in a file of sources gives: one a line, as JSON, read as a broker's or a table's are.
 
-``{"headers": {"x-death": [...]}, "exchange": "orders", "body": {"po": "PO-1"}}``; the body is an object or a text.
+A message is ``{"headers": {"x-death": [...]}, "exchange": "orders", "body": {"po": "PO-1"}}``; the body is an object or a text. A row is an object of its columns, and ``row.changed``.
 """
 
 import json
 from typing import Any, Final
 
-from controltower.collector.scrapers.definition import MessageSource
+from controltower.collector.scrapers import rows
+from controltower.collector.scrapers.definition import ROW_CHANGED, MessageSource, RowSource
 from controltower.collector.scrapers.log_formats import FORMATS
 from controltower.collector.scrapers.message import FIELDS, Message, fields_of
 from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
@@ -15,12 +16,11 @@ BODY: Final = "body"
 HEADERS: Final = "headers"
 
 
-class GivenMessages(HoldsNothing):
-    """Reads the messages of one test."""
+class Given(HoldsNothing):
+    """Reads the messages or rows of one test."""
 
-    def __init__(self, source: MessageSource, given: str) -> None:
+    def __init__(self, source: MessageSource | RowSource, given: str) -> None:
         self._source = source
-        self._parse = FORMATS[source.format].parse
         self._lines = [line for line in given.splitlines() if line.strip()]
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -31,13 +31,16 @@ class GivenMessages(HoldsNothing):
         return {}
 
     def read(self) -> Taken:
-        """Return all messages."""
+        """Return all of them."""
         lines, self._lines = self._lines, []
-        return Taken([_record(number, line) for number, line in enumerate(lines)], caught_up=True)
+        make = _row if isinstance(self._source, RowSource) else _message
+        return Taken([make(f"given:{number}", line) for number, line in enumerate(lines)], caught_up=True)
 
     def parse(self, record: Record) -> Fields:
-        """Return the fields of a message."""
-        return fields_of(record.content, self._source.encoding, self._parse)
+        """Return the fields of one."""
+        if isinstance(self._source, RowSource):
+            return rows.fields_of(record)
+        return fields_of(record.content, self._source.encoding, FORMATS[self._source.format].parse)
 
     def behind(self) -> int:
         """Return 0: all of it is read at once."""
@@ -52,16 +55,29 @@ class GivenMessages(HoldsNothing):
         """Nothing is open."""
 
 
-def _record(number: int, line: str) -> Record:
+def _row(place: str, line: str) -> Record:
+    told = _object(line)
+    if told is None:
+        return Record(place, b"", "bad_given: a line is a row, such as {id: 1, status: done} in JSON")
+    changed = str(told.pop(ROW_CHANGED, ""))
+    return Record(place, json.dumps({name: rows.text(value) for name, value in told.items()}).encode(), part=changed)
+
+
+def _message(place: str, line: str) -> Record:
+    told = _object(line)
+    if told is None or told.keys() - {*FIELDS, HEADERS, BODY} or not _are_texts(told):
+        return Record(place, b"", "bad_given: a line is a message, such as {headers: {}, body: {}} in JSON")
+    body = told.pop(BODY, "")
+    text = body if isinstance(body, str) else json.dumps(body)
+    return Record(place, Message(**told).content(text.encode()))
+
+
+def _object(line: str) -> dict[str, Any] | None:
     try:
         told = json.loads(line)
     except ValueError:
-        told = None
-    if not isinstance(told, dict) or told.keys() - {*FIELDS, HEADERS, BODY} or not _are_texts(told):
-        return Record(f"given:{number}", b"", "bad_given: a line is a message, such as {headers: {}, body: {}} in JSON")
-    body = told.pop(BODY, "")
-    text = body if isinstance(body, str) else json.dumps(body)
-    return Record(f"given:{number}", Message(**told).content(text.encode()))
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _are_texts(told: dict[str, Any]) -> bool:

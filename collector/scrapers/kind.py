@@ -12,6 +12,7 @@ from controltower.collector.scrapers.definition import AnySource, TimeSpec
 from controltower.collector.scrapers.folder import FolderReader
 from controltower.collector.scrapers.log import LogReader
 from controltower.collector.scrapers.observation import Fields, Record, Taken
+from controltower.collector.scrapers.rows import RowReader
 from controltower.collector.scrapers.tap import TapReader
 
 
@@ -68,6 +69,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "folder": FolderReader,
     "dead_letters": DeadLetterReader,
     "tap": TapReader,
+    "rows": RowReader,
 }
 
 

@@ -20,7 +20,8 @@ class Record(NamedTuple):
     flaw
         Why it cannot be read, as ``reason: detail``; nothing for nearly all.
     part
-        What of a document it is, where one tells of many things; nothing for all of it.
+        What of a document it is, where one tells of many things; nothing for all of it. Of a row of a table, when it
+        changed.
     """
 
     place: str

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.redaction.tokens import Key, Tokeniser
-from controltower.collector.scrapers.definition import AnySource, Expected, FileSource, MessageSource, SourceTest
-from controltower.collector.scrapers.given import GivenMessages
+from controltower.collector.scrapers.definition import AnySource, Expected, FileSource, SourceTest
+from controltower.collector.scrapers.given import Given
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapper import Mapper
 from controltower.collector.scrapers.mapping import Policies
@@ -86,8 +86,8 @@ def _differences(name: str, source: AnySource, test: SourceTest, policies: Polic
     if test.now is not None:
         now_ns = time_reader("iso", zone_of("UTC"), clock)(test.now)
         clock = _fixed(now_ns)
-    if isinstance(source, MessageSource):
-        yield from _compared(name, source, test, GivenMessages(source, test.given), policies, clock)
+    if not isinstance(source, FileSource):
+        yield from _compared(name, source, test, Given(source, test.given), policies, clock)
         return
     with tempfile.TemporaryDirectory(prefix="controltower-scrape-") as folder:
         given = Path(folder) / "given.log"

@@ -21,6 +21,7 @@ MODELS = (
     definition.FolderSource,
     definition.DeadLetterSource,
     definition.TapSource,
+    definition.RowSource,
     definition.Rule,
     definition.End,
     definition.ValueSpec,
