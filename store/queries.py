@@ -4,7 +4,7 @@ A builder returns ``Query(sql, parameters)``. A value never enters the text; an 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -17,6 +17,7 @@ PAGE_LIMIT = 1_000  # rows of one page: what a person can look at, and a downloa
 OFFSET_LIMIT = 1_000_000  # deeper pages sort as many rows again each time
 ANCHORS_LIMIT = 10_000  # transactions behind one key: a payment run of thousands of invoices fits
 KEY_STEPS_LIMIT = 100_000  # steps that carry one key, before they are resolved to transactions
+MEMBERS_AT_ONCE = 500  # steps named in one statement: its values travel in the address of a request, which has an end
 
 _ANCHOR = "(flow, anchor.type, anchor.scope, anchor.value)"
 
@@ -37,6 +38,7 @@ class Query:
 
     sql: str
     parameters: Mapping[str, object] = field(default_factory=dict)
+    threads: int | None = None  # the engine decides when None
 
 
 @cache
@@ -50,16 +52,29 @@ def named(statement_name: str, /, **parameters: object) -> Query:
     return Query(statement(statement_name), parameters)
 
 
+def lookup(query: Query) -> Query:
+    """Return *query* as one that finds a few rows by their key: several threads share out work that is not there."""
+    return replace(query, threads=1)
+
+
 def of_anchor(statement_name: str, flow: str, anchor: Key, *, limit: int) -> Query:
     """Return a named statement about one transaction."""
-    return named(
-        statement_name,
-        flow=flow,
-        type=anchor.type,
-        scope=anchor.scope,
-        value=anchor.value,
-        limit=checked(limit, ANCHORS_LIMIT),
+    return lookup(
+        named(
+            statement_name,
+            flow=flow,
+            type=anchor.type,
+            scope=anchor.scope,
+            value=anchor.value,
+            limit=checked(limit, ANCHORS_LIMIT),
+        )
     )
+
+
+def of_members(statement_name: str, flow: str, members: Sequence[tuple[str, str]], *, limit: int) -> Query:
+    """Return a named statement about steps by their trace and span ids, ``MEMBERS_AT_ONCE`` at most."""
+    checked(len(members), MEMBERS_AT_ONCE, name="number of steps")
+    return lookup(named(statement_name, flow=flow, members=list(members), limit=checked(limit, ANCHORS_LIMIT)))
 
 
 def key_values(text: str) -> list[str]:

@@ -33,11 +33,14 @@ def fetch_records(client: Client, query: Query) -> list[dict[str, Any]]:
 
 def run(client: Client, query: Query) -> Any:
     """Run *query*. Raises NoTablesError, StoreUnavailableError when trying again can help, StoreError otherwise."""
+    settings: dict[str, Any] = {"max_execution_time": MAX_EXECUTION_TIME_S}
+    if query.threads is not None:
+        settings["max_threads"] = query.threads
     try:
         return client.query(
             query.sql,
             parameters=dict(query.parameters),
-            settings={"max_execution_time": MAX_EXECUTION_TIME_S},
+            settings=settings,
             query_formats={"Tuple*": "tuple"},
             tz_mode="aware",
         )

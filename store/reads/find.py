@@ -2,7 +2,7 @@
 
 from clickhouse_connect.driver.client import Client
 
-from controltower.store.queries import PAGE_LIMIT, anchors_of, checked, key_values, named
+from controltower.store.queries import PAGE_LIMIT, anchors_of, checked, key_values, lookup, named
 from controltower.store.reads.answers import AnchorRef, KeySpan
 from controltower.store.reads.fetch import fetch, fetch_records
 from controltower.store.rows import Key
@@ -14,7 +14,7 @@ def find_anchors(
     """Return the transactions that the key *value* leads to; an unknown key leads to none."""
     if not key_values(value):
         return []
-    records = fetch_records(client, anchors_of(value, type=type, flow=flow, limit=limit))
+    records = fetch_records(client, lookup(anchors_of(value, type=type, flow=flow, limit=limit)))
     return [AnchorRef(record["flow"], Key(record["type"], record["scope"], record["value"])) for record in records]
 
 
@@ -23,4 +23,4 @@ def spans_with_key(client: Client, value: str, *, type: str | None = None, limit
     if not key_values(value):
         return []
     query = named("select_key_spans", values=key_values(value), type=type or "", limit=checked(limit, PAGE_LIMIT))
-    return list(fetch(client, query, KeySpan))
+    return list(fetch(client, lookup(query), KeySpan))

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from clickhouse_connect.driver.client import Client
 
-from controltower.store.queries import checked, named, of_anchor, timestamp
+from controltower.store.queries import MEMBERS_AT_ONCE, checked, named, of_anchor, of_members, timestamp
 from controltower.store.reads.answers import Member, Span, TransactionView
 from controltower.store.reads.fetch import fetch
 from controltower.store.rows import (
@@ -32,7 +32,10 @@ TRACE_MARGIN = timedelta(hours=1)  # a step's trace begins before and ends after
 
 
 def read_transaction(client: Client, flow: str, anchor: Key) -> TransactionView | None:
-    """Return the transaction of *anchor*, or nothing when there is none. Eight queries, whatever its size."""
+    """Return the transaction of *anchor*, or nothing when there is none.
+
+    Eight queries, and two more for each further ``MEMBERS_AT_ONCE`` of its steps.
+    """
 
     def details(statement: str, kind: type[T], limit: int) -> tuple[T, ...]:
         return fetch(client, of_anchor(statement, flow, anchor, limit=limit), kind)
@@ -41,8 +44,9 @@ def read_transaction(client: Client, flow: str, anchor: Key) -> TransactionView 
     if not found:
         return None
     memberships = details("select_transaction_steps", TransactionStep, MEMBERS_LIMIT)
-    steps = details("select_member_steps", Step, MEMBERS_LIMIT)
-    lines = details("select_member_lines", DocumentLine, LINES_LIMIT)
+    members = [(membership.trace_id, membership.span_id) for membership in memberships]
+    steps = _of_members(client, "select_member_steps", flow, members, Step, MEMBERS_LIMIT)
+    lines = _of_members(client, "select_member_lines", flow, members, DocumentLine, LINES_LIMIT)
     deadlines = details("select_deadlines", Deadline, DETAILS_LIMIT)
     reconciliations = details("select_reconciliations", Reconciliation, DETAILS_LIMIT)
     exceptions = details("select_exceptions", ExceptionRow, DETAILS_LIMIT)
@@ -82,8 +86,21 @@ def spans_of_traces(
     return list(fetch(client, query, Span))
 
 
+def _of_members(
+    client: Client, statement: str, flow: str, members: Sequence[tuple[str, str]], kind: type[T], limit: int
+) -> tuple[T, ...]:
+    """Return the rows of *members*, in their order, *limit* at most."""
+    found: tuple[T, ...] = ()
+    for start in range(0, len(members), MEMBERS_AT_ONCE):
+        some = members[start : start + MEMBERS_AT_ONCE]
+        found += fetch(client, of_members(statement, flow, some, limit=limit - len(found)), kind)
+        if len(found) >= limit:
+            break
+    return found
+
+
 def _members(steps: Sequence[Step], memberships: Sequence[TransactionStep]) -> tuple[Member, ...]:
+    """Return each step with its membership, in order of time."""
     why = {(membership.trace_id, membership.span_id): membership for membership in memberships}
-    return tuple(
-        Member(step, why[step.trace_id, step.span_id]) for step in steps if (step.trace_id, step.span_id) in why
-    )
+    by_time = sorted(steps, key=lambda step: (step.at, step.trace_id, step.span_id))
+    return tuple(Member(step, why[step.trace_id, step.span_id]) for step in by_time)

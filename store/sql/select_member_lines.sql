@@ -1,4 +1,4 @@
--- Document lines carried by the members of one transaction.
+-- Document lines carried by some members of a transaction.
 SELECT
     flow,
     trace_id,
@@ -15,17 +15,6 @@ SELECT
     version
 FROM document_lines FINAL
 WHERE flow = {flow:String}
-    AND (trace_id, span_id) IN (  -- the primary key: reads the granules of the members only
-        SELECT
-            trace_id,
-            span_id
-        FROM transaction_steps FINAL
-        WHERE flow = {flow:String}
-            AND anchor.type = {type:String}
-            AND anchor.value = {value:String}
-            AND anchor.scope = {scope:String}
-        ORDER BY trace_id, span_id
-        LIMIT {limit:UInt32}
-    )
+    AND (trace_id, span_id) IN {members:Array(Tuple(String, String))}  -- the primary key: their granules only
 ORDER BY trace_id, span_id, position
 LIMIT {limit:UInt32}

@@ -1,4 +1,4 @@
--- The steps that are members of one transaction.
+-- Some members of a transaction.
 SELECT
     flow,
     stage,
@@ -29,17 +29,6 @@ SELECT
     version
 FROM steps FINAL
 WHERE flow = {flow:String}
-    AND (trace_id, span_id) IN (  -- the primary key: reads the granules of the members only
-        SELECT
-            trace_id,
-            span_id
-        FROM transaction_steps FINAL
-        WHERE flow = {flow:String}
-            AND anchor.type = {type:String}
-            AND anchor.value = {value:String}
-            AND anchor.scope = {scope:String}
-        ORDER BY trace_id, span_id
-        LIMIT {limit:UInt32}
-    )
-ORDER BY at, trace_id, span_id
+    AND (trace_id, span_id) IN {members:Array(Tuple(String, String))}  -- the primary key: their granules only
+ORDER BY trace_id, span_id
 LIMIT {limit:UInt32}

@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from controltower.store import read
 from controltower.store.errors import LimitError
-from controltower.store.queries import statement
+from controltower.store.queries import MEMBERS_AT_ONCE, statement
 from controltower.store.read import AnchorRef, Money, SearchFilters
 from controltower.store.rows import (
     Change,
@@ -119,6 +119,21 @@ def test_transaction_comes_back_as_it_was_written(any_store: Client) -> None:
     assert view.exceptions == (exception(),)
     assert view.history == (change,)
     assert not view.truncated
+
+
+def test_long_transaction_comes_back_whole_and_in_order_of_time(any_store: Client) -> None:
+    """Steps are asked for some at a time; what comes back is each of them once, with its lines and its membership."""
+    steps = [step(at=AT + timedelta(seconds=second)) for second in range(MEMBERS_AT_ONCE + 1)]
+    lines = [document_line(one) for one in steps]
+    gone = membership(steps[0], is_deleted=True, version=2)
+    put(any_store, steps, [transaction()], lines, [membership(one) for one in steps], [gone])
+
+    view = read.read_transaction(any_store, FLOW, purchase_order())
+
+    assert view is not None
+    assert [member.step for member in view.members] == steps[1:]
+    assert [member.membership for member in view.members] == [membership(one) for one in steps[1:]]
+    assert sorted(line.span_id for line in view.lines) == sorted(one.span_id for one in steps[1:])
 
 
 def test_latest_version_is_the_one_that_is_read(any_store: Client) -> None:
