@@ -19,7 +19,7 @@ NAMES: Final = frozenset((TIME, PART))
 MOST_SEGMENTS: Final = 200_000  # of one message
 DEFAULT: Final = ":+.? '"
 
-_BLANK: Final = b"\r\n\t "
+_BLANK: Final = b"\r\n\t \x1a"  # and the end of a file, as old systems mark it
 _BOM: Final = b"\xef\xbb\xbf"
 _BEGINS: Final = re.compile(
     rb"(?:\A|(?<=[\r\n\t ])|(?<=[^A-Za-z0-9]))(?:UNA[^A-Za-z0-9\s][^A-Za-z0-9\s]|UNB[^A-Za-z0-9\s])"

@@ -24,6 +24,7 @@ LONGEST_BYTES: Final = 64 * 1024 * 1024  # of one file: it is read as a whole
 MOST_BYTES: Final = 1024 * 1024  # of one batch, one record more
 MOST_RECORDS: Final = 20_000
 MOST_CONTENTS: Final = 10_000  # files whose contents are known, so that a copy is told
+BLANK: Final = b"\xef\xbb\xbf\r\n\t \x1a\0"  # a file of these alone holds nothing
 MOST_MANIFEST_BYTES: Final = 1024 * 1024
 WHOLE: Final = -1  # instead of how many records were read: all
 QUIET_NS: Final = 5 * 10**9  # a file that did not change for so long is whole, where no other file says so
@@ -261,6 +262,8 @@ class FolderReader(HoldsNothing):
         if announced is not None and announced.sha256 not in ("", digest):
             told = {"outcome": "exception", "reason": "wrong_checksum"}
             yield Record(seen.path, b"", "wrong_checksum: the manifest says another one")
+        elif not content.strip(BLANK):
+            yield Record(seen.path, b"", "empty: a file")
         elif digest in self._contents and seen.path not in self._read and self._source.duplicates == "reject":
             told = {"outcome": "duplicate", "reason": "duplicate"}
             yield Record(seen.path, b"", "duplicate: a file with this content was read")

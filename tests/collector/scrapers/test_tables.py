@@ -110,8 +110,8 @@ def test_rows_are_as_they_were_written(rows: list[list[str]]) -> None:
         (as_csv(LINES).replace(b"I-1", b"I-\xff"), ["bad_encoding: utf-8"], 0),
         (as_csv([["voucher", "voucher", "amount"]]), ["repeated_column: the first row"], 0),
         (as_csv([*LINES, ["V-3", "I-3", "1O"]]), ["bad_amount: controltower.amount"], 2),
-        (b"", [], 0),
-        (b"\r\n", [], 0),
+        (b"", ["empty: a file"], 0),
+        (b"\r\n", ["empty: a file"], 0),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, content: bytes, rejected: list[str], steps: int) -> None:
@@ -222,7 +222,8 @@ def test_xml(tmp_path: Path) -> None:
         (XML[:-20], "bad_xml: line 6"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a><Invoice>&b;</Invoice></a>', "bad_xml: it has a document type"),
         (b"<a/>", "no_document: the path finds no element"),
-        (b"", "bad_xml: line 1"),
+        (b"", "empty: a file"),
+        (b"<", "bad_xml: line 1"),
     ],
 )
 def test_xml_that_is_refused(tmp_path: Path, content: bytes, rejected: str) -> None:

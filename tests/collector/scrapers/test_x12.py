@@ -121,7 +121,7 @@ def found_mark(content: bytes) -> bytes:
 def test_bytes_that_are_no_interchange_are_refused(content: bytes) -> None:
     """Nothing is passed over in silence but blanks."""
     assert read(content) == []
-    assert bool(flaws(content)) == bool(content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t "))
+    assert bool(flaws(content)) == bool(content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t \x1a"))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_what_stands_around_a_file() -> None:
     content = encoded(interchange([[order("PO-1")]]))
     for changed in (
         b"\xef\xbb\xbf" + content,
-        b"\r\n " + content + b"\r\n\x20",
+        b"\r\n " + content + b"\r\n\x20\x1a",
         content.replace(b"~", b"~\r\n\t  "),
         content.replace(b"~", "Ö".encode()),
         content.replace(b"IEA*1*000000001", b"IEA*1*1").replace(b"GE*1*1", b"GE*1*01"),
