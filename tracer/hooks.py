@@ -70,6 +70,7 @@ _ALL: Final = (
     ),
     Hook("psycopg", "sql", "psycopg", "psycopg", "3.1", "3.3.9", needs="psycopg"),
     Hook("celery", "jobs", "celery", "celery", "5", "5.7.0", needs="celery"),
+    Hook("rq", "jobs", "rq", "rq", "3", "3.0.0"),
     Hook("apscheduler", "jobs", "apscheduler", "apscheduler", "3.9", "3.11.3"),
 )
 HOOKS: Final = {hook.name: hook for hook in _ALL}
