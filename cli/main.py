@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
+from keyword import iskeyword
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -37,6 +38,7 @@ COMMANDS: Final = {
     "score": "compare the paths with what really happened",
     "scrape": "business steps out of logs that nobody will instrument",
     "run": "run a batch job and watch it from outside",
+    "import": "event logs of other systems: CSV, Parquet, XES, OCEL",
     "redact": "try and check a redaction policy",
     "quarantine": "see and decide what could not be stored",
     "bench": "measure the collector, the store and the engine",
@@ -103,7 +105,7 @@ def _parser(chosen: str) -> tuple[ArgumentParser, Command | None]:
     command: Command | None = None
     for name, summary in COMMANDS.items():
         if name == chosen:
-            command = cast(Command, import_module(f"controltower.cli.commands.{name}"))
+            command = cast(Command, import_module(f"controltower.cli.commands.{name}{'_' * iskeyword(name)}"))
             command.register(subparsers)
         else:
             subparsers.add_parser(name, help=summary)

@@ -6,35 +6,32 @@ import signal
 import sys
 import threading
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from controltower.cli.collectors import add_collector, collector_of
 from controltower.cli.data import DataFolder
 from controltower.cli.errors import CommandError
 from controltower.cli.logs import log_to, printable
 from controltower.cli.options import Subparsers, add_command, add_json
-from controltower.cli.settings import Settings, read_settings
+from controltower.cli.settings import read_settings
 from controltower.cli.shapes import Json, dumps
 from controltower.cli.text import table
 from controltower.collector.redaction.settings import read_redaction
 from controltower.collector.scrapers.definition import load_sources
-from controltower.collector.scrapers.delivery import Collector, StoppedError
+from controltower.collector.scrapers.delivery import StoppedError
 from controltower.collector.scrapers.observation import Step
 from controltower.collector.scrapers.packs import packs
 from controltower.collector.scrapers.scraper import Scraper
 from controltower.collector.scrapers.times import rfc3339
 from controltower.collector.scrapers.trial import Checked, Outcome, check, run_tests
-from controltower.store.runtime import running
 from controltower.tracer import attributes
 
 ACTIONS: Final = ("check", "test")
 SHOW: Final = "show"
-ENDPOINT_VARIABLE: Final = "CONTROLTOWER_ENDPOINT"
-TOKEN_VARIABLE: Final = "CONTROLTOWER_TOKEN"  # noqa: S105 - the name of a variable
-TOKEN_BYTES: Final = 4_096  # a token is a line; what is more is the wrong file
 COLLECT_AFTER: Final = (50_000, 20, 20)  # a batch makes 100,000 objects without cycles; looking for some costs a tenth
 FOLDER: Final = "scrape"  # of the data folder: positions and rejects
 
@@ -57,22 +54,9 @@ def register(subparsers: Subparsers) -> None:
         "show prints a ready file to copy and change, or the names of those that ship",
     )
     parser.add_argument("--once", action="store_true", help="read to the end of what is there, and return")
-    _add_collector(parser)
+    add_collector(parser)
     parser.add_argument("--quiet", action="store_true", help="log to the data folder only")
     add_json(parser)
-
-
-def _add_collector(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--endpoint",
-        metavar="URL",
-        help=f"collector to send to ({ENDPOINT_VARIABLE}); default: that of the running serve",
-    )
-    parser.add_argument(
-        "--token",
-        metavar="TOKEN",
-        help=f"ingest token ({TOKEN_VARIABLE}, {TOKEN_VARIABLE}_FILE); default: that of the running serve",
-    )
 
 
 def run(arguments: Namespace) -> int:
@@ -113,7 +97,7 @@ def _scrape(arguments: Namespace, path: Path) -> int:
     settings = read_settings(arguments)
     folder = DataFolder(settings.data)
     folder.make()
-    collector = _collector(settings, arguments.endpoint, arguments.token)
+    collector = collector_of(settings, arguments.endpoint, arguments.token)
     redaction = read_redaction(os.environ)
     gc.set_threshold(*COLLECT_AFTER)
     with closing(Scraper(path, folder.root / FOLDER, collector, redaction)) as scraper, _asked_to_stop(scraper):
@@ -179,34 +163,6 @@ def _asked_to_stop(scraper: Scraper) -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _collector(settings: Settings, endpoint: str | None, token: str | None) -> Collector:
-    """Return where spans go: argument, then environment, then what runs on this machine."""
-    found = running(settings.data)
-    chosen = endpoint or os.environ.get(ENDPOINT_VARIABLE) or (found.collector if found else "")
-    if not chosen:
-        raise CommandError(
-            f"No collector is known: start `controltower serve`, or name one with --endpoint or {ENDPOINT_VARIABLE}."
-        )
-    collector = Collector(chosen, token or _token())
-    if not collector.token and found is not None and found.collector == collector.base:
-        return Collector(chosen, found.token)
-    return collector
-
-
-def _token() -> str:
-    given, file = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(f"{TOKEN_VARIABLE}_FILE", "")
-    if given and file:
-        raise CommandError(f"{TOKEN_VARIABLE} and {TOKEN_VARIABLE}_FILE are both set; keep one of them.")
-    if not file:
-        return given
-    try:
-        with Path(file).open("rb") as opened:
-            return opened.read(TOKEN_BYTES).decode().strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is not text"
-        raise CommandError(f"{TOKEN_VARIABLE}_FILE names {file}, which cannot be read: {why}.") from None
 
 
 # -- trying out

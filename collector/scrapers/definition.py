@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
 from string import Formatter
@@ -269,6 +270,7 @@ class Source(Model):
         return _filled(rules) if isinstance(rules, list) and all(isinstance(each, dict) for each in rules) else rules
 
 
+OBJECTS: Final = "objects:"  # and a type: the objects of an event, each with its values, as lines
 JSON: Final = "json"
 CSV: Final = "csv"
 
@@ -399,15 +401,31 @@ class RowSource(Source):
         return _address(self.url)
 
 
-AnySource: TypeAlias = Annotated[
-    LogSource | FolderSource | DeadLetterSource | TapSource | RowSource, Field(discriminator="kind")
-]
+class EventLogSource(Source):
+    """A file of events that was written elsewhere and is imported once: columns, or types of events and objects."""
+
+    name: Name  # of which ids are made: a file imported again under another name makes other steps
+    kind: Literal["event_log"] = "event_log"
+    format: Literal["csv", "parquet", "xes", "ocel"] | None = None  # told by the name of the file by default
+    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    id: FieldName | None = None  # what tells an event from all others; its row by default, and in OCEL its id
+    lists: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # columns of csv that hold ['a', 'b']
+    file: Path | None = None  # the one that the command names
+    earliest: date = date(2000, 1, 1)  # an event before it is rejected: its year is a mistake
+    latest: date | None = None  # and one behind it; a day from now by default
+
+
+ListedSource: TypeAlias = LogSource | FolderSource | DeadLetterSource | TapSource | RowSource
+AnySource: TypeAlias = ListedSource | EventLogSource
 
 
 class Sources(Model):
     """All of a file."""
 
-    sources: Annotated[dict[Name, AnySource], Field(min_length=1, max_length=MOST_SOURCES)]
+    sources: Annotated[
+        dict[Name, Annotated[ListedSource, Field(discriminator="kind")]], Field(min_length=1, max_length=MOST_SOURCES)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +433,7 @@ class SourceFile:
     """A file of sources that was read and is correct."""
 
     path: Path
-    sources: Mapping[str, AnySource]
+    sources: Mapping[str, ListedSource]
 
 
 def load_sources(path: Path) -> SourceFile:
@@ -431,7 +449,7 @@ def load_sources(path: Path) -> SourceFile:
     return SourceFile(path, {name: _below(path.absolute().parent, source) for name, source in sources.items()})
 
 
-def _below(folder: Path, source: AnySource) -> AnySource:
+def _below(folder: Path, source: ListedSource) -> ListedSource:
     if not isinstance(source, FileSource):
         return source
 
@@ -476,6 +494,32 @@ def parse_sources(text: str, file: Path | str) -> Sources:
         return read_model(Sources, text, "sources", _contradictions)
     except MistakesError as exc:
         raise SourcesError(file, exc.problems) from exc
+
+
+def load_map(path: Path) -> EventLogSource:
+    """Read how an event log is imported; SourcesError lists every problem with its line and field."""
+    try:
+        return read_model(EventLogSource, path.read_text(encoding="utf-8"), "name", _map_contradictions)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SourcesError(path, [(1, "file", f"cannot be read: {exc}")]) from exc
+    except MistakesError as exc:
+        raise SourcesError(path, exc.problems) from exc
+
+
+def fields_of(source: EventLogSource) -> Iterator[str]:
+    """Yield the fields that the rules of a map take from an event, those found by an expression left out."""
+    for rule in source.rules:
+        groups = {group for text in rule.match.values() for group in Groups(text).numbers}
+        yield from (field for _, field in _fields(rule) if field not in groups)
+
+
+def _map_contradictions(source: EventLogSource) -> Iterator[Problem]:
+    for position, rule in enumerate(source.rules):
+        yield from _rule_problems(source, rule, ("rules", position))
+        if rule.end is not None:
+            yield ("rules", position, "end"), "is for logs that are written; an imported event is a step"
+    if source.tests:
+        yield ("tests",), "are for sources that are read for ever; try a map on a file with --check"
 
 
 def _contradictions(sources: Sources) -> Iterator[Problem]:
@@ -576,7 +620,10 @@ def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]
         if value.field is not None and value.field.startswith("$") and not is_json:
             yield (*place, *where), "JSONPath is for format: json"
         if value.field is not None and _is_only_lines(source, value.field) and value.field not in groups:
-            yield (*place, *where), f"{value.field} is lines; a value is such as {DOCUMENTS[source.format].value}"
+            yield (
+                (*place, *where),
+                f"{value.field} is lines; a value is such as {DOCUMENTS[source.format or CSV].value}",
+            )
     yield from _unknown_fields(source, facts, groups.keys(), place)
     for type_ in facts.scopes:
         if type_ not in facts.keys:
@@ -586,15 +633,22 @@ def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]
 
 
 def _is_lines(source: AnySource, field: str) -> bool:
+    if isinstance(source, EventLogSource):
+        return False
     return source.format in DOCUMENTS and DOCUMENTS[source.format].is_loop(field)
 
 
 def _is_only_lines(source: AnySource, field: str) -> bool:
+    if isinstance(source, EventLogSource):
+        return False
     return _is_lines(source, field) and DOCUMENTS[source.format].apart
 
 
 def _lines_problems(source: AnySource, lines: LineSpec, place: tuple[Any, ...]) -> Iterator[Problem]:
-    if source.format not in {JSON, *DOCUMENTS}:
+    if isinstance(source, EventLogSource):
+        if not lines.each.startswith(OBJECTS):
+            yield (*place, "each"), f"is {OBJECTS} and a type of objects: lines are for OCEL"
+    elif source.format not in {JSON, *DOCUMENTS}:
         yield place, "lines are for format: json and for documents"
     elif source.format == JSON and not lines.each.startswith("$"):
         yield (*place, "each"), "is no JSONPath"
@@ -635,6 +689,8 @@ def _unknown_fields(
     if isinstance(source, MessageSource):
         yield from _unknown_of_messages(source, facts, groups, place)
         return
+    if isinstance(source, EventLogSource):
+        return  # its columns are known when it is opened
     known = source.columns or FORMATS[source.format].fields
     used = [(where, field) for where, field in _fields(facts) if field not in groups]
     for where, field in used:

@@ -39,6 +39,10 @@ class TableError(CollectorError):
     """A table is not as its source says."""
 
 
+class EventLogError(CollectorError):
+    """A file of events cannot be imported: it is damaged, or its map does not fit it."""
+
+
 class BusyError(CollectorError):
     """Another process works on the same positions."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from controltower.collector.scrapers.dead_letters import DeadLetterReader
 from controltower.collector.scrapers.definition import AnySource, TimeSpec
+from controltower.collector.scrapers.event_log import EventLogReader
 from controltower.collector.scrapers.folder import FolderReader
 from controltower.collector.scrapers.log import LogReader
 from controltower.collector.scrapers.observation import Fields, Record, Taken
@@ -70,6 +71,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "dead_letters": DeadLetterReader,
     "tap": TapReader,
     "rows": RowReader,
+    "event_log": EventLogReader,
 }
 
 

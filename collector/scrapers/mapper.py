@@ -1,9 +1,10 @@
 """Records of one source into steps: those of one record, and those that two make."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from controltower.collector.scrapers.definition import AnySource
 from controltower.collector.scrapers.documents import FILE, TRAILER
@@ -41,6 +42,9 @@ class Tally:
         return {**fields, **counts, "expected": expected, "outcome": outcome, "reason": reason}
 
 
+REJECTED: Final = "rejected "  # and a reason, in the totals
+
+
 @dataclass(slots=True)
 class Mapped:
     """What became of some records."""
@@ -63,6 +67,8 @@ class Mapper:
         self._tally = Tally()
         self.watermark_ns = 0
         """The latest time of a record."""
+        self.totals: Counter[str] = Counter()
+        """Records, steps, unmatched, and rejected by reason, since the source was first read."""
 
     def map(self, records: Iterable[Record], reader: Reader) -> Mapped:
         """Return what becomes of *records*, which *reader* read."""
@@ -90,6 +96,8 @@ class Mapper:
                 mapped.unmatched += not fits
                 if self._tells_files:
                     self._sum(mapped.steps[before:])
+        self.totals.update(records=mapped.records, steps=len(mapped.steps), unmatched=mapped.unmatched)
+        self.totals.update(f"{REJECTED}{rejection.reason}" for _, rejection in mapped.rejected)
         return mapped
 
     def _sum(self, steps: Iterable[Step]) -> None:
@@ -106,12 +114,13 @@ class Mapper:
         """Return what is to be saved with the position."""
         tally = self._tally
         counted = [tally.records, tally.rejected, str(tally.total), tally.expected, tally.expected_total]
-        return {"pairs": self.pairs.state(), "watermark_ns": self.watermark_ns, "tally": counted}
+        return {"pairs": self.pairs.state(), "watermark_ns": self.watermark_ns, "tally": counted, "totals": self.totals}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what was saved."""
         self.pairs.restore(saved["pairs"])
         self.watermark_ns = saved["watermark_ns"]
+        self.totals = Counter(saved.get("totals", {}))
         if "tally" in saved:
             records, rejected, total, *expected = saved["tally"]
             self._tally = Tally(records, rejected, Decimal(total), *expected)

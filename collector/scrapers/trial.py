@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.redaction.tokens import Key, Tokeniser
-from controltower.collector.scrapers.definition import AnySource, Expected, FileSource, SourceTest
+from controltower.collector.scrapers.definition import AnySource, Expected, FileSource, ListedSource, SourceTest
 from controltower.collector.scrapers.given import Given
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapper import Mapper
@@ -75,14 +75,14 @@ class Outcome:
     differences: tuple[str, ...]
 
 
-def run_tests(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> Iterator[Outcome]:
+def run_tests(name: str, source: ListedSource, redaction: Redaction, clock: Clock) -> Iterator[Outcome]:
     """Run the tests of a source."""
     policies = Policies(redaction.policy, Tokeniser(redaction.keys.of(source.tenant) or (TEST_KEY,)))
     for test in source.tests:
         yield Outcome(name, test.name, tuple(_differences(name, source, test, policies, clock)))
 
 
-def _differences(name: str, source: AnySource, test: SourceTest, policies: Policies, clock: Clock) -> Iterator[str]:
+def _differences(name: str, source: ListedSource, test: SourceTest, policies: Policies, clock: Clock) -> Iterator[str]:
     if test.now is not None:
         now_ns = time_reader("iso", zone_of("UTC"), clock)(test.now)
         clock = _fixed(now_ns)

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -117,14 +118,15 @@ class Worker:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def run_once(self) -> None:
-        """Read to the end of what is there, and return when all of it was acknowledged.
+    def run_once(self, told: Callable[[Health], object] = lambda health: None) -> None:
+        """Read to the end of what is there, and return when all of it was acknowledged; *told* hears of each round.
 
         Raises what goes wrong; StoppedError when it was asked to stop before.
         """
         try:
             self._begin()
             while self.round():
+                told(self.health)
                 if self._stop.is_set():
                     raise StoppedError
             self._save()
@@ -269,6 +271,11 @@ class Worker:
             levels=tuple(self._reader.levels.items()),
             problems=tuple(sorted(self._reader.problems.items())),
         )
+
+    @property
+    def totals(self) -> Counter[str]:
+        """What became of all records since the source was first read."""
+        return self._mapper.totals
 
     @property
     def failing(self) -> str:
