@@ -1,7 +1,8 @@
-"""What a hook costs a message: ``python -m bench.hooks [--messages 4000] [--rounds 7]``, with RabbitMQ and Redis here.
+"""What steps and hooks cost: ``python -m bench.hooks [--messages 4000] [--rounds 7]``, with RabbitMQ and Redis here.
 
-Processor time of a message sent and handled, below a step with a key: without a hook, with the spans and headers that
-plain OpenTelemetry would make, written by hand, and with ours. Spans are made and thrown away.
+Processor time of a step with a key beside a plain span with its attributes, and of a message sent and handled, below a
+step with a key: without a hook, with the spans and headers that plain OpenTelemetry would make, written by hand, and
+with ours. Spans are made and thrown away.
 """
 
 import argparse
@@ -30,6 +31,8 @@ ATTRIBUTES: Final = {
     "server.address": "127.0.0.1",
     "server.port": 5672,
 }
+CODE: Final = "p2p.purchase_order.dispatched"
+NUMBER: Final = "PO-1042"
 Send = Callable[[dict[str, str]], None]
 Drain = Callable[[int, Callable[[dict[str, Any]], None]], None]
 Around = Callable[[Send], Send]
@@ -106,6 +109,28 @@ class Nothing:
         pass
 
 
+def steps_of(side: str, steps: int) -> float:
+    """Return the processor time of a step, or of a plain span with its attributes, in microseconds."""
+    system = tracer.System(service="bench", own_traces=False, exporter=Nowhere(), mode="production")
+    plain = TracerProvider()
+    plain.add_span_processor(BatchSpanProcessor(Nowhere()))
+    by_hand = plain.get_tracer("bench")
+    described = {"controltower.step": CODE, "controltower.key.purchase_order": NUMBER}
+    try:
+        begun = time.process_time()
+        for _ in range(steps):
+            if side == "plain":
+                with by_hand.start_as_current_span(CODE, attributes=described):
+                    pass
+            else:
+                with system.step(CODE, keys={"purchase_order": NUMBER}):
+                    pass
+        return (time.process_time() - begun) / steps * 1e6
+    finally:
+        system.shutdown()
+        plain.shutdown()
+
+
 def round_of(kind: Callable[[], Any], side: str, name: str, messages: int) -> float:
     """Return the processor time of a message in microseconds."""
     system = tracer.System(service="bench", own_traces=False, exporter=Nowhere(), mode="production")
@@ -127,7 +152,7 @@ def round_of(kind: Callable[[], Any], side: str, name: str, messages: int) -> fl
     try:
         with kind() as (send, drain):
             begun = time.process_time()
-            with tracer.step("p2p.purchase_order.dispatched", keys={"purchase_order": "PO-1042"}):
+            with tracer.step(CODE, keys={"purchase_order": NUMBER}):
                 for _ in range(messages):
                     headers: dict[str, str] = {}
                     if side == "plain":
@@ -148,19 +173,26 @@ def round_of(kind: Callable[[], Any], side: str, name: str, messages: int) -> fl
 
 
 def main() -> None:
-    """Run the rounds, alternating, and print a line for each library."""
+    """Run the rounds, alternating, and print a line for steps and one for each library."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    for name, kind in (("pika", rabbitmq), ("redis", streams)):
-        found: dict[str, list[float]] = {"none": [], "plain": [], "ours": []}
-        for turn in range(given.rounds + 1):
-            for side, times in found.items():
-                taken = round_of(kind, side, name, given.messages)
-                if turn:  # the first one warms up
-                    times.append(taken)
-        print(f"{name}: " + ", ".join(f"{side} {_spread(times)} µs" for side, times in found.items()))
+    compare("step", ("plain", "ours"), given.rounds, lambda side: steps_of(side, given.messages))
+    sides = ("none", "plain", "ours")
+    compare("pika", sides, given.rounds, lambda side: round_of(rabbitmq, side, "pika", given.messages))
+    compare("redis", sides, given.rounds, lambda side: round_of(streams, side, "redis", given.messages))
+
+
+def compare(name: str, sides: Sequence[str], rounds: int, measure: Callable[[str], float]) -> None:
+    """Let the sides take turns, and print a line."""
+    found: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(rounds + 1):
+        for side, times in found.items():
+            taken = measure(side)
+            if turn:  # the first one warms up
+                times.append(taken)
+    print(f"{name}: " + ", ".join(f"{side} {_spread(times)} µs" for side, times in found.items()))
 
 
 def _spread(times: list[float]) -> str:

@@ -59,10 +59,10 @@ class InheritKeys(SpanProcessor):
             return
         with self._guard.around("copying keys to a span"):
             present = span.attributes or {}
-            if attributes.STEP not in present:  # a step has taken them over by itself
-                missing = ring.without({type_ for type_ in ring.keys if attributes.KEY + type_ in present})
-                if missing.keys:  # a hook's span has them from the start
-                    span.set_attributes(missing.span_attributes())
+            own = {type_ for type_ in ring.keys if attributes.KEY + type_ in present}
+            if len(own) == len(ring.keys) or attributes.STEP in present:
+                return  # a hook's span has them from the start; a step has taken them over by itself
+            span.set_attributes(ring.without(own).span_attributes())
 
 
 class Delivery(SpanProcessor):

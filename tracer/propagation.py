@@ -152,6 +152,8 @@ def ring_attached(ring: KeyRing) -> Iterator[None]:
 def encode_ring(ring: KeyRing, allowed: frozenset[str]) -> list[str]:
     """Return the baggage members for the keys of *ring* that may travel, within the size limit."""
     members: list[str] = []
+    if not ring.keys:
+        return members
     size = 0
     for type_ in sorted(ring.keys):
         values = ring.keys[type_]
@@ -171,6 +173,8 @@ def encode_ring(ring: KeyRing, allowed: frozenset[str]) -> list[str]:
 def decode_ring(header: str, allowed: frozenset[str]) -> KeyRing:
     """Return the keys in a ``baggage`` header; what is not allowed, too long or malformed is left out."""
     ring = KeyRing({}, {})
+    if not header:
+        return ring
     for member in header.split(",")[:MAX_BAGGAGE_MEMBERS]:
         name, _, rest = member.strip().partition("=")
         value = unquote(rest.split(";", 1)[0].strip(), errors="replace")
@@ -187,7 +191,9 @@ def decode_ring(header: str, allowed: frozenset[str]) -> KeyRing:
 
 def merge_baggage(header: str | None, ring: KeyRing, allowed: frozenset[str]) -> str:
     """Return a ``baggage`` header with our members replaced by those of *ring* and the others kept."""
-    others = [member for member in (header or "").split(",") if member.strip() and not _is_ours(member)]
+    if not header:
+        return ",".join(encode_ring(ring, allowed))
+    others = [member for member in header.split(",") if member.strip() and not _is_ours(member)]
     return ",".join([*others, *encode_ring(ring, allowed)])
 
 

@@ -27,6 +27,7 @@ from controltower.tracer.system import System
 Plain = str | bool | int | float
 Pairs = Iterable[tuple[Any, Any]]
 Used = Callable[[], System]  # the system that a hook belongs to, asked for at each message
+Sender = tuple[SpanContext | None, KeyRing]
 Operation = Literal["send", "receive", "process", "settle"]
 
 SENT_AT: Final = "controltower-sent-at"  # header: milliseconds since 1970 by the sender's clock
@@ -97,6 +98,7 @@ class Arrival:
     dead: DeadLetter | None = None
     others: Mapping[str, Plain] = field(default_factory=dict)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # that rules found in it
+    senders: dict[frozenset[str], Sender] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def facts(self, now_ns: int) -> dict[str, Plain]:
         """Return what is true of this message alone, as attributes of a span or of a link."""
@@ -168,7 +170,7 @@ class Sending:
             if self._message_id:
                 found["messaging.message.id"] = self._message_id[:MAX_ID]
             given = list(self._given)
-            if key := idempotency_of(read_headers(given)):
+            if given and (key := idempotency_of(read_headers(given))):
                 found[attributes.KEY + IDEMPOTENCY] = key
             context = self._system.parent()[0]
             if keys := keys_in(self._system, self._place.name, given, self._body):
@@ -188,11 +190,14 @@ class Sending:
             allowed = settings.propagate_keys if settings.may_receive_keys(self._place.host) else frozenset[str]()
             ours: dict[str, str] = {}
             propagation.inject(ours, allowed)
-            theirs = propagation.merge_baggage(read_headers(pairs).get(propagation.BAGGAGE_HEADER), NO_KEYS, allowed)
+            kept = [(name, value) for name, value in pairs if not is_travelling(name)]
+            theirs = ""
+            if len(kept) < len(pairs):  # an earlier hop's
+                former = read_headers(pairs).get(propagation.BAGGAGE_HEADER)
+                theirs = propagation.merge_baggage(former, NO_KEYS, allowed)
             if baggage := ",".join(filter(None, (theirs, ours.get(propagation.BAGGAGE_HEADER)))):
                 ours[propagation.BAGGAGE_HEADER] = baggage
             ours[SENT_AT] = str(now_ns(self._system) // 1_000_000)
-            kept = [(name, value) for name, value in pairs if not is_travelling(name)]
             return kept + [(name, kind(value)) for name, value in ours.items()]
         return pairs
 
@@ -446,13 +451,19 @@ def operation_of(type_: Operation, name: str) -> dict[str, Plain]:
     return {"messaging.operation.name": name, "messaging.operation.type": type_}
 
 
-def sender_of(arrival: Arrival, system: System) -> tuple[SpanContext | None, KeyRing]:
-    """Return the sender's span, if its headers name one, and the keys that came along."""
-    sender, ring = propagation.extract(arrival.headers, system.settings.propagate_keys)
-    ring.keys.update(arrival.keys)
-    if key := idempotency_of(arrival.headers):
-        ring.keys[IDEMPOTENCY] = (key,)
-    return (sender if sender.is_valid else None), ring
+def sender_of(arrival: Arrival, system: System) -> Sender:
+    """Return the sender's span, if its headers name one, and the keys that came along; both are not to be changed.
+
+    Read once: a message that is fetched and then worked on, or given back, is asked again.
+    """
+    allowed = system.settings.propagate_keys
+    if (known := arrival.senders.get(allowed)) is None:
+        sender, ring = propagation.extract(arrival.headers, allowed)
+        ring.keys.update(arrival.keys)
+        if key := idempotency_of(arrival.headers):
+            ring.keys[IDEMPOTENCY] = (key,)
+        known = arrival.senders[allowed] = (sender if sender.is_valid else None), ring
+    return known
 
 
 def idempotency_of(headers: Mapping[str, str]) -> str | None:
