@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Literal, TypedDict, Unpack
@@ -25,6 +26,8 @@ TRACES_PATH: Final = "/v1/traces"
 DEFAULT_QUEUE_SIZE: Final = 16_384  # spans; about 60 MB when they are typical steps with a few lines
 DEFAULT_BATCH_SIZE: Final = 1_024  # spans per request; larger ones gain nothing measurable
 DEFAULT_INTERVAL_S: Final = 0.5  # a step is to be visible within two seconds
+INTERNAL_ENDS: Final = (".localhost", ".local", ".internal", ".svc")
+EVERY_HOST: Final = "*"
 DEFAULT_TIMEOUT_S: Final = 10.0  # of one export with its retries, as in OpenTelemetry
 SAMPLERS: Final = (
     "always_on", "always_off", "traceidratio",
@@ -57,7 +60,7 @@ class Options(TypedDict, total=False):
     propagate_keys: Iterable[str]  # key types that may travel in headers
     propagate_hosts: Iterable[
         str
-    ]  # hosts that may receive them (``*.example.org`` for those below); all when not given
+    ]  # hosts that may receive them (``*.example.org`` for those below, ``*`` for all); the own network when not given
     own_traces: bool  # never continue a trace of another System in this process
 
 
@@ -86,14 +89,14 @@ class Settings:
 
     def may_receive_keys(self, host: str) -> bool:
         """Return whether keys may be sent to *host*."""
-        if self.propagate_hosts is None:
-            return True
         name = host.lower().rstrip(".")
+        if self.propagate_hosts is None:
+            return is_internal(name)
         return any(name == allowed or _is_below(name, allowed) for allowed in self.propagate_hosts)
 
 
 def _is_below(name: str, allowed: str) -> bool:
-    return allowed.startswith("*.") and name.endswith(allowed[1:])
+    return allowed == EVERY_HOST or (allowed.startswith("*.") and name.endswith(allowed[1:]))
 
 
 def resolve(environment: Environment | None = None, **options: Unpack[Options]) -> Settings:
@@ -131,6 +134,22 @@ def resolve(environment: Environment | None = None, **options: Unpack[Options]) 
         propagate_hosts=_hosts(options.get("propagate_hosts"), env),
         own_traces=bool(options.get("own_traces", True)),
     )
+
+
+@lru_cache(maxsize=256)  # of one client these are few; it is asked for each request
+def is_internal(host: str) -> bool:
+    """Return whether *host* is this machine or cannot be reached from outside its network, by the look of it.
+
+    Such are the file of a socket, private addresses (RFC 1918, RFC 4193, RFC 6890), names without a dot, and names that no
+    public server answers for (RFC 6761, RFC 6762, ICANN's ``internal``, services of Kubernetes).
+    """
+    if host.startswith("/"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith(INTERNAL_ENDS))
+    return address.is_private
 
 
 def is_loopback(endpoint: str) -> bool:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from controltower.tracer.durable.exporter import DurableExporter
 
 SCOPE_NAME: Final = "controltower.tracer"
+STAYED: Final = "keys_stayed"
 EXIT_FLUSH_S: Final = 5.0  # what a program waits for the collector when it ends
 # Documents with thousands of lines and payment runs with thousands of messages exist; the SDK's 128 would cut them off.
 LIMITS: Final = {"max_events": 10_000, "max_links": 10_000, "max_span_attributes": 512, "max_event_attributes": 128}
@@ -160,6 +161,18 @@ class System:
             ring = self._ring_with(given, more)
         with propagation.ring_attached(ring):
             yield
+
+    def keys_for(self, host: str) -> frozenset[str]:
+        """Return the types of keys that may be sent to *host*; keys that stay for want of a list of hosts are counted."""
+        if self.settings.may_receive_keys(host):
+            return self.settings.propagate_keys
+        if self.settings.propagate_hosts is None and not self.settings.propagate_keys.isdisjoint(ring_in().keys):
+            self.guard.count(STAYED)
+            self.guard.warn(
+                STAYED,
+                "keys stay here: a request or message goes to a host of another network; list in propagate_hosts who may have them",
+            )
+        return frozenset()
 
     def inject(self, carrier: MutableMapping[str, str]) -> None:
         """Write trace context and keys into the headers of a message that is about to be sent."""

@@ -249,6 +249,23 @@ def test_configure_becomes_the_global_provider_and_can_be_called_again() -> None
     assert ran.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("host", "internal"),
+    [
+        ("localhost", True), ("127.0.0.1", True), ("::1", True), ("/run/redis.sock", True), ("rabbitmq", True),
+        ("10.1.2.3", True), ("172.16.0.9", True), ("172.32.0.9", False), ("192.168.1.1", True), ("fd00::1", True),
+        ("8.8.8.8", False), ("2606:4700::1111", False), ("orders.default.svc.cluster.local", True), ("orders.shop.svc", True),
+        ("ERP.internal.", True), ("erp.hospital.example", False), ("notlocal", True), ("evil-local.example", False),
+        ("internal.example.org", False), ("", False),
+    ],
+)  # fmt: skip
+def test_what_the_network_is_by_the_look_of_a_host(host: str, internal: bool) -> None:
+    """Without a list keys go to this machine and its network, and never to a host that is not known."""
+    assert resolve({}, service="x").may_receive_keys(host) is internal
+    assert resolve({}, service="x", propagate_hosts=["*"]).may_receive_keys(host)
+    assert not resolve({}, service="x", propagate_hosts=["other.example.org"]).may_receive_keys(host)
+
+
 AT_EXIT = """
 from controltower import tracer
 import sys

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controltower import tracer
+from controltower.tracer.integrations.celery import hosts_of
 from controltower.tracer.testing import Captured
 from tests.processes import until
 from tests.tracer.hooked import PO, attribute, broker, fresh, hooked, needs
@@ -103,3 +104,36 @@ def test_a_task_that_fails_and_is_tried_again(captured: Captured, app: App) -> N
         assert attribute(span, "controltower.key.purchase_order") == "PO-1042"
     assert second.status.status_code.name == "ERROR"
     assert not any("Jane" in span.to_json() for span in captured.spans)
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("redis://127.0.0.1:6379/0", ("127.0.0.1",)),
+        ("redis://127.0.0.1:6379/0;amqp://guest@rabbit.example.org//", ("127.0.0.1", "rabbit.example.org")),
+        (["amqp://a.internal//", "amqp://b.internal//"], ("a.internal", "b.internal")),
+        ("redis+socket:///run/redis.sock", ("/run/redis.sock",)),
+        ("memory://", ("localhost",)),
+        ("sqs://", ("",)),
+        (None, ("localhost",)),
+    ],
+)
+def test_whose_broker_it_is(url: object, hosts: tuple[str, ...]) -> None:
+    """Every broker that a task may go to counts; one whose host is not known may not have keys."""
+    app = celery.Celery("orders", broker=url, set_as_current=False)
+
+    assert hosts_of(app, None, None) == hosts
+    if url and "sqs" not in str(url):  # its library is another one
+        with app.connection_for_write() as connection:
+            assert hosts_of(app, None, connection) == hosts
+
+
+def test_keys_go_to_listed_brokers_only(app: App) -> None:
+    """A broker that ``propagate_hosts`` does not list gets the trace and no keys."""
+    with hooked("celery", propagate_hosts=["other.example.org"]), tracer.step("p2p.purchase_order.dispatched", keys=PO):
+        app.send_task("orders.work", ["12345"])
+    with app.connection_for_write() as connection:
+        message = connection.SimpleQueue(app.conf.task_default_queue).get(timeout=10)
+
+    assert "traceparent" in message.headers
+    assert "baggage" not in message.headers

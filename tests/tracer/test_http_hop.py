@@ -1,6 +1,7 @@
 """Keys and traces across a real HTTP hop: FastAPI on a socket, httpx as the client."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 
 import fastapi
@@ -113,6 +114,35 @@ def test_keys_go_to_listed_hosts_only() -> None:
 
     assert inside == "controltower.key.purchase_order=PO-1"
     assert outside == ""
+
+
+@pytest.mark.parametrize(
+    ("hosts", "baggage", "stayed"),
+    [
+        (None, "", 1),
+        (["*.example.org"], "controltower.key.purchase_order=PO-1", 0),
+        (["*"], "controltower.key.purchase_order=PO-1", 0),
+    ],
+)
+def test_keys_leave_the_network_for_listed_hosts_only(
+    hosts: list[str] | None, baggage: str, stayed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partner's host gets the trace and no keys unless it is listed, and what stays is counted."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host: str, *arguments: object, **named: object) -> object:
+        return resolve("127.0.0.1" if host == "partner.example.org" else host, *arguments, **named)  # type: ignore[arg-type]
+
+    options = {} if hosts is None else {"propagate_hosts": hosts}
+    with asgi(make_app()) as address, capture(**options) as captured, httpx.Client() as client:  # type: ignore[arg-type]
+        monkeypatch.setattr(socket, "getaddrinfo", resolved)
+        tracer.instrument_httpx(client)
+        with tracer.step("p2p.purchase_order.dispatched", keys={"purchase_order": "PO-1"}) as sent:
+            answer = client.post(f"{address}/orders".replace("127.0.0.1", "partner.example.org"))
+
+    assert answer.json()["baggage"] == baggage
+    assert captured.system.health().misuse.get("keys_stayed", 0) == stayed
+    assert {span.context.trace_id for span in captured.spans if span.context} == {sent.span_context.trace_id}
 
 
 def test_failing_request_leaves_no_message(captured: Captured) -> None:

@@ -1,7 +1,9 @@
 """Celery: spans by OpenTelemetry's instrumentation, the run linked to its sender; ours adds the keys and the wait."""
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -18,18 +20,27 @@ from controltower.tracer.integrations.messaging import (
     sender_of,
 )
 from controltower.tracer.integrations.opentelemetry import turn_on
-from controltower.tracer.integrations.patches import Patches
+from controltower.tracer.integrations.patches import Function, Patches
 
 SYSTEM: Final = "celery"
+UNKNOWN: Final = ("",)
+HERE: Final = frozenset(
+    {"", "amqp", "pyamqp", "redis", "memory", "filesystem"}
+)  # brokers on this machine without a host
 RESTORED: Final = "_controltower_restored"
+
+
+_hosts: ContextVar[tuple[str, ...]] = ContextVar("controltower-celery-hosts", default=UNKNOWN)
 
 
 def hook(patches: Patches, used: Used) -> None:
     """Trace the tasks that this process sends and runs."""
+    import celery
     from celery import signals
     from opentelemetry.instrumentation.celery import CeleryInstrumentor
 
     keys = _Keys(used)
+    patches.method(celery.Celery, "send_task", keys.sent_by)
     # Receivers are called in the order in which they were connected: the keys are there before OpenTelemetry's span
     # starts, its facts are set while it is current, and they leave after it.
     _connect(patches, signals.task_prerun, keys.restore)
@@ -48,13 +59,28 @@ class _Keys:
     def __init__(self, used: Used) -> None:
         self._used = used
 
+    def sent_by(self, original: Function) -> Function:
+        """Note whose broker a task goes to: the signal does not say."""
+
+        def send_task(app: Any, *arguments: Any, **named: Any) -> Any:
+            hosts: tuple[str, ...] = UNKNOWN
+            with self._used().guard.around("Celery hook"):
+                hosts = hosts_of(app, named.get("producer") or named.get("publisher"), named.get("connection"))
+            token = _hosts.set(hosts)
+            try:
+                return original(app, *arguments, **named)
+            finally:
+                _hosts.reset(token)
+
+        return send_task
+
     def write(self, headers: Any = None, **_: Any) -> None:
-        """Put the keys and the time into the message of a task; keys have no host to ask about: they go to the broker."""
+        """Put the keys and the time into the message of a task."""
         system = self._used()
         with system.guard.around("Celery hook"):
             if headers is None:
                 return
-            allowed = system.settings.propagate_keys if system.settings.propagate_hosts is None else frozenset[str]()
+            allowed = frozenset.intersection(*(system.keys_for(host) for host in _hosts.get()))
             former = headers.get(propagation.BAGGAGE_HEADER)
             if baggage := propagation.merge_baggage(former, propagation.ring_in(), allowed):
                 headers[propagation.BAGGAGE_HEADER] = baggage
@@ -85,6 +111,24 @@ class _Keys:
             if (token := getattr(task.request, RESTORED, None)) is not None:
                 setattr(task.request, RESTORED, None)
                 otel_context.detach(token)
+
+
+def hosts_of(app: Any, producer: Any, connection: Any) -> tuple[str, ...]:
+    """Return the hosts of the brokers that a task may go to, with those to fail over to; an empty name for an unknown one."""
+    used = connection or getattr(producer, "connection", None)
+    if used is not None:
+        urls = used.alt or [used.as_uri()]
+    else:
+        given = app.conf.broker_write_url or app.conf.broker_url or ""
+        urls = given.split(";") if isinstance(given, str) else list(given)
+    return tuple(map(_host_of, urls)) or UNKNOWN
+
+
+def _host_of(url: str) -> str:
+    at = urlsplit(url)
+    if at.scheme.endswith("socket"):
+        return at.path
+    return at.hostname or ("localhost" if at.scheme in HERE else "")
 
 
 def _arrival(task: Any) -> Arrival:

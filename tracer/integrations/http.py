@@ -17,8 +17,7 @@ def write_keys(headers: MutableMapping[str, str], host: str, system: System) -> 
     """
     with system.guard.around("keys in a request"):
         present = headers.get(propagation.BAGGAGE_HEADER)
-        ring = propagation.ring_in() if system.settings.may_receive_keys(host) else NO_KEYS
-        header = propagation.merge_baggage(present, ring, system.settings.propagate_keys)
+        header = propagation.merge_baggage(present, propagation.ring_in(), system.keys_for(host))
         if header:
             headers[propagation.BAGGAGE_HEADER] = header
         elif present is not None:

@@ -186,8 +186,7 @@ class Sending:
         if self._token is None:
             return pairs
         with self._system.guard.around("hook of a send"):
-            settings = self._system.settings
-            allowed = settings.propagate_keys if settings.may_receive_keys(self._place.host) else frozenset[str]()
+            allowed = self._system.keys_for(self._place.host)
             ours: dict[str, str] = {}
             propagation.inject(ours, allowed)
             kept = [(name, value) for name, value in pairs if not is_travelling(name)]

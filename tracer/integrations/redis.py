@@ -232,7 +232,8 @@ def _sent_ns(id_: str) -> int | None:
 
 def _place(client: Any, stream: str, others: Mapping[str, Plain] | None = None) -> Place:
     parameters = getattr(getattr(client, "connection_pool", None), "connection_kwargs", {})
-    return Place(SYSTEM, stream, parameters.get("host") or "", parameters.get("port"), others or {})
+    host = parameters.get("host") or parameters.get("path") or ""  # the file of a socket
+    return Place(SYSTEM, stream, host, parameters.get("port"), others or {})
 
 
 def _text(value: Any) -> str:

@@ -98,4 +98,4 @@ def _tries(job: Any) -> int:
 
 def _place(job: Any, queue: str) -> Place:
     at = job.connection.connection_pool.connection_kwargs
-    return Place(SYSTEM, queue, str(at.get("host") or ""), at.get("port"))
+    return Place(SYSTEM, queue, str(at.get("host") or at.get("path") or ""), at.get("port"))
