@@ -110,7 +110,8 @@ class Loading:
     def _load_anew(self, client: Client, segment: SegmentFile) -> int:
         """Load *segment* under a token of its own, after taking out what is there of it; call it alone.
 
-        Raises LoadError, to be called again, while an earlier offer is still at work in the engine.
+        Raises LoadError, to be called again, while an earlier offer is still at work in the engine, and when one that nobody
+        could see yet was stored beside this one.
         """
         if is_loading(client, segment.id):
             raise LoadError(f"Segment {segment.id} is still being loaded by an earlier attempt.", permanent=False)
@@ -120,6 +121,10 @@ class Loading:
             self._note(self._known().counted(right=False))
             take_out(client, self._signal, segment.id)
         rows = self._offer(client, segment, fresh_token(segment.id))
+        if (held := stored(client, self._signal, segment.id)) != rows:
+            self._offered.add(segment.id)
+            self._note(self._known().counted(right=False))
+            raise LoadError(f"Segment {segment.id} has {rows} rows and the store holds {held} of it.", permanent=False)
         if self._signal == "traces" and not self._known().is_counted:
             recount(client)
             self._note(self._known().counted(right=True))
@@ -156,15 +161,15 @@ class Loading:
         return max([self._clock(), *(order_of(segment.id)[0] + 1 for segment in self._journal.closed_segments())])
 
     def _check_kept(self, client: Client) -> None:
-        """Load again what was loaded before the engine was restarted, and is not there in full."""
+        """Load again what was loaded before the engine was restarted, and is not there in full, or more than once."""
         for kept in self._journal.kept.files():
             held = stored(client, self._signal, kept.id)
-            if held >= kept.rows:
+            if held == kept.rows or not kept.rows:
                 continue
             segment = self._journal.kept_segment(kept)
             if segment is None:  # damaged, it is in the backlog again; the journal says why
                 continue
-            logger.error("the store lost %s of %s rows of segment %s", kept.rows - held, kept.rows, kept.id)
+            logger.error("of segment %s the store holds %s rows instead of %s", kept.id, held, kept.rows)
             self._note(self._known().counted(right=False))
             try:
                 self._load_anew(client, segment)

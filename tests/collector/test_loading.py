@@ -8,14 +8,16 @@ from threading import Thread
 
 import pytest
 
+from controltower.collector import loading as loading_module
 from controltower.collector.drain import Drain
 from controltower.collector.engine_known import KnownFile
 from controltower.collector.loading import Loading
 from controltower.store.address import StoreAddress, parse_address
-from controltower.store.again import is_loading
+from controltower.store.again import fresh_token, is_loading
 from controltower.store.client import Client, connect
 from controltower.store.errors import LoadError, StoreError
 from controltower.store.life import engine_life
+from controltower.store.loader import Segment, load_segment
 from controltower.store.schema import migrate
 from controltower.tracer.journal import Journal, JournalLimits, Quarantine, SegmentFile
 from tests.clickhouse_server import free_port, running
@@ -231,6 +233,44 @@ def test_what_the_store_lost_is_loaded_again(
 
     assert before == 2 * SPANS - 1
     assert counted(any_store) == once(2)
+
+
+def test_what_is_there_twice_after_a_restart_is_put_right(
+    loading: Loading, journal: Journal, any_store: Client, any_address: StoreAddress
+) -> None:
+    """Rows that came back, or came late, beside those that were loaded are taken out again."""
+    segment = segment_in(journal)
+    journal.remove(segment, loading(segment))
+    kept = journal.kept_segment(journal.kept.files()[0])
+    assert kept is not None
+    load_segment(any_store, Segment(kept.id, "traces", kept.path, token=f"{kept.id}#late"))
+    before = counted(any_store)["spans"]
+    restart(any_store)
+    new_loading(journal, any_address).prepare()
+
+    assert before == 2 * SPANS
+    assert counted(any_store) == once()
+
+
+def test_an_offer_that_comes_late_is_noticed(
+    loading: Loading, journal: Journal, any_store: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An insert that nobody saw at work, and is stored beside the new one, does not stay: the segment is loaded anew."""
+    segment = segment_in(journal)
+    loading(segment)
+
+    def fresh(id_: str) -> str:
+        monkeypatch.setattr(loading_module, "fresh_token", fresh_token)
+        load_segment(any_store, Segment(id_, "traces", segment.path, token=f"{id_}#late"))
+        return fresh_token(id_)
+
+    monkeypatch.setattr(loading_module, "fresh_token", fresh)
+    with pytest.raises(LoadError, match=f"has {SPANS + 1} rows and the store holds {2 * SPANS + 2}") as refused:
+        loading(segment)
+
+    assert not refused.value.permanent
+    assert loading(segment) == SPANS + 1
+    assert counted(any_store) == once()
 
 
 def test_trouble_while_looking_for_losses_is_tried_again(
