@@ -91,7 +91,7 @@ def test_figures_of_a_scraper(tmp_path: Path) -> None:
 
     assert ran.returncode == 0, ran.stderr
     cases = json.loads(ran.stdout)["cases"]
-    assert [case["format"] for case in cases] == ["text", "json", "access_combined"]
+    assert [case["format"] for case in cases] == ["text", "json", "access_combined", "x12"]
     for case in cases:
         assert case["lines"] == 3000
         assert case["scraper_cpu_s"] > 0

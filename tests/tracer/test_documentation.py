@@ -44,7 +44,7 @@ def test_every_setting_is_documented(page: str) -> None:
 
 def test_key_types_of_headers_are_documented(page: str) -> None:
     """Both lists of key types are those in the code."""
-    listed = re.search(r"only these types: (.*?)\. Set", page, re.DOTALL)
+    listed = re.search(r"only these types: (.*?)\. Without", page, re.DOTALL)
     assert listed is not None
     assert set(re.findall(r"`(\w+)`", listed[1])) == DEFAULT_PROPAGATED
     patient_linked = re.search(r"\*\*Patient-linked keys\*\* \((.*?)\)", page, re.DOTALL)

@@ -23,7 +23,7 @@ from controltower.tracer.integrations.messaging import (
 from controltower.tracer.testing import FIRST_NS, Captured, capture
 from tests.tracer.hooked import attribute, unhooked
 
-PLACE = Place("rabbitmq", "orders")
+PLACE = Place("rabbitmq", "orders", "127.0.0.1")
 MS = 1_000_000
 
 

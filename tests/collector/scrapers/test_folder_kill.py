@@ -123,4 +123,5 @@ def test_kill_in_the_middle_of_files(tmp_path: Path) -> None:
     assert found.keys() == arrivals.orders
     assert set(found.values()) == {1}
     assert [*(tmp_path / "in").iterdir()] == []
-    assert len([*(tmp_path / "bad").iterdir()]) == arrivals.rejected
+    # One that was sent, and not put away before the kill, may be met again as a copy of itself.
+    assert len([*(tmp_path / "bad").iterdir()]) >= arrivals.rejected
