@@ -3,7 +3,6 @@
 The store's modules are imported inside the fixtures, so a test that needs no store does not load the engine.
 """
 
-import logging
 import os
 import re
 import shutil
@@ -71,15 +70,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the developer's own CONTROLTOWER_* and OTEL_* variables out of the tests."""
     for name in [name for name in os.environ if name.startswith(("CONTROLTOWER_", "OTEL_"))]:
         monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
-def _loggers_are_on() -> None:
-    """Switch our loggers on: libraries that tests load switch off what was there before them."""
-    logging.disable(logging.NOTSET)
-    for name, logger in logging.Logger.manager.loggerDict.items():
-        if name.startswith("controltower") and isinstance(logger, logging.Logger):
-            logger.disabled = False
 
 
 @pytest.fixture

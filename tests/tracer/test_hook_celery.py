@@ -1,6 +1,7 @@
 """Celery with a real worker on a real Redis: the run of a task is linked to its sender and has its keys."""
 
 import gc
+import logging
 import queue
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,16 @@ App = Any
 
 
 @pytest.fixture
+def root_logger() -> Iterator[None]:
+    """The level and handlers of the root logger, which a worker sets, are for tests behind this one as they were."""
+    root = logging.getLogger()
+    level, handlers = root.level, [*root.handlers]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.fixture
 def captured() -> Iterator[Captured]:
     """The spans of a process with the hook."""
     broker("Redis", "REDIS_ADDRESS", 6379)
@@ -29,7 +40,7 @@ def captured() -> Iterator[Captured]:
 
 
 @pytest.fixture
-def app(captured: Captured) -> Iterator[App]:
+def app(captured: Captured, root_logger: None) -> Iterator[App]:
     """An application whose worker runs in a thread of this process."""
     host, port = broker("Redis", "REDIS_ADDRESS", 6379)
     address = f"redis://{host}:{port}/0"
