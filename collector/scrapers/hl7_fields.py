@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from controltower.collector.scrapers.observation import ByPath
+
 _PATH: Final = re.compile(
     r"(?P<segment>[A-Z][A-Z0-9]{2})(?:\[(?P<where>[0-9]{1,2})=(?P<qualifier>[^\]]{1,40})\])?"
     r"(?:-(?P<field>[0-9]{1,3})(?:\[(?P<which>[0-9]{1,2})=(?P<is>[^\]]{1,40})\])?"
@@ -75,7 +77,7 @@ def is_loop(text: str) -> bool:
     return path is not None and not path.field
 
 
-class Message(Mapping[str, Any]):
+class Message(ByPath):
     """The fields of a message, of a part or of a line of one."""
 
     def __init__(
@@ -90,13 +92,6 @@ class Message(Mapping[str, Any]):
         self._marks = marks
         self._around = around
         self._given = given or {}
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the value at a path; KeyError when there is none."""
-        found = self.get(name)
-        if found is None:
-            raise KeyError(name)
-        return found
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value at a path, a list where it names many."""

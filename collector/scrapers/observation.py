@@ -1,11 +1,28 @@
 """What a scraper saw, and the business step it became."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 Fields = Mapping[str, Any]
 """What a record holds by name; numbers are texts, because money is never a float."""
+
+
+class ByPath(Mapping[str, Any]):
+    """Fields that are asked for by a path; what they yield are names of what is there, since nobody could list all paths."""
+
+    @abstractmethod
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value at a path, a list where it names many; *default* when there is none."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value at a path; KeyError when there is none."""
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
 
 AttributeValue = str | int | tuple[str, ...]
 

@@ -21,6 +21,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+from controltower.collector.scrapers.observation import ByPath
+
 Segment = list[str]
 
 PART: Final = "part"
@@ -87,7 +89,7 @@ class Form(NamedTuple):
     first: bool = False  # an element without a component is its first one
 
 
-class Document(Mapping[str, Any]):
+class Document(ByPath):
     """The fields of a document, of a part or of a line of one."""
 
     def __init__(
@@ -105,13 +107,6 @@ class Document(Mapping[str, Any]):
         self._named: dict[str, list[Segment]] = {}
         for segment in segments:
             self._named.setdefault(segment[0], []).append(segment)
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the value at a path; KeyError when there is none."""
-        found = self.get(name)
-        if found is None:
-            raise KeyError(name)
-        return found
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value at a path, a list where it names many."""

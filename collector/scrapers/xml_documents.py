@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from controltower.collector.scrapers.files import is_installed
-from controltower.collector.scrapers.observation import Record
+from controltower.collector.scrapers.observation import ByPath, Record
 
 MOST_ELEMENTS: Final = 1_000_000  # of one file
 
@@ -70,19 +70,12 @@ def document(record: Record, encoding: str) -> "Element":
     return Element(etree.fromstring(record.content, etree.XMLParser(**_PARSER)))
 
 
-class Element(Mapping[str, Any]):
+class Element(ByPath):
     """What XPath finds in an element."""
 
     def __init__(self, element: Any, around: "Element | None" = None) -> None:
         self._element = element
         self._around = around
-
-    def __getitem__(self, name: str) -> Any:
-        """Return what a path finds; KeyError when it is nothing."""
-        found = self.get(name)
-        if found is None:
-            raise KeyError(name)
-        return found
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the text that a path finds, a list where it finds many."""

@@ -1,8 +1,5 @@
 """SQS by boto3: the real client over HTTP to moto's server in a process of its own, which is not the service itself."""
 
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +9,7 @@ from controltower import tracer
 from controltower.tracer.integrations.messaging import DeadLetter, Place
 from controltower.tracer.integrations.sqs import _Hooks
 from controltower.tracer.testing import Captured
-from tests.processes import until
+from tests.aws_server import aws_server
 from tests.tracer.hooked import (
     GARBAGE,
     PO,
@@ -38,25 +35,8 @@ SETTINGS: Any = {"region_name": "eu-central-1", "aws_access_key_id": "id", "aws_
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """The address of a server of SQS."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def answers() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        until(answers, "the server of SQS answers")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+    with aws_server() as address:
+        yield address
 
 
 @pytest.fixture

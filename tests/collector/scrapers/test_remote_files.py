@@ -18,10 +18,10 @@ from controltower.collector.scrapers.delivery import Collector
 from controltower.collector.scrapers.files import FilesError
 from controltower.collector.scrapers.folder import FolderReader
 from controltower.collector.scrapers.scraper import Scraper
+from tests.aws_server import aws_server
 from tests.collector.scrapers.answering import Answer, answering
 from tests.collector.scrapers.test_folder import orders, text_of, write
 from tests.collector.scrapers.x12_writer import encoded, interchange, order
-from tests.processes import until
 
 OK: Answer = (200, {}, b"")
 SERVER = """
@@ -198,23 +198,8 @@ def s3() -> Iterator[str]:
     """Run a server of S3 in a process of its own, and yield its address."""
     pytest.importorskip("moto")
     pytest.importorskip("s3fs")
-    port = free_port()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def answers() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        until(answers, "the server of S3 answers")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+    with aws_server() as address:
+        yield address
 
 
 def test_objects_of_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
