@@ -10,16 +10,15 @@ import base64
 import hashlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from controltower.collector.scrapers.definition import DeadLetterSource, TimeSpec
 from controltower.collector.scrapers.log_formats import FORMATS
-from controltower.collector.scrapers.message import DEATHS, fields_of, plain
-from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
-from controltower.collector.scrapers.rabbitmq import connected, disconnect, message_of
+from controltower.collector.scrapers.message import DEATHS, LONGEST_BYTES, TOO_LONG, fields_of, plain
+from controltower.collector.scrapers.observation import Fields, HoldsNothing, Level, Record, Taken
+from controltower.collector.scrapers.rabbitmq import connected, disconnect, levels_of, message_of
 
-LONGEST_BYTES: Final = 1024 * 1024  # of one message
 MOST_BYTES: Final = 1024 * 1024  # of one batch, one message more
 MOST_RECORDS: Final = 20_000
 MOST_HELD: Final = 60_000  # messages that are looked at; those behind them are told of as a problem
@@ -54,7 +53,7 @@ class DeadLetterReader(HoldsNothing):
         self._channel: Any = None
         self._left = 0
         self._waiting: deque[tuple[Any, Any, bytes]] = deque()
-        self._levels: dict[str, int] = {}
+        self._levels: tuple[Level, ...] = ()
         self._oldest_s: int | None = None
         self._problems: dict[str, str] = {}
 
@@ -104,7 +103,7 @@ class DeadLetterReader(HoldsNothing):
         return 0
 
     @property
-    def levels(self) -> Mapping[str, int]:
+    def levels(self) -> tuple[Level, ...]:
         """Return how full the queue is."""
         return self._levels
 
@@ -128,7 +127,7 @@ class DeadLetterReader(HoldsNothing):
         self._connection = connected(self._source)
         channel = self._connection.channel()
         told = channel.queue_declare(self._source.queue, passive=True).method
-        self._levels = {"depth": told.message_count, "consumers": told.consumer_count, "oldest": 0}
+        self._levels = (*levels_of(self._source.queue, told), Level("oldest", 0, self._source.queue))
         self._left = min(told.message_count, MOST_HELD)
         self._problems.clear()
         if told.message_count > MOST_HELD:
@@ -179,7 +178,7 @@ class DeadLetterReader(HoldsNothing):
             return None
         place = f"{self._source.queue}:{number}"
         if len(body) > LONGEST_BYTES:
-            return Record(f"{place}:{alike.hex()}", b"", "too_long: a message")
+            return Record(f"{place}:{alike.hex()}", b"", TOO_LONG)
         return Record(place, content)
 
     def _age(self, deaths: Any, sent: str) -> None:
@@ -198,7 +197,8 @@ class DeadLetterReader(HoldsNothing):
     def _end(self) -> None:
         """Give everything back at once, as a connection that breaks does."""
         if self._oldest_s is not None:
-            self._levels = {**self._levels, "oldest": max(0, self._clock() // 10**9 - self._oldest_s)}
+            oldest = Level("oldest", max(0, self._clock() // 10**9 - self._oldest_s), self._source.queue)
+            self._levels = (*self._levels[:-1], oldest)
         if self._left:
             self._problems[self._source.queue] = f"{self._left} messages were not handed out; another consumer has them"
         self._known, self._met = self._met, set()

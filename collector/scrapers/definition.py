@@ -40,6 +40,21 @@ from controltower.tracer.attributes import OUTCOMES, STYLES
 _SECRET: Final = re.compile("(?i)passw|passphrase|secret|token")  # names of options that hold one
 
 ROW_CHANGED: Final = "row.changed"  # field of a row: when it changed, where the column says so
+ADDRESSES: Final = {  # variables that hold the address of a broker
+    "rabbitmq": "RABBITMQ_URL",
+    "redis": "REDIS_URL",
+    "nats": "NATS_URL",
+    "kafka": "KAFKA_BOOTSTRAP_SERVERS",
+}
+BROKERS_OF: Final = {  # which brokers a field of a message source is for
+    "exchange": ("rabbitmq",),
+    "routing_keys": ("rabbitmq",),
+    "most": ("rabbitmq",),
+    "every": ("rabbitmq",),
+    "body": ("redis",),
+    "begin": ("redis", "nats", "kafka"),
+    "options": ("redis", "nats", "kafka"),
+}
 MOST_SOURCES: Final = 1_000
 MERGED: Final = ("when", "match", "keys", "scopes", "context")  # of rules that are like another
 MOST_LINE_SPECS: Final = 20  # of a rule: services, adjustments, charges
@@ -352,31 +367,48 @@ class FolderSource(FileSource):
         return {name: _secret(value) if isinstance(value, Secret) else value for name, value in self.storage.items()}
 
 
-class MessageSource(Source):
-    """Messages of a broker: RabbitMQ."""
+class BrokerSource(Source):
+    """What a broker holds."""
 
-    url: Secret = Secret(env="RABBITMQ_URL")  # it has a password in it
-    queue: Annotated[str, Field(min_length=1, max_length=255)]
-    format: Literal["json", "text"] = "json"
-    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+    broker: str
+    url: Secret | None = None  # it has a password in it
+    options: Annotated[
+        dict[str, str | int | bool | Secret], Field(default_factory=dict, max_length=40)
+    ]  # of the broker's library
 
     def address(self) -> str:
         """Return the address of the broker. AddressError when it is not there."""
-        return _address(self.url)
+        return _address(self.url or Secret(env=ADDRESSES[self.broker]))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options, secrets included. AddressError when one is not there."""
+        return {name: _address(value) if isinstance(value, Secret) else value for name, value in self.options.items()}
+
+
+class MessageSource(BrokerSource):
+    """Messages of a broker."""
+
+    queue: Annotated[str, Field(min_length=1, max_length=255)]  # stream of Redis and NATS, topic of Kafka
+    format: Literal["json", "text"] = "json"
+    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+    body: Text | None = None  # of Redis: the field of an entry that is it; all fields by default
+    begin: Literal["beginning", "end"] = "beginning"  # of streams and topics, at the first start
 
 
 class DeadLetterSource(MessageSource):
     """A queue of dead letters, which stay in it."""
 
     kind: Literal["dead_letters"]
+    broker: Literal["rabbitmq", "redis", "nats", "kafka"] = "rabbitmq"
     every: Within = Limit(1, "minute")
 
 
 class TapSource(MessageSource):
-    """Copies of what an exchange gets, in a queue of the source's own."""
+    """Copies of messages: of a stream or topic, or of what an exchange gets, in a queue of the source's own."""
 
     kind: Literal["tap"]
-    exchange: Annotated[str, Field(min_length=1, max_length=255)]  # the default exchange copies nothing
+    broker: Literal["rabbitmq", "redis", "nats", "kafka"] = "rabbitmq"
+    exchange: Annotated[str | None, Field(min_length=1, max_length=255)] = None  # the default one copies nothing
     routing_keys: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] = ("#",)
     most: Annotated[int, Field(ge=1)] = 1_000_000  # messages in the queue; then the broker drops the oldest
 
@@ -531,8 +563,27 @@ def _contradictions(sources: Sources) -> Iterator[Problem]:
             yield from _folder_problems(source, ("sources", name))
         elif isinstance(source, FileSource) and any(map(is_address, source.files)):
             yield ("sources", name, "files"), "logs are read where they are written; an address is for kind: folder"
+        if isinstance(source, BrokerSource):
+            yield from _broker_problems(source, ("sources", name))
         for position, rule in enumerate(source.rules):
             yield from _rule_problems(source, rule, ("sources", name, "rules", position))
+
+
+def _broker_problems(source: BrokerSource, place: tuple[Any, ...]) -> Iterator[Problem]:
+    for name in sorted(source.model_fields_set & BROKERS_OF.keys()) if isinstance(source, MessageSource) else ():
+        if source.broker not in BROKERS_OF[name]:
+            yield (*place, name), f"is for broker: {' and '.join(BROKERS_OF[name])}"
+    if isinstance(source, TapSource) and source.broker == "rabbitmq" and source.exchange is None:
+        yield (*place, "exchange"), "is needed: whose messages are copied into the queue"
+    yield from _secret_problems(source.options, (*place, "options"))
+
+
+def _secret_problems(options: Mapping[str, str | int | bool | Secret], place: tuple[Any, ...]) -> Iterator[Problem]:
+    for name, value in options.items():
+        if isinstance(value, Secret) and (value.env is None) == (value.file is None):
+            yield (*place, name), "give either env or file"
+        if isinstance(value, str) and _SECRET.search(name):
+            yield (*place, name), "is a secret: write {env: NAME} or {file: PATH}"
 
 
 def _folder_problems(source: FolderSource, place: tuple[Any, ...]) -> Iterator[Problem]:
@@ -548,11 +599,7 @@ def _folder_problems(source: FolderSource, place: tuple[Any, ...]) -> Iterator[P
     yield from _table_problems(source, place)
     if source.trigger and source.manifest:
         yield (*place, "manifest"), "a file is announced by a trigger or by a manifest, not by both"
-    for name, value in source.storage.items():
-        if isinstance(value, Secret) and (value.env is None) == (value.file is None):
-            yield (*place, "storage", name), "give either env or file"
-        if isinstance(value, str) and _SECRET.search(name):
-            yield (*place, "storage", name), "is a secret: write {env: NAME} or {file: PATH}"
+    yield from _secret_problems(source.storage, (*place, "storage"))
     if source.archive and any(
         fnmatch(f"{target.rstrip('/')}/x", pattern) or fnmatch(f"{target.rstrip('/')}/x.edi", pattern)
         for target in (source.archive.to, source.archive.rejected)

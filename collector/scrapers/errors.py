@@ -35,6 +35,10 @@ class AddressError(CollectorError):
     """The variable that holds the address of a source, with its password, does not."""
 
 
+class QueueError(CollectorError):
+    """A queue, a stream or a topic cannot be read as its source says."""
+
+
 class TableError(CollectorError):
     """A table is not as its source says."""
 

@@ -16,7 +16,7 @@ from controltower.collector.scrapers.definition import EventLogSource, TimeSpec,
 from controltower.collector.scrapers.errors import EventLogError, Rejection
 from controltower.collector.scrapers.event_formats import Flaw, Opened, opened
 from controltower.collector.scrapers.getting import time_getter
-from controltower.collector.scrapers.observation import Fields, Record, Taken
+from controltower.collector.scrapers.observation import Fields, Level, Record, Taken
 
 MOST_RECORDS: Final = 10_000  # of one batch
 MOST_BYTES: Final = 1024 * 1024  # of one batch, one record more
@@ -111,9 +111,9 @@ class EventLogReader:
         return {}
 
     @property
-    def levels(self) -> dict[str, int]:
+    def levels(self) -> tuple[Level, ...]:
         """Return nothing: a file is no queue."""
-        return {}
+        return ()
 
     @property
     def holding(self) -> bool:

@@ -14,6 +14,7 @@ from controltower.collector.scrapers.observation import Fields, HoldsNothing, Re
 
 BODY: Final = "body"
 HEADERS: Final = "headers"
+DEAD: Final = "dead"
 
 
 class Given(HoldsNothing):
@@ -65,7 +66,7 @@ def _row(place: str, line: str) -> Record:
 
 def _message(place: str, line: str) -> Record:
     told = _object(line)
-    if told is None or told.keys() - {*FIELDS, HEADERS, BODY} or not _are_texts(told):
+    if told is None or told.keys() - {*FIELDS, HEADERS, DEAD, BODY} or not _are_texts(told):
         return Record(place, b"", "bad_given: a line is a message, such as {headers: {}, body: {}} in JSON")
     body = told.pop(BODY, "")
     text = body if isinstance(body, str) else json.dumps(body)
@@ -81,4 +82,7 @@ def _object(line: str) -> dict[str, Any] | None:
 
 
 def _are_texts(told: dict[str, Any]) -> bool:
-    return all(isinstance(told.get(name, ""), str) for name in FIELDS) and isinstance(told.get(HEADERS, {}), dict)
+    texts = [told.get(name, "") for name in FIELDS]
+    return all(isinstance(each, str) for each in texts) and all(
+        isinstance(told.get(each, {}), dict) for each in (HEADERS, DEAD)
+    )

@@ -1,7 +1,7 @@
 """How sources are doing, as metrics of OTLP: they are in the store beside the spans, under the collector's own names."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
@@ -33,13 +33,22 @@ COUNTS: Final = (
 GAUGES: Final = (
     Declared("controltower.scrape.behind", "By", "bytes that are there and were not read", "is the collector slow?"),
     Declared("controltower.scrape.open", "{step}", "steps that began and did not end yet", "do their ends come?"),
-    Declared("controltower.scrape.depth", "{message}", "messages in a queue", "who reads it?"),
-    Declared("controltower.scrape.consumers", "{consumer}", "consumers of a queue", ""),
-    Declared("controltower.scrape.oldest", "s", "age of the oldest dead letter", "who sees to it?"),
     Declared("controltower.scrape.lag", "s", "time since all that was there had been read", "see `failing`"),
     Declared("controltower.scrape.watermark", "s", "time of the latest record, in seconds since 1970", ""),
     Declared("controltower.scrape.problems", "{file}", "files that cannot be read", "see the log"),
     Declared("controltower.scrape.failing", "1", "1 while nothing goes on", "see the log"),
+)
+
+
+COUNTED: Final = frozenset(declared.name for declared in COUNTS)
+
+QUEUE: Final = "controltower.queue."
+DESTINATION: Final = "messaging.destination.name"
+GROUP: Final = "messaging.consumer.group.name"
+QUEUES: Final = (
+    Declared(f"{QUEUE}depth", "{message}", "messages in a queue, stream or topic", "who reads it?"),
+    Declared(f"{QUEUE}oldest", "s", "age of the oldest message that waits", "who sees to it?"),
+    Declared(f"{QUEUE}consumers", "{consumer}", "who reads it", ""),
 )
 
 
@@ -50,20 +59,27 @@ def metrics_request(workers: Iterable[Worker], began_ns: int, now_ns: int) -> by
     resource.resource.attributes.add(key="service.name").value.string_value = SERVICE
     scope = resource.scope_metrics.add()
     scope.scope.name = SCOPE
-    metrics = {declared.name: _metric(scope.metrics.add(), declared) for declared in (*COUNTS, *GAUGES)}
+    metrics = {declared.name: _metric(scope.metrics.add(), declared) for declared in (*COUNTS, *GAUGES, *QUEUES)}
     for worker in workers:
         for name, value in _values(worker, began_ns, now_ns).items():
-            metric = metrics[f"controltower.scrape.{name}"]
-            counted = metric.HasField("sum")
-            points = metric.sum.data_points if counted else metric.gauge.data_points
-            point = points.add(start_time_unix_nano=began_ns if counted else 0, time_unix_nano=now_ns, as_int=value)
+            point = _points(metrics[f"controltower.scrape.{name}"]).add(time_unix_nano=now_ns, as_int=value)
+            point.start_time_unix_nano = began_ns if f"controltower.scrape.{name}" in COUNTED else 0
             point.attributes.add(key="source").value.string_value = worker.name
+        for level in worker.health.levels:
+            point = _points(metrics[f"{QUEUE}{level.name}"]).add(time_unix_nano=now_ns, as_int=level.value)
+            for key, text in (("source", worker.name), (DESTINATION, level.queue), (GROUP, level.group)):
+                if text:
+                    point.attributes.add(key=key).value.string_value = text
     return bytes(request.SerializeToString())
+
+
+def _points(metric: Metric) -> Any:
+    return metric.sum.data_points if metric.HasField("sum") else metric.gauge.data_points
 
 
 def _metric(metric: Metric, declared: Declared) -> Metric:
     metric.name, metric.unit, metric.description = declared.name, declared.unit, declared.meaning
-    if declared in COUNTS:
+    if declared.name in COUNTED:
         metric.sum.is_monotonic = True
         metric.sum.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
     else:
@@ -85,5 +101,4 @@ def _values(worker: Worker, began_ns: int, now_ns: int) -> dict[str, int]:
         "watermark": health.watermark_ns // 10**9,
         "problems": len(health.problems),
         "failing": int(bool(worker.failing)),
-        **dict(health.levels),
     }

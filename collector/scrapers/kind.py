@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from controltower.collector.scrapers.dead_letters import DeadLetterReader
-from controltower.collector.scrapers.definition import AnySource, TimeSpec
+from controltower.collector.scrapers.definition import AnySource, MessageSource, TimeSpec
 from controltower.collector.scrapers.event_log import EventLogReader
 from controltower.collector.scrapers.folder import FolderReader
+from controltower.collector.scrapers.kafka_topic import KafkaTopic
 from controltower.collector.scrapers.log import LogReader
-from controltower.collector.scrapers.observation import Fields, Record, Taken
+from controltower.collector.scrapers.nats_stream import NatsStream
+from controltower.collector.scrapers.observation import Fields, Level, Record, Taken
+from controltower.collector.scrapers.redis_stream import RedisStream
 from controltower.collector.scrapers.rows import RowReader
+from controltower.collector.scrapers.stream import StreamKind
 from controltower.collector.scrapers.tap import TapReader
 
 
@@ -43,8 +47,8 @@ class Reader(Protocol):
         """Return what cannot be read, and why."""
 
     @property
-    def levels(self) -> Mapping[str, int]:
-        """Return how full a queue is, by the names of metrics; nothing for what is no queue."""
+    def levels(self) -> tuple[Level, ...]:
+        """Return how full queues are; nothing for what is no queue."""
 
     @property
     def holding(self) -> bool:
@@ -68,13 +72,22 @@ class Kind(Protocol):
 KINDS: Final[Mapping[str, Kind]] = {
     "log": LogReader,
     "folder": FolderReader,
-    "dead_letters": DeadLetterReader,
-    "tap": TapReader,
     "rows": RowReader,
     "event_log": EventLogReader,
+}
+STREAMS: Final[Mapping[str, Kind]] = {  # brokers that keep what was read: copies and dead letters are read the same way
+    "redis": StreamKind(RedisStream),
+    "nats": StreamKind(NatsStream),
+    "kafka": StreamKind(KafkaTopic),
+}
+QUEUES: Final[Mapping[tuple[str, str], Kind]] = {  # others
+    ("dead_letters", "rabbitmq"): DeadLetterReader,
+    ("tap", "rabbitmq"): TapReader,
 }
 
 
 def kind_of(source: AnySource) -> Kind:
     """Return the kind of *source*."""
+    if isinstance(source, MessageSource):
+        return STREAMS.get(source.broker) or QUEUES[source.kind, source.broker]
     return KINDS[source.kind]

@@ -23,7 +23,15 @@ HEADER: Final = "header."  # + name: one that the sender set
 DEATHS: Final = "x-death"  # RabbitMQ puts the latest first
 BY_DELIVERY: Final = frozenset({"x-delivery-count", "x-acquired-count"})  # set by the broker at each delivery
 
-NO_HEADERS: Final[Mapping[str, Any]] = {}
+LONGEST_BYTES: Final = 1024 * 1024  # of a body
+TOO_LONG: Final = "too_long: a message"
+
+NOTHING: Final[Mapping[str, Any]] = {}
+# What puts messages into topics of dead letters, and how it says where one died and of what.
+CONVENTIONS: Final = (
+    ("queue", ("__connect.errors.topic", "kafka_dlt-original-topic")),  # Kafka Connect, Spring for Kafka
+    ("reason", ("__connect.errors.exception.class.name", "kafka_dlt-exception-cause-fqcn", "kafka_dlt-exception-fqcn")),
+)
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
@@ -37,7 +45,8 @@ class Message(NamedTuple):
     exchange: str = ""
     routing_key: str = ""
     time: str = ""
-    headers: Mapping[str, Any] = NO_HEADERS
+    headers: Mapping[str, Any] = NOTHING
+    dead: Mapping[str, str] = NOTHING  # why it was given up, where the broker and not a header says so
 
     def content(self, body: bytes) -> bytes:
         """Return it with its *body* as the content of a record."""
@@ -45,6 +54,8 @@ class Message(NamedTuple):
         headers = {name: plain(value) for name, value in self.headers.items() if name not in BY_DELIVERY}
         if headers:
             told["headers"] = headers
+        if self.dead:
+            told["dead"] = dict(self.dead)
         return json.dumps(told, separators=(",", ":"), sort_keys=True).encode() + b"\n" + body
 
 
@@ -56,25 +67,27 @@ def fields_of(content: bytes, encoding: str, parse: Callable[[str], dict[str, An
     except UnicodeDecodeError:
         raise Rejection("bad_encoding", encoding) from None
     told = json.loads(head)
-    headers = told.pop("headers", {})
+    headers, dead = told.pop("headers", {}), told.pop("dead", {})
     fields = parse(text) if text else {}
     fields.setdefault(LINE, text)
     fields.update({f"message.{name}": value for name, value in told.items()})
     fields.update({HEADER + name: value for name, value in headers.items() if isinstance(value, str)})
-    fields.update(_death(headers.get(DEATHS)))
+    fields.update({f"dead.{name}": value for name, value in (dead or _death(headers)).items()})
     if found := _TRACEPARENT.fullmatch(str(headers.get("traceparent", ""))):
         fields["trace.id"], fields["trace.span"] = found.groups()
     return fields
 
 
-def _death(deaths: object) -> dict[str, str]:
+def _death(headers: Mapping[str, Any]) -> dict[str, str]:
     """Return the latest death of a message, and how often it was given up altogether."""
+    deaths = headers.get(DEATHS)
     known = [each for each in deaths if isinstance(each, dict)] if isinstance(deaths, list) else []
     if not known:
-        return {}
-    found = {f"dead.{name}": value for name in DEATH if isinstance(value := known[0].get(name), str)}
+        named = {name: [headers[each] for each in theirs if each in headers] for name, theirs in CONVENTIONS}
+        return {name: str(values[0]) for name, values in named.items() if values}
+    found = {name: value for name in DEATH if isinstance(value := known[0].get(name), str)}
     counts = [each.get("count", "") for each in known]
-    return {**found, "dead.count": str(sum(int(count) for count in counts if count.isdecimal()))}
+    return {**found, "count": str(sum(int(count) for count in counts if count.isdecimal()))}
 
 
 def plain(value: object) -> Any:

@@ -54,6 +54,19 @@ class Taken(NamedTuple):
     caught_up: bool
 
 
+class Level(NamedTuple):
+    """How full a queue is in one respect: *name* is that of a metric behind ``controltower.queue.``.
+
+    group
+        Whose view of the queue it is, where a broker keeps one for each group of readers.
+    """
+
+    name: str
+    value: int
+    queue: str
+    group: str = ""
+
+
 class HoldsNothing:
     """What is the same for readers whose origin does not wait for them; a broker's messages do."""
 
@@ -61,9 +74,9 @@ class HoldsNothing:
     """Whether the origin waits until what was read is acknowledged."""
 
     @property
-    def levels(self) -> Mapping[str, int]:
-        """Return how full a queue is, by the names of metrics; nothing for what is no queue."""
-        return {}
+    def levels(self) -> tuple[Level, ...]:
+        """Return how full queues are; nothing for what is no queue."""
+        return ()
 
     def acknowledged(self, saved: dict[str, Any]) -> None:
         """Nothing is to be done with what was read."""

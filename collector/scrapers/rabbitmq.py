@@ -3,14 +3,15 @@
 import logging
 from typing import Any
 
-from controltower.collector.scrapers.definition import MessageSource
+from controltower.collector.scrapers.definition import BrokerSource
 from controltower.collector.scrapers.errors import AddressError
 from controltower.collector.scrapers.message import Message
+from controltower.collector.scrapers.observation import Level
 
 logger = logging.getLogger(__name__)
 
 
-def connected(source: MessageSource) -> Any:
+def connected(source: BrokerSource) -> Any:
     """Return a connection to the broker of *source*; AddressError, or an error of pika's."""
     try:
         import pika
@@ -32,6 +33,11 @@ def disconnect(connection: Any) -> None:
             connection.close()
         except pika.exceptions.AMQPError as exc:  # it broke meanwhile: the broker takes back what was held all the same
             logger.debug("a connection to RabbitMQ broke while it was closed: %r", exc)
+
+
+def levels_of(queue: str, told: Any) -> tuple[Level, ...]:
+    """Return how full *queue* is, by the answer to its declaration."""
+    return Level("depth", told.message_count, queue), Level("consumers", told.consumer_count, queue)
 
 
 def message_of(method: Any, properties: Any) -> Message:

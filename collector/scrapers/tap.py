@@ -7,16 +7,15 @@ the connection broke before it learned that, is known by its content.
 import base64
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from controltower.collector.scrapers.definition import TapSource, TimeSpec
 from controltower.collector.scrapers.log_formats import FORMATS
-from controltower.collector.scrapers.message import fields_of
-from controltower.collector.scrapers.observation import Fields, Record, Taken
-from controltower.collector.scrapers.rabbitmq import connected, disconnect, message_of
+from controltower.collector.scrapers.message import LONGEST_BYTES, TOO_LONG, fields_of
+from controltower.collector.scrapers.observation import Fields, Level, Record, Taken
+from controltower.collector.scrapers.rabbitmq import connected, disconnect, levels_of, message_of
 
-LONGEST_BYTES: Final = 1024 * 1024  # of one message
 MOST_HELD: Final = 5_000  # messages that the broker hands out before the first of them is given up
 MOST_RECORDS: Final = MOST_HELD // 2  # of a batch: one is read while the other is on its way
 MOST_BYTES: Final = 1024 * 1024  # of a batch, one message more
@@ -39,7 +38,7 @@ class TapReader:
         self._again: Counter[bytes] = Counter()  # what was read before the connection broke
         self._serial = 0
         self._held: deque[tuple[int, int]] = deque()  # serial behind what was read at once, and its last tag
-        self._levels: dict[str, int] = {}
+        self._levels: tuple[Level, ...] = ()
         self._problems: dict[str, str] = {}
 
     # -- the contract
@@ -98,7 +97,7 @@ class TapReader:
         return bool(self._held)
 
     @property
-    def levels(self) -> Mapping[str, int]:
+    def levels(self) -> tuple[Level, ...]:
         """Return how full the queue is."""
         return self._levels
 
@@ -126,7 +125,7 @@ class TapReader:
         for key in source.routing_keys:
             channel.queue_bind(source.queue, source.exchange, key)
         told = channel.queue_declare(source.queue, passive=True).method
-        self._levels = {"depth": told.message_count, "consumers": told.consumer_count}
+        self._levels = levels_of(source.queue, told)
         if told.message_count >= source.most:
             self._problems[source.queue] = f"was full ({source.most} messages): the broker dropped the oldest ones"
         channel.basic_qos(prefetch_count=MOST_HELD)
@@ -139,7 +138,7 @@ class TapReader:
         if self._waiting:
             return 0  # not asked: there is something to do
         told = self._channel.queue_declare(self._source.queue, passive=True).method
-        self._levels = {"depth": told.message_count, "consumers": told.consumer_count}
+        self._levels = levels_of(self._source.queue, told)
         self._connection.process_data_events(time_limit=0)  # what was delivered before the answer
         return int(told.message_count)
 
@@ -157,5 +156,5 @@ class TapReader:
         place = f"{self._source.queue}:{self._serial}"
         self._serial += 1
         if len(body) > LONGEST_BYTES:
-            return Record(place, b"", "too_long: a message")
+            return Record(place, b"", TOO_LONG)
         return Record(place, content)

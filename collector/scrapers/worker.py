@@ -20,6 +20,7 @@ from controltower.collector.scrapers.encoding import Request
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapper import Mapped, Mapper
 from controltower.collector.scrapers.mapping import Policies
+from controltower.collector.scrapers.observation import Level
 from controltower.collector.scrapers.positions import Positions
 from controltower.collector.scrapers.rejects import Rejects
 
@@ -46,7 +47,7 @@ class Health:
     behind_bytes: int = 0
     watermark_ns: int = 0  # latest time of a record
     caught_up_ns: int = 0  # when all that was there had last been read and acknowledged
-    levels: tuple[tuple[str, int], ...] = ()  # of a queue, by the names of metrics
+    levels: tuple[Level, ...] = ()  # of queues
     problems: tuple[tuple[str, str], ...] = ()  # what cannot be read, and why
     failing: str = ""  # why nothing goes on; nothing while all is well
 
@@ -268,7 +269,7 @@ class Worker:
             behind_bytes=self._reader.behind(),
             watermark_ns=self._mapper.watermark_ns,
             caught_up_ns=self._clock() if caught_up else before.caught_up_ns,
-            levels=tuple(self._reader.levels.items()),
+            levels=self._reader.levels,
             problems=tuple(sorted(self._reader.problems.items())),
         )
 

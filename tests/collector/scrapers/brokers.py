@@ -76,10 +76,10 @@ class Rabbit:
         self._exchanges.append(name)
         return name
 
-    def put(self, queue: str, body: object, exchange: str = "", **properties: Any) -> None:
+    def put(self, queue: str, body: object, exchange: str | None = None, **properties: Any) -> None:
         """Publish a message."""
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.channel.basic_publish(exchange, queue, text, pika.BasicProperties(**properties))
+        self.channel.basic_publish(exchange or "", queue, text, pika.BasicProperties(**properties))
 
     def holds(self, queue: str, count: int) -> bool:
         """Wait until so many messages are ready in a queue: what is given back, or up, is so a moment later."""

@@ -11,6 +11,7 @@ from controltower.collector.scrapers import dead_letters
 from controltower.collector.scrapers.dead_letters import DeadLetterReader
 from controltower.collector.scrapers.definition import DeadLetterSource
 from controltower.collector.scrapers.delivery import StoppedError
+from controltower.collector.scrapers.observation import Level
 from tests.collector.scrapers.answering import Answer, answering
 from tests.collector.scrapers.brokers import DIED_S, SPAN, TRACE, Rabbit, death, rabbit, source_of, worker_of
 from tests.collector.scrapers.test_worker import attributes_of, spans_of
@@ -62,7 +63,7 @@ def test_ten_thousand_are_looked_through_and_stay_in_their_order(mq: Rabbit, mon
     assert looked(reader) == [f"PO-{number}" for number in range(10_000)]
     assert mq.holds(queue, 10_000)
     assert looked(reader) == []
-    assert reader.levels["depth"] == 10_000
+    assert reader.levels[0] == Level("depth", 10_000, queue)
     assert mq.holds(queue, 10_000)
     assert mq.drained(queue) == [b'{"po": "PO-%d"}' % number for number in range(10_000)]
 
@@ -166,7 +167,7 @@ def test_a_bad_letter_stops_no_other(mq: Rabbit, tmp_path: Path) -> None:
         second.run_once()
 
     assert (first.health.records, first.health.steps, first.health.rejected) == (3, 1, 2)
-    assert (second.health.records, dict(second.health.levels)["depth"]) == (0, 3)
+    assert (second.health.records, second.health.levels[0].value) == (0, 3)
     assert mq.holds(queue, 3)
 
 

@@ -108,3 +108,33 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """It is told by its name."""
     with pytest.raises(SourcesError, match="cannot be read"):
         load_sources(tmp_path / "none.yaml")
+
+
+QUEUE = """\
+sources:
+  mq:
+    kind: tap
+    broker: redis
+    queue: orders
+    rules:
+      - step: p2p.purchase_order.created
+        keys: {purchase_order: $.po}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "field", "words"),
+    [
+        ("broker: redis", "broker: rabbit", 4, "sources.mq.broker", "'rabbitmq'"),
+        ("broker: redis", "broker: rabbitmq", 2, "sources.mq.exchange", "is needed"),
+        ("    queue", "    exchange: orders\n    queue", 5, "sources.mq.exchange", "is for broker: rabbitmq"),
+        ("    queue", "    options: {password: x}\n    queue", 5, "sources.mq.options.password", "is a secret"),
+        ("    queue", "    options: {password: {}}\n    queue", 5, "sources.mq.options.password", "either env or file"),
+        ("redis\n", "kafka\n    body: data\n", 5, "sources.mq.body", "is for broker: redis"),
+    ],
+)
+def test_each_mistake_of_a_broker_has_its_place(old: str, new: str, line: int, field: str, words: str) -> None:
+    """A field that a broker does not know is no field of its sources."""
+    found = problems(QUEUE.replace(old, new, 1))
+
+    assert [each for each in found if each[0] == line and each[1].startswith(field) and words in each[2]], found
