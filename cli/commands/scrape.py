@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,8 @@ from controltower.cli.text import table
 from controltower.collector.redaction.settings import read_redaction
 from controltower.collector.scrapers.definition import load_sources
 from controltower.collector.scrapers.delivery import StoppedError
-from controltower.collector.scrapers.observation import Step
+from controltower.collector.scrapers.health import QUEUE, QUEUE_COUNTS, QUEUES
+from controltower.collector.scrapers.observation import Level, Step
 from controltower.collector.scrapers.packs import packs
 from controltower.collector.scrapers.scraper import Scraper
 from controltower.collector.scrapers.times import rfc3339
@@ -32,6 +33,7 @@ from controltower.tracer import attributes
 
 ACTIONS: Final = ("check", "test")
 SHOW: Final = "show"
+LEVELS: Final = tuple(declared.name.removeprefix(QUEUE) for declared in (*QUEUES, *QUEUE_COUNTS))
 COLLECT_AFTER: Final = (50_000, 20, 20)  # a batch makes 100,000 objects without cycles; looking for some costs a tenth
 FOLDER: Final = "scrape"  # of the data folder: positions and rejects
 
@@ -144,7 +146,7 @@ def _once(scraper: Scraper, *, json: bool) -> int:
         print(table(rows, head=("SOURCE", "RECORDS", "STEPS", "UNMATCHED", "REJECTED"), right=(1, 2, 3, 4)))
     for each in health:
         for file, problem in each.problems:
-            print(f"{each.source}: {printable(file)} cannot be read: {problem}.", file=sys.stderr)
+            print(f"{each.source}: problem: {printable(file)}: {problem}.", file=sys.stderr)
     return 1 if any(each.problems or each.refused for each in health) else 0
 
 
@@ -186,9 +188,24 @@ def _checked_words(checked: Checked) -> str:
     rows = [[rfc3339(step.at_ns), step.code, printable(_facts(step))] for step in checked.steps]
     if rows:
         lines.append(table(rows, head=("TIME (UTC)", "STEP", "WITH")))
+    if checked.levels:
+        lines.append(_levels_table(checked.levels))
     lines += [f"rejected {times:,} times: {printable(why)}" for why, times in checked.rejected.most_common()]
-    lines += [f"cannot be read: {printable(file)}: {why}" for file, why in checked.problems.items()]
+    lines += [f"problem: {printable(what)}: {why}" for what, why in checked.problems.items()]
     return "\n".join(lines)
+
+
+def _levels_table(levels: Sequence[Level]) -> str:
+    """Return a row for each queue and each group of it; what a broker does not tell stays empty."""
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    for level in levels:
+        rows.setdefault((level.queue, level.group), {})[level.name] = level.value
+    names = [name for name in LEVELS if any(name in row for row in rows.values())]
+    cells = [
+        [*map(printable, key), *(f"{row[name]:,}" if name in row else "" for name in names)]
+        for key, row in rows.items()
+    ]
+    return table(cells, head=("QUEUE", "GROUP", *map(str.upper, names)), right=tuple(range(2, len(names) + 2)))
 
 
 def _facts(step: Step) -> str:
@@ -212,6 +229,7 @@ def _checked_shape(checked: Checked) -> Json:
         "unmatched": checked.unmatched,
         "rejected": dict(checked.rejected),
         "problems": checked.problems,
+        "levels": [level._asdict() for level in checked.levels],
         "steps": [
             {
                 "step": step.code,

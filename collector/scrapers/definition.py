@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
@@ -45,16 +45,20 @@ ADDRESSES: Final = {  # variables that hold the address of a broker
     "redis": "REDIS_URL",
     "nats": "NATS_URL",
     "kafka": "KAFKA_BOOTSTRAP_SERVERS",
+    "mqtt": "MQTT_URL",
 }
-BROKERS_OF: Final = {  # which brokers a field of a message source is for
+BROKERS_OF: Final = {  # which brokers a field of a source is for
     "exchange": ("rabbitmq",),
     "routing_keys": ("rabbitmq",),
     "most": ("rabbitmq",),
-    "every": ("rabbitmq",),
     "body": ("redis",),
     "begin": ("redis", "nats", "kafka"),
-    "options": ("redis", "nats", "kafka"),
+    "options": ("redis", "nats", "kafka", "sqs"),
+    "url": ("rabbitmq", "redis", "nats", "kafka", "mqtt"),
+    "queues": ("rabbitmq", "redis", "nats", "kafka", "sqs"),
+    "groups": ("kafka",),
 }
+STREAMS: Final = ("redis", "nats", "kafka")  # brokers that keep what was read
 MOST_SOURCES: Final = 1_000
 MERGED: Final = ("when", "match", "keys", "scopes", "context")  # of rules that are like another
 MOST_LINE_SPECS: Final = 20  # of a rule: services, adjustments, charges
@@ -413,6 +417,50 @@ class TapSource(MessageSource):
     most: Annotated[int, Field(ge=1)] = 1_000_000  # messages in the queue; then the broker drops the oldest
 
 
+class Limits(Model):
+    """Beyond what a level of a queue is a problem: above it, and below it of consumers."""
+
+    depth: Annotated[int | None, Field(ge=0)] = None
+    lag: Annotated[int | None, Field(ge=0)] = None
+    held: Annotated[int | None, Field(ge=0)] = None
+    redelivered: Annotated[int | None, Field(ge=0)] = None
+    oldest: Within | None = None
+    consumers: Annotated[int | None, Field(ge=0)] = None
+
+    def of(self, level: str) -> int | None:
+        """Return the limit of a level, by its name; times in seconds."""
+        limit = getattr(self, level, None)
+        return int(limit.span.total_seconds()) if isinstance(limit, Limit) else limit
+
+
+class QueueSource(BrokerSource):
+    """How full queues are: levels, and no steps."""
+
+    kind: Literal["queues"]
+    format: ClassVar[str] = "queues"
+    broker: Literal["rabbitmq", "redis", "nats", "kafka", "mqtt", "sqs"] = "rabbitmq"
+    queues: Annotated[tuple[Text, ...], Field(max_length=1_000)] = ()  # names, and patterns of them
+    groups: Annotated[tuple[Text, ...], Field(max_length=100)] = ()  # of Kafka
+    every: Within = Limit(1, "minute")
+    limits: Limits = Limits()
+    rules: Annotated[tuple[Rule, ...], Field(max_length=0)] = ()
+    tests: Annotated[tuple[SourceTest, ...], Field(max_length=0)] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Return the names that stand for many queues."""
+        return tuple(name for name in self.queues if any(mark in name for mark in "*?["))
+
+    @property
+    def exact(self) -> tuple[str, ...]:
+        """Return the names that stand for one."""
+        return tuple(name for name in self.queues if name not in self.patterns)
+
+    def fits(self, name: str) -> bool:
+        """Return whether a queue is one of this source."""
+        return any(fnmatchcase(name, pattern) for pattern in self.queues)
+
+
 class RowSource(Source):
     """Rows of a table, as they are inserted and changed."""
 
@@ -448,7 +496,7 @@ class EventLogSource(Source):
     latest: date | None = None  # and one behind it; a day from now by default
 
 
-ListedSource: TypeAlias = LogSource | FolderSource | DeadLetterSource | TapSource | RowSource
+ListedSource: TypeAlias = LogSource | FolderSource | DeadLetterSource | TapSource | QueueSource | RowSource
 AnySource: TypeAlias = ListedSource | EventLogSource
 
 
@@ -570,11 +618,15 @@ def _contradictions(sources: Sources) -> Iterator[Problem]:
 
 
 def _broker_problems(source: BrokerSource, place: tuple[Any, ...]) -> Iterator[Problem]:
-    for name in sorted(source.model_fields_set & BROKERS_OF.keys()) if isinstance(source, MessageSource) else ():
+    for name in sorted(source.model_fields_set & BROKERS_OF.keys()):
         if source.broker not in BROKERS_OF[name]:
             yield (*place, name), f"is for broker: {' and '.join(BROKERS_OF[name])}"
     if isinstance(source, TapSource) and source.broker == "rabbitmq" and source.exchange is None:
         yield (*place, "exchange"), "is needed: whose messages are copied into the queue"
+    if isinstance(source, QueueSource) and not source.queues and source.broker in BROKERS_OF["queues"]:
+        yield (*place, "queues"), "is needed: names of queues, or patterns of names"
+    if isinstance(source, DeadLetterSource) and "every" in source.model_fields_set and source.broker in STREAMS:
+        yield (*place, "every"), "is for queues that are looked through; streams and topics are followed"
     yield from _secret_problems(source.options, (*place, "options"))
 
 
@@ -736,7 +788,7 @@ def _unknown_fields(
     if isinstance(source, MessageSource):
         yield from _unknown_of_messages(source, facts, groups, place)
         return
-    if isinstance(source, EventLogSource):
+    if isinstance(source, EventLogSource | QueueSource):
         return  # its columns are known when it is opened
     known = source.columns or FORMATS[source.format].fields
     used = [(where, field) for where, field in _fields(facts) if field not in groups]

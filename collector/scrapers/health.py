@@ -35,21 +35,37 @@ GAUGES: Final = (
     Declared("controltower.scrape.open", "{step}", "steps that began and did not end yet", "do their ends come?"),
     Declared("controltower.scrape.lag", "s", "time since all that was there had been read", "see `failing`"),
     Declared("controltower.scrape.watermark", "s", "time of the latest record, in seconds since 1970", ""),
-    Declared("controltower.scrape.problems", "{file}", "files that cannot be read", "see the log"),
+    Declared(
+        "controltower.scrape.problems",
+        "{problem}",
+        "files that cannot be read, queues beyond their limits",
+        "see `scrape check`",
+    ),
     Declared("controltower.scrape.failing", "1", "1 while nothing goes on", "see the log"),
 )
 
-
-COUNTED: Final = frozenset(declared.name for declared in COUNTS)
 
 QUEUE: Final = "controltower.queue."
 DESTINATION: Final = "messaging.destination.name"
 GROUP: Final = "messaging.consumer.group.name"
 QUEUES: Final = (
     Declared(f"{QUEUE}depth", "{message}", "messages in a queue, stream or topic", "who reads it?"),
+    Declared(f"{QUEUE}lag", "{message}", "messages that a group was not given yet", "is it at work?"),
+    Declared(f"{QUEUE}held", "{message}", "messages that were handed out and not acknowledged", "does it get on?"),
+    Declared(f"{QUEUE}delayed", "{message}", "messages that are not to be had yet", ""),
+    Declared(f"{QUEUE}redelivered", "{message}", "messages held that were handed out before", "what do they fail of?"),
     Declared(f"{QUEUE}oldest", "s", "age of the oldest message that waits", "who sees to it?"),
     Declared(f"{QUEUE}consumers", "{consumer}", "who reads it", ""),
 )
+QUEUE_COUNTS: Final = (
+    Declared(f"{QUEUE}published", "{message}", "messages that came in", ""),
+    Declared(f"{QUEUE}delivered", "{message}", "messages that were handed out", ""),
+    Declared(f"{QUEUE}acknowledged", "{message}", "messages that were done with", ""),
+    Declared(f"{QUEUE}redeliveries", "{message}", "messages that were handed out again", "what do they fail of?"),
+    Declared(f"{QUEUE}dropped", "{message}", "messages that the broker threw away", "is a session full?"),
+)
+ALL: Final = (*COUNTS, *GAUGES, *QUEUES, *QUEUE_COUNTS)
+COUNTED: Final = frozenset(declared.name for declared in (*COUNTS, *QUEUE_COUNTS))
 
 
 def metrics_request(workers: Iterable[Worker], began_ns: int, now_ns: int) -> bytes:
@@ -59,7 +75,7 @@ def metrics_request(workers: Iterable[Worker], began_ns: int, now_ns: int) -> by
     resource.resource.attributes.add(key="service.name").value.string_value = SERVICE
     scope = resource.scope_metrics.add()
     scope.scope.name = SCOPE
-    metrics = {declared.name: _metric(scope.metrics.add(), declared) for declared in (*COUNTS, *GAUGES, *QUEUES)}
+    metrics = {declared.name: _metric(scope.metrics.add(), declared) for declared in ALL}
     for worker in workers:
         for name, value in _values(worker, began_ns, now_ns).items():
             point = _points(metrics[f"controltower.scrape.{name}"]).add(time_unix_nano=now_ns, as_int=value)

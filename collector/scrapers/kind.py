@@ -15,6 +15,7 @@ from controltower.collector.scrapers.kafka_topic import KafkaTopic
 from controltower.collector.scrapers.log import LogReader
 from controltower.collector.scrapers.nats_stream import NatsStream
 from controltower.collector.scrapers.observation import Fields, Level, Record, Taken
+from controltower.collector.scrapers.queues import QueueReader
 from controltower.collector.scrapers.redis_stream import RedisStream
 from controltower.collector.scrapers.rows import RowReader
 from controltower.collector.scrapers.stream import StreamKind
@@ -72,6 +73,7 @@ class Kind(Protocol):
 KINDS: Final[Mapping[str, Kind]] = {
     "log": LogReader,
     "folder": FolderReader,
+    "queues": QueueReader,
     "rows": RowReader,
     "event_log": EventLogReader,
 }

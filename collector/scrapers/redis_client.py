@@ -25,9 +25,14 @@ def connected(source: BrokerSource) -> Any:
         raise AddressError("The address of Redis is none such as rediss://user:password@host:6379/0.") from None
 
 
+def milliseconds_of(id_: bytes) -> int:
+    """Return when an entry was added, in milliseconds since 1970, which its id begins with."""
+    return int(id_.partition(b"-")[0])
+
+
 def entry_message(id_: bytes, fields: Mapping[bytes, bytes], source: MessageSource) -> tuple[Message, bytes]:
     """Return an entry as a message and its body: the field that the source names, else all of them as an object."""
-    milliseconds, _, _ = id_.decode().partition("-")
+    milliseconds = str(milliseconds_of(id_))
     headers = {plain(name): plain(value) for name, value in fields.items()}
     if source.body is None:
         body = json.dumps(headers, ensure_ascii=False).encode()

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from controltower.collector.scrapers.definition import MessageSource
 from controltower.collector.scrapers.observation import Level
-from controltower.collector.scrapers.redis_client import connected, entry_message
+from controltower.collector.scrapers.redis_client import connected, entry_message, milliseconds_of
 from controltower.collector.scrapers.stream import Entry, Json, gone
 
 FIRST: Final = "0-0"
@@ -98,7 +98,7 @@ class RedisStream:
             info["length"],
             info["last-generated-id"].decode(),
             info.get("entries-added", 0),
-            _number(first[0].decode())[0] if first else 0,
+            milliseconds_of(first[0]) if first else 0,
         )
 
 

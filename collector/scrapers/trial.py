@@ -11,12 +11,19 @@ from typing import Any, Final
 
 from controltower.collector.redaction.settings import Redaction
 from controltower.collector.redaction.tokens import Key, Tokeniser
-from controltower.collector.scrapers.definition import AnySource, Expected, FileSource, ListedSource, SourceTest
+from controltower.collector.scrapers.definition import (
+    AnySource,
+    Expected,
+    FileSource,
+    ListedSource,
+    QueueSource,
+    SourceTest,
+)
 from controltower.collector.scrapers.given import Given
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapper import Mapper
 from controltower.collector.scrapers.mapping import Policies
-from controltower.collector.scrapers.observation import Step
+from controltower.collector.scrapers.observation import Level, Step
 from controltower.collector.scrapers.times import Clock, time_reader, zone_of
 from controltower.tracer import attributes
 
@@ -43,6 +50,7 @@ class Checked:
     steps: list[Step] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     problems: dict[str, str] = field(default_factory=dict)
+    levels: tuple[Level, ...] = ()
 
 
 def check(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> Checked:
@@ -60,7 +68,7 @@ def check(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> C
             checked.unmatched += mapped.unmatched
             checked.steps += mapped.steps[: SHOWN - len(checked.steps)]
             checked.rejected.update(str(rejection) for _, rejection in mapped.rejected)
-        checked.problems = dict(reader.problems)
+        checked.problems, checked.levels = dict(reader.problems), reader.levels
     finally:
         reader.close()
     return checked
@@ -86,6 +94,8 @@ def _differences(name: str, source: ListedSource, test: SourceTest, policies: Po
     if test.now is not None:
         now_ns = time_reader("iso", zone_of("UTC"), clock)(test.now)
         clock = _fixed(now_ns)
+    if isinstance(source, QueueSource):
+        return  # it makes no steps
     if not isinstance(source, FileSource):
         yield from _compared(name, source, test, Given(source, test.given), policies, clock)
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from controltower.collector.scrapers import definition
-from controltower.collector.scrapers.health import COUNTS, GAUGES, QUEUES
+from controltower.collector.scrapers.health import ALL
 from controltower.collector.scrapers.log_formats import FORMATS
 from controltower.collector.scrapers.packs import packs
 from controltower.collector.scrapers.times import NAMED
@@ -21,6 +21,8 @@ MODELS = (
     definition.FolderSource,
     definition.DeadLetterSource,
     definition.TapSource,
+    definition.QueueSource,
+    definition.Limits,
     definition.RowSource,
     definition.Rule,
     definition.End,
@@ -92,6 +94,6 @@ def test_packs_are_documented() -> None:
 
 def test_metrics_are_documented() -> None:
     """Every metric has its name there."""
-    names = [declared.name.removeprefix("controltower.scrape") for declared in (*COUNTS, *GAUGES, *QUEUES)]
+    names = [re.sub(r"^controltower\.(scrape|queue)", "", declared.name) for declared in ALL]
 
     assert [name for name in names if not re.search(rf"`(controltower\.(scrape|queue))?{re.escape(name)}`", TEXT)] == []

@@ -1,0 +1,83 @@
+"""MQTT: a client that works in the thread of its source, a step at a time."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from controltower.collector.scrapers.definition import BrokerSource
+from controltower.collector.scrapers.errors import AddressError, QueueError
+
+TIMEOUT_S: Final = 10.0
+KEEP_ALIVE_S: Final = 60
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+FOR_EVER: Final = 0xFFFFFFFF  # how long a broker keeps a session, in seconds
+
+
+def connected(
+    source: BrokerSource,
+    take: Callable[[Any, Any, Any], None],
+    topics: Sequence[tuple[str, int]],
+    session: str = "",
+) -> Any:
+    """Return a client of MQTT 5 that has subscribed; *take* gets what comes, and acknowledges it when it is safe.
+
+    With a *session* the broker keeps for it what comes while nobody is there. AddressError, QueueError, or OSError.
+    """
+    try:
+        from paho.mqtt.client import Client, MQTTv5
+        from paho.mqtt.enums import CallbackAPIVersion
+    except ImportError:
+        raise AddressError("MQTT needs paho-mqtt: pip install 'controltower[queues]'.") from None
+    address = urlsplit(source.address())
+    if address.scheme not in PORTS or not address.hostname:
+        raise AddressError("The address of the broker is none such as mqtts://user:password@host.")
+    client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTv5, manual_ack=True)
+    if address.username:
+        client.username_pw_set(unquote(address.username), unquote(address.password or ""))
+    if address.scheme == "mqtts":
+        client.tls_set()
+    answers: list[Any] = []
+    client.on_message = take
+    client.on_connect = lambda _, __, ___, code, ____: answers.append([code])
+    client.on_subscribe = lambda _, __, ___, codes, ____: answers.append(codes)
+    client.connect_timeout = TIMEOUT_S
+    client.connect(
+        address.hostname,
+        address.port or PORTS[address.scheme],
+        KEEP_ALIVE_S,
+        clean_start=not session,
+        properties=_properties(session),
+    )
+    _wait(client, answers, 1)
+    client.subscribe([(topic, _options(qos)) for topic, qos in topics])
+    _wait(client, answers, 2)
+    return client
+
+
+def _properties(session: str) -> Any:
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    made = Properties(PacketTypes.CONNECT)
+    if session:
+        made.SessionExpiryInterval = FOR_EVER
+        made.ReceiveMaximum = 65_535  # as many as the broker hands out before the first is acknowledged
+    return made
+
+
+def _options(qos: int) -> Any:
+    from paho.mqtt.subscribeoptions import SubscribeOptions
+
+    return SubscribeOptions(qos=qos, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
+
+
+def _wait(client: Any, answers: list[Any], wanted: int) -> None:
+    """Wait for an answer of the broker; QueueError when none comes, or it is a refusal."""
+    until_s = time.monotonic() + TIMEOUT_S
+    while len(answers) < wanted:
+        code = client.loop(0.1)
+        if code or time.monotonic() > until_s:
+            raise QueueError(f"The MQTT broker did not answer: {code.name if code else 'it said nothing'}.")
+    if refusals := [code for code in answers[wanted - 1] if code.is_failure]:
+        raise QueueError(f"The MQTT broker refuses: {refusals[0]}.")
