@@ -1,5 +1,6 @@
 """Regular expressions whose search is linear in the text (RE2), on bytes of any kind."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -10,6 +11,8 @@ _RE2: Final[Any] = re2  # published without types
 _ANYWHERE: Final[Any] = _RE2._re2.RE2.Anchor.UNANCHORED
 
 # Of the automaton of many expressions; with less memory the expressions are tried one by one.
+_BEYOND: Final = re.compile(r"\\[AzZC]|\(\?[a-zA-Z]*-")  # the ends of the text, any byte, flags that are taken back
+
 MEMORY_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -73,6 +76,31 @@ class Groups:
         """Return where the whole and each group lie, -1 for a group that is not there; None when it is not found."""
         spans: Sequence[tuple[int, int]] = self._match(_ANYWHERE, text, 0, len(text))
         return spans if spans[0][0] >= 0 else None
+
+
+class Lines:
+    """Where the next line begins in which any of some expressions is found: one pass over many lines.
+
+    Each expression is as for a line by itself: ``^`` and ``$`` are its ends, and nothing reaches beyond it.
+    """
+
+    def __init__(self, expressions: Sequence[str]) -> None:
+        """Raises ExpressionError; ValueError for an expression that may mean the ends of all lines together."""
+        if any(_BEYOND.search(each) for each in expressions):
+            raise ValueError("is about the whole text, and not about lines: write ^ and $, and take no flags back")
+        options = _options()
+        options.never_nl = True  # whatever a class of characters holds
+        options.never_capture = True
+        union = "(?m)" + "|".join(f"(?:{each})" for each in expressions)
+        try:
+            self._match: Any = _RE2.compile(union.encode(), options)._regexp.Match
+        except _RE2.error as exc:  # too large together
+            raise ExpressionError(str(exc)) from None
+
+    def find(self, text: bytes, begin: int) -> int:
+        """Return a place in the next such line from *begin* on, which is where a line begins; -1 when there is none."""
+        place: int = self._match(_ANYWHERE, text, begin, len(text))[0][0]
+        return place
 
 
 def escaped(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 import jsonpath_rfc9535
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from controltower.collector.redaction.linear import Groups
+from controltower.collector.redaction.linear import ExpressionError, Groups, Lines
 from controltower.collector.scrapers.documents import FILE_NAMES
 from controltower.collector.scrapers.documents import FORMATS as DOCUMENTS
 from controltower.collector.scrapers.edifact import DEFAULT as EDIFACT_SEPARATORS
@@ -294,6 +294,17 @@ JSON: Final = "json"
 CSV: Final = "csv"
 
 
+def _line_expression(text: str) -> str:
+    try:
+        Lines((text,))
+    except ExpressionError as exc:
+        raise ValueError(f"is too large: {exc}") from None
+    return text
+
+
+LineField = Annotated[ExpressionField, AfterValidator(_line_expression)]
+
+
 class FileSource(Source):
     """A source of files."""
 
@@ -310,6 +321,7 @@ class LogSource(FileSource):
     format: LogFormat = "text"
     columns: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # of csv, by name
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    only: LineField | None = None  # lines in which it is not found are not looked into, whatever their form
     start: ExpressionField | None = None  # a line that begins a record; those that do not belong to the one before
 
 
@@ -607,6 +619,8 @@ def _contradictions(sources: Sources) -> Iterator[Problem]:
     for name, source in sources.sources.items():
         if isinstance(source, LogSource) and (source.format == CSV) != bool(source.columns):
             yield ("sources", name, "columns"), "format: csv needs columns, and no other format has them"
+        if isinstance(source, LogSource) and source.only and source.start:
+            yield ("sources", name, "only"), "is about lines, and with start a record can have several"
         if isinstance(source, FolderSource):
             yield from _folder_problems(source, ("sources", name))
         elif isinstance(source, FileSource) and any(map(is_address, source.files)):

@@ -5,8 +5,10 @@ record read, matched and sent this was the largest part. A test reads them back 
 """
 
 import struct
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import version
+from itertools import islice
 from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -44,6 +46,7 @@ class Request:
         self._spans: list[bytes] = []
         self._line_name = _field(b"\x12", attributes.LINE_EVENT.encode())
         self._known: dict[tuple[str, AttributeValue], bytes] = {}
+        self._fixed: dict[int, tuple[Mapping[str, AttributeValue], bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -61,18 +64,30 @@ class Request:
             _KIND,
             _TIMES.pack(_START, step.at_ns, _END, step.end_ns),
         ]
-        self._append(parts, _SPAN_ATTRIBUTE, step.attributes)
+        taken = step.attributes.items()
+        if step.fixed:
+            parts.append(self._shared(step.fixed))
+            taken = islice(taken, len(step.fixed), None)
+        self._append(parts, _SPAN_ATTRIBUTE, taken)
         for line in step.lines:
             event = [_TIME.pack(_EVENT_TIME, step.at_ns), self._line_name]
-            self._append(event, _EVENT_ATTRIBUTE, line)
+            self._append(event, _EVENT_ATTRIBUTE, line.items())
             parts.append(_field(b"\x5a", b"".join(event)))
         if step.failed:
             parts.append(_FAILED)
         self._spans.append(_field(b"\x12", b"".join(parts)))
 
-    def _append(self, parts: list[bytes], tag: bytes, taken: dict[str, AttributeValue]) -> None:
+    def _shared(self, fixed: Mapping[str, AttributeValue]) -> bytes:
+        known = self._fixed.get(id(fixed))
+        if known is None:
+            parts: list[bytes] = []
+            self._append(parts, _SPAN_ATTRIBUTE, fixed.items())
+            known = self._fixed[id(fixed)] = fixed, b"".join(parts)  # kept, so that no other one gets its id
+        return known[1]
+
+    def _append(self, parts: list[bytes], tag: bytes, taken: Iterable[tuple[str, AttributeValue]]) -> None:
         known, lengths = self._known, _LENGTHS  # looked up a million times a second
-        for pair in taken.items():
+        for pair in taken:
             encoded = known.get(pair)
             if encoded is None:
                 encoded = _key_value(*pair)

@@ -9,7 +9,7 @@ import jsonpath_rfc9535
 from controltower.collector.scrapers.definition import TimeSpec, ValueSpec
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.observation import Fields
-from controltower.collector.scrapers.times import Clock, time_reader, zone_of
+from controltower.collector.scrapers.times import Clock, day, has_hour, rfc3339, time_reader, zone_of
 from controltower.collector.scrapers.transforms import Change, Transform, change_of, together
 from controltower.collector.scrapers.xml_documents import Element
 
@@ -20,6 +20,7 @@ Get = Callable[[Fields, Groups], Any]
 GetText = Callable[[Fields, Groups], str | None]
 GetTime = Callable[[Fields, Groups], int | None]
 
+EPOCH_ENDS_NS: Final = 2**63 - 1
 MOST_VALUES: Final = 1_000  # of one path
 
 
@@ -37,19 +38,52 @@ def value_getter(spec: ValueSpec, zone: str, clock: Clock) -> Callable[[Fields, 
 
 def time_getter(spec: TimeSpec, zone: str, clock: Clock) -> GetTime:
     """Return what takes a time, in nanoseconds since 1970."""
-    get = getter(spec.field)
-    change = change_of(spec.do, zone, clock)
+    get = _time_text(spec, zone, clock)
     read = time_reader(spec.format, zone_of(spec.zone or zone), clock)
 
     def time(fields: Fields, groups: Groups) -> int | None:
         text = get(fields, groups)
-        if text is None or text == "":
-            return None
-        if not isinstance(text, str):
-            raise Rejection("bad_time", spec.field)
-        return read(change(text) if change else text)
+        return None if text is None else read(text)
 
     return time
+
+
+def business_time_getter(spec: TimeSpec, zone: str, clock: Clock) -> GetText:
+    """Return what takes a time as RFC 3339; a day alone stays one, because nothing happened at its midnight."""
+    get = _time_text(spec, zone, clock)
+    own = zone_of(spec.zone or zone)
+    read = time_reader(spec.format, own, clock)
+
+    def time(fields: Fields, groups: Groups) -> str | None:
+        text = get(fields, groups)
+        if text is None:
+            return None
+        at_ns = within_epoch(read(text))
+        return rfc3339(at_ns) if has_hour(spec.format, text) else day(at_ns, own)
+
+    return time
+
+
+def within_epoch(at_ns: int) -> int:
+    """Return a time that the store can hold; Rejection for another one."""
+    if at_ns > EPOCH_ENDS_NS:
+        raise Rejection("bad_time")
+    return at_ns
+
+
+def _time_text(spec: TimeSpec, zone: str, clock: Clock) -> GetText:
+    get = getter(spec.field)
+    change = change_of(spec.do, zone, clock)
+
+    def text(fields: Fields, groups: Groups) -> str | None:
+        found = get(fields, groups)
+        if found is None or found == "":
+            return None
+        if not isinstance(found, str):
+            raise Rejection("bad_time", spec.field)
+        return change(found) if change else found
+
+    return text
 
 
 def getter(field: str) -> Get:

@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controltower.collector.redaction.linear import expression
+from controltower.collector.redaction.linear import Groups, expression
 from controltower.collector.scrapers.definition import LogSource, TimeSpec
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.log_content import Content, DamagedError
 from controltower.collector.scrapers.log_files import LogFiles
 from controltower.collector.scrapers.log_formats import FORMATS, LINE, csv_parser
 from controltower.collector.scrapers.log_generation import SAMPLE_BYTES, Generation, digest
-from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
+from controltower.collector.scrapers.log_sieve import sieve_of
+from controltower.collector.scrapers.observation import PASSED, Fields, HoldsNothing, Record, Taken
 
 logger = logging.getLogger(__name__)
 
+SIFT_AGAIN_AFTER: Final = 64  # pieces, when most lines were found to fit a rule
 LONGEST_BYTES: Final = 1024 * 1024  # of one record; what is longer is rejected and passed over
 MOST_BYTES: Final = 1024 * 1024  # of one file that are read at once: some ten thousand lines
 MOST_RECORDS: Final = 20_000  # of one batch, far below what a collector takes in one request
@@ -31,6 +33,9 @@ class LogReader(HoldsNothing):
         self._parse = csv_parser(source.columns, source.delimiter) if source.columns else FORMATS[source.format].parse
         self._encoding = source.encoding
         self._start = expression(source.start) if source.start else None
+        self._sieve = None if source.start else sieve_of(source)
+        self._only = Groups(source.only) if source.only else None
+        self._dense = 0  # pieces that are not sifted: most lines fit
         self.files = LogFiles(source.files, source.exclude, clock, from_end=source.begin == "end")
 
     # -- the contract
@@ -161,6 +166,8 @@ class LogReader(HoldsNothing):
         return self._groups(each, data, at, whole, most, quiet)
 
     def _lines(self, each: Generation, data: bytes, at: int, whole: int, most: int) -> tuple[list[Record], int]:
+        if (sifted := self._sifted(each, data[at:whole], at, most)) is not None:
+            return sifted
         prefix, offset = f"{each.id}:", each.offset
         records: list[Record] = []
         lines = data[at:whole].split(b"\n", most)
@@ -172,7 +179,34 @@ class LogReader(HoldsNothing):
         if rest and len(lines) < most:  # the last line of a file that is whole, without its end
             records.append(Record(f"{prefix}{offset + at}", _clean(rest)))
             at += len(rest)
-        return records, at
+        return self._of_interest(records), at
+
+    def _of_interest(self, records: list[Record]) -> list[Record]:
+        """Return the records that the source wants to look into at all, and how many others there are."""
+        only = self._only
+        if only is None:
+            return records
+        kept = [record for record in records if only.find(record.content) is not None]
+        return kept if len(kept) == len(records) else [*kept, _passed(len(records) - len(kept))]
+
+    def _sifted(self, each: Generation, data: bytes, at: int, most: int) -> tuple[list[Record], int] | None:
+        """Return only the lines that can fit a rule, and how many others there are; None when lines are to be looked at one by one."""
+        if self._sieve is None or not data:
+            return None
+        if self._dense:
+            self._dense -= 1
+            return None
+        if not self._sieve.takes(data, self._encoding):
+            return None
+        base = each.offset + at
+        lines, end = self._sieve.lines(data, most)
+        records = [Record(f"{each.id}:{base + begin}", line) for begin, line in lines]
+        passed = data.count(b"\n", 0, end) + (end == len(data) and data[-1:] != b"\n") - len(records)
+        if passed < len(records):
+            self._dense = SIFT_AGAIN_AFTER
+        if passed:
+            records.append(_passed(passed))
+        return records, at + end
 
     def _groups(
         self, each: Generation, data: bytes, at: int, whole: int, most: int, quiet: bool
@@ -201,6 +235,10 @@ class _Piece:
     records: list[Record]
     used: int
     is_end: bool
+
+
+def _passed(count: int) -> Record:
+    return Record("", b"%d" % count, part=PASSED)
 
 
 def _damaged(path: str, size: int) -> Record:

@@ -11,7 +11,7 @@ from controltower.collector.scrapers.documents import FILE, TRAILER
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapping import CompiledRule, Policies, compiled_rules
-from controltower.collector.scrapers.observation import Fields, Record, Step
+from controltower.collector.scrapers.observation import PASSED, Fields, Record, Step
 from controltower.collector.scrapers.pairing import Pairs
 from controltower.collector.scrapers.span_ids import SpanIds
 from controltower.collector.scrapers.transforms import number
@@ -74,6 +74,11 @@ class Mapper:
         """Return what becomes of *records*, which *reader* read."""
         mapped = Mapped()
         for record in records:
+            if record.part == PASSED:
+                passed = int(record.content)
+                mapped.records += passed
+                mapped.unmatched += passed
+                continue
             if record.part == TRAILER:
                 said = reader.parse(record)
                 self._tally.expected, self._tally.expected_total = said["records"], said["total"]

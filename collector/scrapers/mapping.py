@@ -19,15 +19,22 @@ from controltower.collector.scrapers.definition import (
     ValueSpec,
 )
 from controltower.collector.scrapers.errors import KeyMissingError, Rejection
-from controltower.collector.scrapers.getting import Get, GetTime, getter, items_getter, time_getter, value_getter
-from controltower.collector.scrapers.observation import AttributeValue, Fields, Step
-from controltower.collector.scrapers.times import Clock, rfc3339
+from controltower.collector.scrapers.getting import (
+    Get,
+    GetTime,
+    business_time_getter,
+    getter,
+    items_getter,
+    time_getter,
+    value_getter,
+    within_epoch,
+)
+from controltower.collector.scrapers.observation import NOTHING, AttributeValue, Fields, Step
+from controltower.collector.scrapers.times import Clock
 from controltower.tracer import attributes, values
 
-NOTHING: Final[Mapping[str, str]] = {}
 SYNTHETIC: Final = attributes.CONTEXT + "synthetic"
 MOST_COUNT_DIGITS: Final = 15
-EPOCH_ENDS_NS: Final = 2**63 - 1
 
 _PLAIN_DECIMAL: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,12})?")
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
@@ -62,7 +69,7 @@ class Side:
         self._match = [(getter(name), Expression(text)) for name, text in facts.match.items()]
         self._times = [time_getter(facts.time, zone, clock)] if facts.time else times
         self._take = list(_attributes(facts, zone, policies, clock))
-        self._business_time = time_getter(facts.business_time, zone, clock) if facts.business_time else None
+        self._business_time = business_time_getter(facts.business_time, zone, clock) if facts.business_time else None
         self._lines = [Lines(lines, zone, policies, clock) for lines in facts.lines]
 
     def fits(self, fields: Fields) -> Mapping[str, str] | None:
@@ -81,10 +88,13 @@ class Side:
             spans = expression.find(encoded)
             if spans is None:
                 return None
+            whole = (
+                text if len(text) == len(encoded) else None
+            )  # a byte for each character: what is found is cut out of it
             for name, number in expression.numbers.items():
                 begin, end = spans[number]
                 if begin >= 0:
-                    found[name] = encoded[begin:end].decode()
+                    found[name] = encoded[begin:end].decode() if whole is None else whole[begin:end]
         return found
 
     def take(self, fields: Fields, groups: Mapping[str, str]) -> Found:
@@ -100,23 +110,16 @@ class Side:
                 taken[name] = value
             elif not optional:
                 missing.append(name)
-        if self._business_time is not None and (at_ns := self._time(self._business_time, fields, groups)) is not None:
-            taken[attributes.BUSINESS_TIME] = rfc3339(at_ns)
+        if self._business_time is not None and (business_time := self._business_time(fields, groups)) is not None:
+            taken[attributes.BUSINESS_TIME] = business_time
         lines = [line for each in self._lines for line in each(fields)]
         return Found(self._at(fields, groups), taken, lines, missing)
 
     def _at(self, fields: Fields, groups: Mapping[str, str]) -> int | None:
         for get in self._times:
-            if (at_ns := self._time(get, fields, groups)) is not None:
-                return at_ns
+            if (at_ns := get(fields, groups)) is not None:
+                return within_epoch(at_ns)
         return None
-
-    @staticmethod
-    def _time(get: GetTime, fields: Fields, groups: Mapping[str, str]) -> int | None:
-        at_ns = get(fields, groups)
-        if at_ns is not None and at_ns > EPOCH_ENDS_NS:
-            raise Rejection("bad_time")
-        return at_ns
 
 
 class Lines:
@@ -170,7 +173,10 @@ class CompiledRule:
             attributes.LAYER: rule.layer,
             SYNTHETIC: "true",
         }
-        self.fixed: dict[str, AttributeValue] = {key: value for key, value in fixed.items() if value}
+        said = {attributes.CONTEXT + type_ for facts in (rule, rule.end) if facts for type_ in facts.context}
+        self.fixed: dict[str, AttributeValue] = {
+            key: value for key, value in fixed.items() if value and key not in said
+        }
 
     def step(self, found: Found, ids: bytes, parent: bytes, now_ns: int) -> Step:
         """Return the step of a record alone; Rejection when a key is missing."""
@@ -188,6 +194,7 @@ class CompiledRule:
             found.lines,
             parent,
             self.rule.failed,
+            self.fixed,
         )
 
     def trace(self, fields: Fields, groups: Mapping[str, str], ids: bytes) -> tuple[bytes, bytes]:

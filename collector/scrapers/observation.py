@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 Fields = Mapping[str, Any]
 """What a record holds by name; numbers are texts, because money is never a float."""
@@ -25,6 +25,12 @@ class ByPath(Mapping[str, Any]):
 
 
 AttributeValue = str | int | tuple[str, ...]
+
+NOTHING: Final[Mapping[str, str]] = {}
+
+
+PASSED: Final = "passed over"
+"""The part of what is no record, but tells how many there were that fit no rule, and were not made."""
 
 
 class Record(NamedTuple):
@@ -95,3 +101,5 @@ class Step:
     lines: list[dict[str, AttributeValue]] = field(default_factory=list)
     parent: bytes = b""
     failed: bool = False
+    fixed: Mapping[str, AttributeValue] | None = None
+    """The first of the attributes, which are the same object for all steps of a rule: they are encoded once."""

@@ -21,6 +21,8 @@ REMEMBERED: Final = 4_096  # texts; lines of one second share theirs
 _COMPACT: Final = re.compile(
     r"([0-9]{4})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?)?)?)?(?:([+-])([0-9]{2})([0-9]{2}))?"
 )
+_DAY_DIGITS: Final = 8
+_HOUR: Final = re.compile("%[HIXcs]")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS: Final = {
     name: number
@@ -67,6 +69,20 @@ def check_form(form: str) -> str:
     if "%" not in form:
         raise ValueError(f"is neither one of {', '.join(NAMED)} nor a format of strptime such as %Y-%m-%d %H:%M:%S")
     return form
+
+
+def has_hour(form: str, text: str) -> bool:
+    """Whether a *text* of *form* names a time of day, and not a day alone."""
+    if form == "iso":
+        return ":" in text or "T" in text
+    if form == "compact":
+        return len(text.strip()) > _DAY_DIGITS
+    return form in NAMED or _HOUR.search(form) is not None
+
+
+def day(at_ns: int, zone: tzinfo) -> str:
+    """Return the day of a time in *zone*, as RFC 3339 writes it."""
+    return (_EPOCH + timedelta(microseconds=at_ns // 1000)).astimezone(zone).date().isoformat()
 
 
 def rfc3339(at_ns: int) -> str:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from controltower.collector.scrapers.definition import TimeSpec
 from controltower.collector.scrapers.errors import Rejection
+from controltower.collector.scrapers.getting import business_time_getter
 from controltower.collector.scrapers.times import rfc3339, time_reader, zone_of
 from controltower.collector.scrapers.transforms import Transform, change_of
 
@@ -138,3 +140,22 @@ def test_a_time_of_any_form_is_the_moment_it_names(
     expected = datetime.fromisoformat(text + (zone or "+00:00")).astimezone(UTC)
 
     assert moment(text.replace(".", point) + zone, "iso") == expected.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "expected"),
+    [
+        ("2026-11-03", "iso", "2026-11-03"),
+        ("2026-11-03T09:30:00", "iso", "2026-11-03T14:30:00+00:00"),
+        ("20261103", "compact", "2026-11-03"),
+        ("202611032330", "compact", "2026-11-04T04:30:00+00:00"),
+        ("20261103", "%Y%m%d", "2026-11-03"),
+        ("20261103 2330", "%Y%m%d %H%M", "2026-11-04T04:30:00+00:00"),
+        ("1793745000", "unix", "2026-11-03T22:30:00+00:00"),
+    ],
+)
+def test_a_day_alone_is_no_moment(text: str, form: str, expected: str) -> None:
+    """A business time without an hour stays the day that it is where it was written; no deadline begins at its midnight."""
+    get = business_time_getter(TimeSpec(field="at", format=form), "America/New_York", lambda: NOW_NS)
+
+    assert get({"at": text}, {}) == expected
