@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from controltower.tracer import attributes
 from controltower.tracer.guard import Guard
-from controltower.tracer.privacy import without_free_text
+from controltower.tracer.privacy import attributes_of, without_free_text
 from controltower.tracer.propagation import ring_in
 
 WhenFull = Literal["drop", "block"]
@@ -58,11 +58,12 @@ class InheritKeys(SpanProcessor):
         if not ring.keys:
             return
         with self._guard.around("copying keys to a span"):
-            present = span.attributes or {}
-            own = {type_ for type_ in ring.keys if attributes.KEY + type_ in present}
-            if len(own) == len(ring.keys) or attributes.STEP in present:
+            present = attributes_of(span)
+            inherited = ring.span_attributes()
+            if inherited.keys() <= present.keys() or attributes.STEP in present:
                 return  # a hook's span has them from the start; a step has taken them over by itself
-            span.set_attributes(ring.without(own).span_attributes())
+            own = {type_ for type_ in ring.keys if attributes.KEY + type_ in present}
+            span.set_attributes(ring.without(own).span_attributes() if own else inherited)
 
 
 class Delivery(SpanProcessor):
@@ -101,7 +102,8 @@ class Delivery(SpanProcessor):
 
     def _reset(self) -> None:
         self._queue: deque[ReadableSpan] = deque()
-        self._state = threading.Condition()
+        self._lock = threading.RLock()
+        self._state = threading.Condition(self._lock)
         self._accepted = self._finished = 0
         self._exported = self._lost = self._reported_lost = 0
         self._hurry = False
@@ -128,8 +130,9 @@ class Delivery(SpanProcessor):
             if cut := span.dropped_events + span.dropped_attributes + span.dropped_links:
                 self._guard.count(CUT, cut)
                 self._guard.warn(CUT, "a span lost lines, links or attributes to the limits; use a record per document")
-            business = attributes.STEP in (given := span.attributes or {}) or attributes.RUN_ID in given
-            if self._queued(without_free_text(span), self._queue_size if business else self._others_size):
+            given = attributes_of(span)
+            business = attributes.STEP in given or attributes.RUN_ID in given
+            if self._queued(without_free_text(span, given), self._queue_size if business else self._others_size):
                 return
             if business:
                 self._drop(1, "the export queue is full or closed; steps are lost")
@@ -137,7 +140,7 @@ class Delivery(SpanProcessor):
                 self._drop(1, "the export queue is nearly full or closed; spans that are no steps are lost", SHED)
 
     def _queued(self, span: ReadableSpan, size: int) -> bool:
-        with self._state:
+        with self._lock:
             if self._closed or not (len(self._queue) < size or self._wait_for_room(size)):
                 return False
             self._queue.append(span)

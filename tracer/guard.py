@@ -41,6 +41,7 @@ class Guard:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._logged_at: dict[str, float] = {}
+        self._arounds: dict[str, Around] = {}
 
     def misuse(self, kind: str, sentence: str) -> None:
         """Report a value that cannot be kept as it is."""
@@ -51,7 +52,9 @@ class Guard:
 
     def around(self, where: str) -> "Around":
         """Return the context manager that keeps a failure of the code inside from the host; *where* is logged."""
-        return Around(self, where)
+        if (found := self._arounds.get(where)) is None:  # places in our own code, a few tens
+            found = self._arounds[where] = Around(self, where)
+        return found
 
     def failed(self, where: str, error: Exception) -> bool:
         """Count a failure of our own code and return whether it is to be raised all the same."""

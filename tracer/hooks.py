@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -170,6 +169,8 @@ def _look(hook: Hook) -> None:
 
 
 def _version(hook: Hook) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # it brings forty modules
+
     try:
         return version(hook.distribution)
     except PackageNotFoundError:

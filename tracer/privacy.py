@@ -5,6 +5,7 @@ address the route, of SQL its summary.
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from opentelemetry.attributes import BoundedAttributes
@@ -43,11 +44,18 @@ _allowed_names: set[str] = set()
 Item = TypeVar("Item", Event, Link)
 
 
-def without_free_text(span: ReadableSpan) -> ReadableSpan:
-    """Return *span*, or a copy of it without free text when it has some."""
-    given = span.attributes or {}
+def attributes_of(span: ReadableSpan) -> dict[str, AnyValue]:
+    """Return a copy of a span's attributes: each look-up in the original goes through two classes in Python."""
+    given = span.attributes
+    return given.copy() if isinstance(given, MappingProxyType) else dict(given or {})
+
+
+def without_free_text(span: ReadableSpan, given: Mapping[str, AnyValue] | None = None) -> ReadableSpan:
+    """Return *span*, or a copy of it without free text when it has some; *given* are its attributes, read before."""
+    if given is None:
+        given = attributes_of(span)
     events = span.events
-    clean = _are_allowed(given) and all(event.name == attributes.LINE_EVENT for event in events)
+    clean = _are_allowed(given) and not (events and any(event.name != attributes.LINE_EVENT for event in events))
     if clean and not span.status.description:
         return span
     return ReadableSpan(

@@ -6,16 +6,18 @@ only the types of the allow-list do, within size limits, and never a patient-lin
 
 import json
 import logging
+import re
 from collections.abc import Container, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import Token
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from controltower.tracer import attributes
@@ -31,9 +33,11 @@ MAX_TRAVELLING: Final = (
 MAX_BAGGAGE_BYTES: Final = 2048  # of ours in the header; proxies commonly refuse all headers together above 8 KiB
 MAX_BAGGAGE_VALUE: Final = 256  # characters of one key accepted from another process
 MAX_BAGGAGE_MEMBERS: Final = 64
+TRACE_HEADER: Final = "traceparent"
+STATE_HEADER: Final = "tracestate"
 BAGGAGE_HEADER: Final = "baggage"
 # https://opentelemetry.io/docs/specs/otel/context/env-carriers/
-VARIABLES: Final = {"traceparent": "TRACEPARENT", "tracestate": "TRACESTATE", BAGGAGE_HEADER: "BAGGAGE"}
+VARIABLES: Final = {TRACE_HEADER: "TRACEPARENT", STATE_HEADER: "TRACESTATE", BAGGAGE_HEADER: "BAGGAGE"}
 
 # Identities that name a business document and no patient (docs/instrument.md lists them).
 DEFAULT_PROPAGATED: Final = frozenset(
@@ -67,18 +71,25 @@ PATIENT_LINKED: Final = frozenset(
 
 _RING = otel_context.create_key("controltower-keys")
 _trace_context = TraceContextTextMapPropagator()
+_PLAIN_PARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 @dataclass(slots=True)
 class KeyRing:
-    """The keys that travel below one step; ``step`` is that step, if there is one."""
+    """The keys that travel below one step; ``step`` is that step, if there is one.
+
+    Once it is in use only ``add`` changes it: how it is written down is kept for the next span and message.
+    """
 
     keys: dict[str, tuple[str, ...]]
     scopes: dict[str, str]
     step: "Step | None" = None
+    _attributes: dict[str, str | tuple[str, ...]] | None = field(default=None, init=False, repr=False, compare=False)
+    _members: tuple[frozenset[str], list[str]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def add(self, type_: str, values: tuple[str, ...], scope: str | None) -> None:
         """Make *values* travel from now on, unless they are too many."""
+        self._attributes = self._members = None
         if len(values) <= MAX_TRAVELLING:
             self.keys = {**self.keys, type_: values}
             self.scopes = {**self.scopes, type_: scope} if scope else self.scopes
@@ -105,17 +116,22 @@ class KeyRing:
         )
 
     def span_attributes(self) -> dict[str, str | tuple[str, ...]]:
-        """Return the ring as span attributes."""
-        if not self.keys:
-            return {}
-        found: dict[str, str | tuple[str, ...]] = {
-            attributes.KEY + type_: attribute_value(values) for type_, values in self.keys.items()
-        }
-        found.update({attributes.SCOPE + type_: scope for type_, scope in self.scopes.items()})
+        """Return the ring as span attributes, which are not to be changed."""
+        if (found := self._attributes) is None:
+            found = {attributes.KEY + type_: attribute_value(values) for type_, values in self.keys.items()}
+            found.update({attributes.SCOPE + type_: scope for type_, scope in self.scopes.items()})
+            self._attributes = found
         return found
+
+    def members(self, allowed: frozenset[str]) -> list[str]:
+        """Return the baggage members for the keys that may travel, within the size limit; not to be changed."""
+        if self._members is None or self._members[0] is not allowed:
+            self._members = allowed, encode_ring(self, allowed)
+        return self._members[1]
 
 
 NO_KEYS: Final = KeyRing({}, {})
+NOTHING: Final[Mapping[str, object]] = {}
 
 
 def attribute_value(values: tuple[str, ...]) -> str | tuple[str, ...]:
@@ -129,9 +145,10 @@ def ring_in(context: Context | None = None) -> KeyRing:
     return ring if isinstance(ring, KeyRing) else NO_KEYS
 
 
-def with_ring(ring: KeyRing, context: Context | None = None) -> Context:
-    """Return *context* with another key ring."""
-    return otel_context.set_value(_RING, ring, context)
+def with_ring(ring: KeyRing, context: Context | None = None, others: Mapping[str, object] = NOTHING) -> Context:
+    """Return *context*, the current one by default, with another key ring and other values."""
+    above = otel_context.get_current() if context is None else context
+    return Context({**above, _RING: ring, **others})
 
 
 def attach_ring(ring: KeyRing) -> Token[Context]:
@@ -176,9 +193,11 @@ def decode_ring(header: str, allowed: frozenset[str]) -> KeyRing:
     if not header:
         return ring
     for member in header.split(",")[:MAX_BAGGAGE_MEMBERS]:
-        name, _, rest = member.strip().partition("=")
-        value = unquote(rest.split(";", 1)[0].strip(), errors="replace")
-        name = unquote(name.strip())
+        name, _, rest = member.partition("=")
+        name = _unquoted(name.strip())
+        if not name.startswith(attributes.PREFIX):
+            continue
+        value = _unquoted(rest.partition(";")[0].strip())
         type_ = name.removeprefix(attributes.KEY)
         if type_ != name and _may_travel(type_, allowed) and (values := _received_values(value)):
             ring.keys[type_] = values
@@ -192,28 +211,50 @@ def decode_ring(header: str, allowed: frozenset[str]) -> KeyRing:
 def merge_baggage(header: str | None, ring: KeyRing, allowed: frozenset[str]) -> str:
     """Return a ``baggage`` header with our members replaced by those of *ring* and the others kept."""
     if not header:
-        return ",".join(encode_ring(ring, allowed))
+        return ",".join(ring.members(allowed))
     others = [member for member in header.split(",") if member.strip() and not _is_ours(member)]
-    return ",".join([*others, *encode_ring(ring, allowed)])
+    return ",".join([*others, *ring.members(allowed)])
 
 
 def inject(carrier: MutableMapping[str, str], allowed: frozenset[str]) -> None:
     """Write the trace context and the keys that may travel into the headers of a message."""
-    _trace_context.inject(carrier)
-    if header := merge_baggage(carrier.get(BAGGAGE_HEADER), ring_in(), allowed):
+    write(carrier, trace.get_current_span().get_span_context(), ring_in(), allowed)
+
+
+def write(carrier: MutableMapping[str, str], span: SpanContext, ring: KeyRing, allowed: frozenset[str]) -> None:
+    """Write *span* and the keys of *ring* that may travel into the headers of a message."""
+    if span.is_valid:
+        carrier[TRACE_HEADER] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+        if span.trace_state:
+            carrier[STATE_HEADER] = span.trace_state.to_header()
+    if header := merge_baggage(carrier.get(BAGGAGE_HEADER), ring, allowed):
         carrier[BAGGAGE_HEADER] = header
 
 
 def extract(carrier: Mapping[str, str], allowed: frozenset[str]) -> tuple[trace.SpanContext, KeyRing]:
     """Return the sender's span and the keys from the headers of a message; the span may be invalid."""
-    headers = {str(name).lower(): value for name, value in carrier.items() if isinstance(value, str)}
-    sender = trace.get_current_span(_trace_context.extract(headers, Context())).get_span_context()
-    return sender, decode_ring(headers.get(BAGGAGE_HEADER, ""), allowed)
+    return read({str(name).lower(): value for name, value in carrier.items() if isinstance(value, str)}, allowed)
+
+
+def read(headers: Mapping[str, str], allowed: frozenset[str]) -> tuple[trace.SpanContext, KeyRing]:
+    """As ``extract``, of headers whose names are in lower case."""
+    return _sender(headers), decode_ring(headers.get(BAGGAGE_HEADER, ""), allowed)
+
+
+def _sender(headers: Mapping[str, str]) -> SpanContext:
+    """Return the span that wrote *headers*; it may be invalid."""
+    plain = _PLAIN_PARENT.fullmatch(headers.get(TRACE_HEADER, ""))
+    if plain is not None and not headers.get(STATE_HEADER):
+        # What nearly every sender writes. The propagator reads it, too, with three more contexts and spans on the way.
+        found = SpanContext(int(plain[1], 16), int(plain[2], 16), True, TraceFlags(int(plain[3], 16)))
+        if found.is_valid:
+            return found
+    return trace.get_current_span(_trace_context.extract(headers, Context())).get_span_context()
 
 
 def span_in(traceparent: str) -> trace.SpanContext | None:
     """Return the span that a ``traceparent`` names; ``None`` for what the recommendation of the W3C calls invalid."""
-    found = trace.get_current_span(_trace_context.extract({"traceparent": traceparent}, Context())).get_span_context()
+    found = _sender({TRACE_HEADER: traceparent})
     return found if found.is_valid else None
 
 
@@ -239,6 +280,10 @@ def _may_travel(type_: str, allowed: frozenset[str]) -> bool:
 
 def _is_ours(member: str) -> bool:
     return unquote(member.partition("=")[0].strip()).startswith(attributes.PREFIX)
+
+
+def _unquoted(text: str) -> str:
+    return unquote(text, errors="replace") if "%" in text else text
 
 
 def _member(name: str, value: str) -> str:

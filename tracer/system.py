@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Unpack, cast
 
@@ -303,6 +302,8 @@ def store_interval_s(settings: Settings) -> float:
 
 
 def _own_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # it brings forty modules: email, zipfile, csv
+
     try:
         return version("controltower")
     except PackageNotFoundError:

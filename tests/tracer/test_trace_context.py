@@ -8,9 +8,14 @@ from typing import Any
 
 import fastapi
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from controltower import tracer
-from controltower.tracer.propagation import extract, span_in
+from controltower.tracer.propagation import NO_KEYS, extract, span_in, write
 from controltower.tracer.testing import capture
 from tests.tracer.hooked import needs
 from tests.tracer.serving import asgi
@@ -42,6 +47,40 @@ def test_the_vectors_of_the_recommendation() -> None:
         sender, _ = extract({"traceparent": text}, frozenset())
         assert sender.is_valid is expected, text
         assert (span_in(text) is not None) is expected, text
+
+
+PIECES = st.sampled_from([
+    "00", "01", "cc", "ff", "0" * 32, TRACE, TRACE.upper(), "a" * 31, "0" * 16, SPAN, "g" * 16, "-", "-01", "-00", "-ff",
+    "-1", " ", "\t", "\n", "٣", "-x",
+])  # fmt: skip
+
+
+@given(
+    st.one_of(
+        st.lists(PIECES, max_size=9).map("".join),
+        st.tuples(
+            *(
+                st.sampled_from(each)
+                for each in (("00", "01", "ff"), (TRACE, "0" * 32), (SPAN, "0" * 16), ("00", "01", "03", "f"))
+            )
+        ).map("-".join),
+    ),
+    st.sampled_from([None, "", "a=1", "a=1,b=2", "no state"]),
+)
+def test_what_names_a_span_is_what_opentelemetry_says(text: str, state: str | None) -> None:
+    """The short way for what most senders write gives what OpenTelemetry's propagator gives."""
+    headers = {"traceparent": text} if state is None else {"traceparent": text, "tracestate": state}
+    theirs = trace.get_current_span(TraceContextTextMapPropagator().extract(headers, Context())).get_span_context()
+    ours, _ = extract(headers, frozenset())
+    written: dict[str, str] = {}
+    write(written, ours, NO_KEYS, frozenset())
+    their_own: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(
+        their_own, trace.set_span_in_context(trace.NonRecordingSpan(theirs), Context())
+    )
+
+    assert (ours, ours.is_remote, ours.trace_state) == (theirs, theirs.is_remote, theirs.trace_state)
+    assert written == their_own
 
 
 @pytest.fixture(scope="module")

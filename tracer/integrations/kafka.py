@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.integrations.messaging import Arrival, Place, Plain, read_headers
+from controltower.tracer.integrations.messaging import Arrival, Place, Plain, place_at, read_headers
 from controltower.tracer.system import System
 
 SYSTEM: Final = "kafka"
@@ -17,8 +17,8 @@ def place_of(topic: str, servers: object, group: str | None = None) -> Place:
     """Return a topic at the first of *servers*, which are a text with commas or a list."""
     first = servers[0] if isinstance(servers, (list, tuple)) and servers else servers
     host, _, port = str(first or "").partition(",")[0].strip().rpartition(":")
-    others: dict[str, Plain] = {GROUP: group} if group else {}
-    return Place(SYSTEM, topic, host, int(port) if port.isdigit() else None, others)
+    others = ((GROUP, group),) if group else ()
+    return place_at(SYSTEM, topic, host, int(port) if port.isdigit() else None, others)
 
 
 def delivered_at(partition: int, offset: int | None) -> dict[str, Plain]:

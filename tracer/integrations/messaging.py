@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -20,7 +21,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 from controltower.tracer import attributes, propagation
 from controltower.tracer.default import system as process_system
 from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.propagation import NO_KEYS, KeyRing, ring_in, with_ring
+from controltower.tracer.propagation import NO_KEYS, KeyRing, with_ring
 from controltower.tracer.step import ERROR_TYPE, type_name_of
 from controltower.tracer.system import System
 
@@ -31,16 +32,18 @@ Sender = tuple[SpanContext | None, KeyRing]
 Operation = Literal["send", "receive", "process", "settle"]
 
 SENT_AT: Final = "controltower-sent-at"  # header: milliseconds since 1970 by the sender's clock
-TRAVELLING: Final = frozenset({"traceparent", "tracestate", propagation.BAGGAGE_HEADER, SENT_AT})
+TRAVELLING: Final = frozenset({propagation.TRACE_HEADER, propagation.STATE_HEADER, propagation.BAGGAGE_HEADER, SENT_AT})
 IDEMPOTENCY_HEADERS: Final = ("idempotency-key", "nats-msg-id")
 READ: Final = TRAVELLING.union(IDEMPOTENCY_HEADERS)
 IDEMPOTENCY: Final = "idempotency"  # key type: an identity for one hop
 MAX_HEADER: Final = 8192  # characters of a header that are looked at; a longer one is not ours
 MAX_ID: Final = 256  # characters of a message id, of a destination
+MAX_PLACES: Final = 1024  # that are remembered; a service has tens, and subjects and topics can be made up
 MAX_LINKS: Final = 10_000  # of one span, as the tracer's own limit; a larger batch gets more than one span
 ARRIVAL: Final = "_controltower_arrival"  # attribute of a library's message
 UNKNOWN_MESSAGE: Final = "unknown_message"
 
+NO_CONTEXT: Final = Context()
 _HANDLING = otel_context.create_key("controltower-handling")
 
 
@@ -54,14 +57,21 @@ class Place:
     port: int | None = None
     others: Mapping[str, Plain] = field(default_factory=dict)
     template: str = ""  # of names that a receiver asked for: orders.*
+    _described: dict[tuple[str, str], tuple[str, dict[str, Plain]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    @property
-    def label(self) -> str:
-        """Name for spans: the template, of which there are few, before the name."""
-        return (self.template or self.name)[:MAX_ID]
+    def described(self, type_: Operation, operation: str) -> tuple[str, dict[str, Plain]]:
+        """Return the name and the attributes of a span of one operation, not to be changed.
 
-    def attributes(self) -> dict[str, Plain]:
-        """Return it as span attributes."""
+        The name is of the template, of which there are few, before that of the place.
+        """
+        if (found := self._described.get((type_, operation))) is None:
+            name = f"{type_} {(self.template or self.name)[:MAX_ID]}"
+            found = self._described[type_, operation] = name, {**self._attributes(), **operation_of(type_, operation)}
+        return found
+
+    def _attributes(self) -> dict[str, Plain]:
         found: dict[str, Plain] = {
             "messaging.system": self.system,
             "messaging.destination.name": self.name[:MAX_ID],
@@ -74,6 +84,19 @@ class Place:
         if self.port:
             found["server.port"] = self.port
         return found
+
+
+@lru_cache(MAX_PLACES)
+def place_at(
+    system: str,
+    name: str,
+    host: str = "",
+    port: int | None = None,
+    others: tuple[tuple[str, Plain], ...] = (),
+    template: str = "",
+) -> Place:
+    """Return a place: the same one as before, if it was asked for, so that its attributes are made once."""
+    return Place(system, name, host, port, dict(others), template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +152,7 @@ def read_headers(given: Pairs) -> dict[str, str]:
     """Return the headers that the tracer reads, as text; of one that comes twice the last, of ``baggage`` both."""
     found: dict[str, str] = {}
     for name, value in given:
-        lower = _name(name)
+        lower = name if type(name) is str and name in READ else _name(name)
         if lower not in READ:
             continue
         text = value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value
@@ -159,6 +182,7 @@ class Sending:
         self._given = given
         self._body = body
         self._held = False
+        self._ring = NO_KEYS
         self._span: Span | None = None
         self._token: Token[Context] | None = None
 
@@ -166,36 +190,37 @@ class Sending:
         if is_suppressed():
             return self
         with self._system.guard.around("hook of a send"):
-            found = {**self._place.attributes(), **operation_of("send", self._operation)}
+            found: dict[str, Plain] = {}
             if self._message_id:
                 found["messaging.message.id"] = self._message_id[:MAX_ID]
             given = list(self._given)
             if given and (key := idempotency_of(read_headers(given))):
                 found[attributes.KEY + IDEMPOTENCY] = key
-            context = self._system.parent()[0]
+            context, ring = self._system.parent()
             if keys := keys_in(self._system, self._place.name, given, self._body):
-                ring = ring_in(context)
-                context = with_ring(ring.below(keys, {}, ring.step), context)
-            self._span = start(self._system, "send", self._place, SpanKind.PRODUCER, found, context=context)
+                ring = ring.below(keys, {}, ring.step)
+                context = with_ring(ring, context)
+            self._ring = ring
+            described = self._place.described("send", self._operation)
+            self._span = start(self._system, SpanKind.PRODUCER, described, ring, found, context=context)
             self._token = otel_context.attach(trace.set_span_in_context(self._span, context))
         return self
 
     def headers(self, given: Pairs, kind: Callable[[str], Any] = str) -> list[tuple[Any, Any]]:
         """Return the headers to send: *given*, with ours made by *kind* in place of what an earlier hop left there."""
         pairs = list(given)
-        if self._token is None:
+        if self._token is None or self._span is None:
             return pairs
         with self._system.guard.around("hook of a send"):
             allowed = self._system.keys_for(self._place.host)
             ours: dict[str, str] = {}
-            propagation.inject(ours, allowed)
-            kept = [(name, value) for name, value in pairs if not is_travelling(name)]
-            theirs = ""
+            propagation.write(ours, self._span.get_span_context(), self._ring, allowed)
+            kept = [(name, value) for name, value in pairs if not is_travelling(name)] if pairs else []
             if len(kept) < len(pairs):  # an earlier hop's
                 former = read_headers(pairs).get(propagation.BAGGAGE_HEADER)
-                theirs = propagation.merge_baggage(former, NO_KEYS, allowed)
-            if baggage := ",".join(filter(None, (theirs, ours.get(propagation.BAGGAGE_HEADER)))):
-                ours[propagation.BAGGAGE_HEADER] = baggage
+                if theirs := propagation.merge_baggage(former, NO_KEYS, allowed):
+                    both = filter(None, (theirs, ours.get(propagation.BAGGAGE_HEADER)))
+                    ours[propagation.BAGGAGE_HEADER] = ",".join(both)
             ours[SENT_AT] = str(now_ns(self._system) // 1_000_000)
             return kept + [(name, kind(value)) for name, value in ours.items()]
         return pairs
@@ -268,17 +293,14 @@ class Handling:
         sender: SpanContext | None = None
         with system.guard.around("hook of a message"):
             sender, ring = sender_of(arrival, system)
-            above = Context() if self._detached else system.parent()[0]
-            context = with_ring(ring_in(above).below(ring.keys, ring.scopes, None), above)
-            found = {
-                **arrival.place.attributes(),
-                **operation_of("process", "process"),
-                **arrival.facts(now_ns(system)),
-            }
-            links = [Link(sender)] if sender else []
-            self._span = start(system, "process", arrival.place, SpanKind.CONSUMER, found, links, context)
-            context = otel_context.set_value(_HANDLING, self, trace.set_span_in_context(self._span, context))
-            self._token = otel_context.attach(context)
+            above, inherited = (NO_CONTEXT, NO_KEYS) if self._detached else system.parent()
+            if inherited.keys:
+                ring = inherited.below(ring.keys, ring.scopes, None)
+            context = with_ring(ring, above, {_HANDLING: self})
+            described, facts = arrival.place.described("process", "process"), arrival.facts(now_ns(system))
+            links = [Link(sender)] if sender else ()
+            self._span = start(system, SpanKind.CONSUMER, described, ring, facts, links, context)
+            self._token = otel_context.attach(trace.set_span_in_context(self._span, context))
         return sender
 
     def __exit__(
@@ -317,11 +339,10 @@ class Settling:
             return
         system = self._system = self._used()
         with system.guard.around("hook of a settlement"):
-            found: dict[str, Plain] = operation_of("settle", self._operation)
-            found[attributes.MESSAGE_REQUEUED] = self._requeued
+            found: dict[str, Plain] = {attributes.MESSAGE_REQUEUED: self._requeued}
             if not self._requeued:
                 found[attributes.OUTCOME] = "rejected"
-            self._span = about(system, "settle", SpanKind.CLIENT, self._arrivals, found)
+            self._span = about(system, "settle", self._operation, SpanKind.CLIENT, self._arrivals, found)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
@@ -342,14 +363,19 @@ def pulled(system: System, operation: str, arrivals: Sequence[Arrival], *, batch
     with system.guard.around("hook of a receive"):
         for first in range(0, len(arrivals), MAX_LINKS):
             some = arrivals[first : first + MAX_LINKS]
-            found = operation_of("receive", operation)
+            found: dict[str, Plain] = {}
             if batch or len(arrivals) > 1:
                 found["messaging.batch.message_count"] = len(some)
-            finish(system, about(system, "receive", SpanKind.CONSUMER, some, found), None)
+            finish(system, about(system, "receive", operation, SpanKind.CONSUMER, some, found), None)
 
 
 def about(
-    system: System, type_: Operation, kind: SpanKind, arrivals: Sequence[Arrival], found: Mapping[str, Plain]
+    system: System,
+    type_: Operation,
+    operation: str,
+    kind: SpanKind,
+    arrivals: Sequence[Arrival],
+    found: Mapping[str, Plain],
 ) -> Span:
     """Start a span about messages that arrived, with a link to each sender.
 
@@ -369,10 +395,10 @@ def about(
         for type_of_key, values in ring.keys.items():
             keys.setdefault(type_of_key, {}).update(dict.fromkeys(values))
         scopes.update(ring.scopes)
-    above = system.parent()[0]
-    ring = ring_in(above).below({each: tuple(values) for each, values in keys.items()}, scopes, None)
-    everything = {**arrivals[0].place.attributes(), **facts, **found}
-    span = start(system, type_, arrivals[0].place, kind, everything, links, with_ring(ring, above))
+    above, inherited = system.parent()
+    ring = inherited.below({each: tuple(values) for each, values in keys.items()}, scopes, None)
+    described = arrivals[0].place.described(type_, operation)
+    span = start(system, kind, described, ring, {**facts, **found}, links, with_ring(ring, above))
     if dropped := getattr(span, "dropped_links", 0):  # the tracer allows 10,000, the host's own provider maybe 128
         span.set_attribute(attributes.CONTEXT + "links_truncated", "true")
         system.guard.count("dropped_links", dropped)
@@ -457,7 +483,7 @@ def sender_of(arrival: Arrival, system: System) -> Sender:
     """
     allowed = system.settings.propagate_keys
     if (known := arrival.senders.get(allowed)) is None:
-        sender, ring = propagation.extract(arrival.headers, allowed)
+        sender, ring = propagation.read(arrival.headers, allowed)
         ring.keys.update(arrival.keys)
         if key := idempotency_of(arrival.headers):
             ring.keys[IDEMPOTENCY] = (key,)
@@ -473,21 +499,20 @@ def idempotency_of(headers: Mapping[str, str]) -> str | None:
 
 def start(
     system: System,
-    type_: Operation,
-    place: Place,
     kind: SpanKind,
+    described: tuple[str, Mapping[str, Plain]],
+    ring: KeyRing,
     found: Mapping[str, Plain],
     links: Sequence[Link] = (),
     context: Context | None = None,
 ) -> Span:
-    """Start a span with the keys of *context*, the current one by default."""
-    if context is None:
-        context = system.parent()[0]
+    """Start a span with what its place says of it, its keys, and what was found."""
+    name, of_place = described
     return system.otel_tracer.start_span(
-        f"{type_} {place.label}",
+        name,
         context=context,
         kind=kind,
-        attributes={**ring_in(context).span_attributes(), **found},
+        attributes={**ring.span_attributes(), **of_place, **found},
         links=links,
         start_time=_reading(system),
     )

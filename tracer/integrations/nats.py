@@ -16,6 +16,7 @@ from controltower.tracer.integrations.messaging import (
     Settling,
     Used,
     arrival_of,
+    place_at,
     pulled,
     read_headers,
     remember,
@@ -210,6 +211,6 @@ def _place(client: Any, subject: str, subscribed: str) -> Place:
     address = client.connected_url
     host, port = (address.hostname or "", address.port) if address is not None else ("", None)
     if subject.startswith(INBOX):  # an address for one answer
-        return Place(SYSTEM, INBOX.rstrip("."), host, port, {"messaging.destination.temporary": True})
+        return place_at(SYSTEM, INBOX.rstrip("."), host, port, (("messaging.destination.temporary", True),))
     template = subscribed if subscribed != subject else ""
-    return Place(SYSTEM, subject, host, port, template=template)
+    return place_at(SYSTEM, subject, host, port, (), template)

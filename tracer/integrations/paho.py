@@ -14,6 +14,7 @@ from controltower.tracer.integrations.messaging import (
     Place,
     Sending,
     Used,
+    place_at,
     read_headers,
     read_with,
 )
@@ -126,4 +127,4 @@ def _noted(message: Any) -> Arrival:
 
 
 def _place(client: Any, topic: str, template: str = "") -> Place:
-    return Place(SYSTEM, topic, client._host or "", client._port or None, template=template)
+    return place_at(SYSTEM, topic, client._host or "", client._port or None, (), template)

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.integrations.messaging import Arrival, DeadLetter, Place, Plain, read_headers
+from controltower.tracer.integrations.messaging import Arrival, DeadLetter, Place, Plain, place_at, read_headers
 from controltower.tracer.system import System
 
 SYSTEM: Final = "rabbitmq"
+ROUTING_KEY: Final = "messaging.rabbitmq.destination.routing_key"
 DELIVERY_COUNT: Final = "x-delivery-count"  # quorum queues: deliveries before this one
 DEATHS: Final = "x-death"
 REPLY_TO: Final = "amq.rabbitmq.reply-to"
@@ -16,8 +17,8 @@ REPLY_TO: Final = "amq.rabbitmq.reply-to"
 def place_of(exchange: str, routing_key: str, host: str, port: int | None) -> Place:
     """Return where a message is sent to: the exchange, or the queue when it goes to the default exchange."""
     name = str(exchange) if exchange else _lasting(str(routing_key))
-    others = {"messaging.rabbitmq.destination.routing_key": routing_key} if exchange and routing_key else {}
-    return Place(SYSTEM, name, host, port, others)
+    others = ((ROUTING_KEY, str(routing_key)),) if exchange and routing_key else ()
+    return place_at(SYSTEM, name, host, port, others)
 
 
 def arrival_of(
@@ -36,10 +37,10 @@ def arrival_of(
 ) -> Arrival:
     """Return how a message arrived in *queue*."""
     given = headers or {}
-    place = Place(SYSTEM, _lasting(queue), host, port)
+    place = place_at(SYSTEM, _lasting(queue), host, port)
     others: dict[str, Plain] = {}
     if exchange and routing_key:
-        others["messaging.rabbitmq.destination.routing_key"] = routing_key
+        others[ROUTING_KEY] = routing_key
     if delivery_tag is not None:
         others["messaging.rabbitmq.message.delivery_tag"] = delivery_tag
     count = given.get(DELIVERY_COUNT)

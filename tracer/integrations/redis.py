@@ -13,11 +13,11 @@ from controltower.tracer.integrations.messaging import (
     SENT_AT,
     Arrival,
     Place,
-    Plain,
     Sending,
     Used,
     is_travelling,
     noted,
+    place_at,
     pulled,
     read_headers,
 )
@@ -25,6 +25,7 @@ from controltower.tracer.integrations.patches import Function, Patches
 from controltower.tracer.system import System
 
 SYSTEM: Final = "redis"
+GROUP: Final = "messaging.consumer.group.name"
 PENDING: Final = "_controltower_pending"  # of a pipeline: what it will send when it is executed
 NEW: Final = (">", b">")  # entries that no consumer of the group was given before
 
@@ -143,10 +144,9 @@ class _Hooks:
         if inspect.isawaitable(answer):
             return self._read_later(client, command, answer, group, seen, stream)
         with self._used().guard.around("Redis hook"):
-            others: dict[str, Plain] = {} if group is None else {"messaging.consumer.group.name": group}
             arrivals: list[Arrival] = []
             for name, entries in _lists(answer, stream):
-                place = _place(client, name, others)
+                place = _place(client, name, group)
                 arrivals += _note(self._used(), entries, place, None if seen is None else seen.get(name))
             pulled(self._used(), command, arrivals, batch=True)
         return answer
@@ -230,10 +230,10 @@ def _sent_ns(id_: str) -> int | None:
     return int(milliseconds) * 1_000_000 if milliseconds.isdigit() and 12 <= len(milliseconds) <= 13 else None
 
 
-def _place(client: Any, stream: str, others: Mapping[str, Plain] | None = None) -> Place:
+def _place(client: Any, stream: str, group: str | None = None) -> Place:
     parameters = getattr(getattr(client, "connection_pool", None), "connection_kwargs", {})
     host = parameters.get("host") or parameters.get("path") or ""  # the file of a socket
-    return Place(SYSTEM, stream, host, parameters.get("port"), others or {})
+    return place_at(SYSTEM, stream, host, parameters.get("port"), () if group is None else ((GROUP, group),))
 
 
 def _text(value: Any) -> str:
