@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "trace": "the end-to-end path of a purchase order, invoice, payment …",
     "search": "find transactions",
     "kpi": "key figures, each with its definition",
+    "paths": "variants, hops between systems, rework and double effects",
     "flows": "list and check flow definitions",
     "demo": "a simulated hospital network that sends its spans here",
     "score": "compare the paths with what really happened",

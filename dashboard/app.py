@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import streamlit as st
 
-from controltower.dashboard.views import kpis, overview, parked, transaction, transactions
+from controltower.dashboard.views import kpis, overview, parked, paths, transaction, transactions
 
 ASSETS = files("controltower.dashboard") / "assets"
 
@@ -18,6 +18,7 @@ def main() -> None:
         st.Page(overview.render, title="Overview", url_path="overview", default=True),
         st.Page(transactions.render, title="Transactions", url_path="transactions"),
         st.Page(transaction.render, title="Transaction", url_path="transaction", visibility="hidden"),
+        st.Page(paths.render, title="Paths", url_path="paths"),
         st.Page(kpis.render, title="KPIs", url_path="kpis"),
         st.Page(parked.render, title="Parked steps", url_path="parked"),
     ]

@@ -7,6 +7,7 @@ from controltower.dashboard.format import duration, moment, moneys
 from controltower.dashboard.journey import StageRow, StageState
 from controltower.dashboard.theme import ACCENT, AMBER, BLUE, FONT, GREEN, GREY, INK, LINE, MUTED, RED
 from controltower.store.read import DayCount, StageCount
+from controltower.store.reads.paths import Hop
 from controltower.store.rows import Deadline, DeadlineState
 
 ROW_PX = 30
@@ -106,6 +107,29 @@ def timeline(stages: Sequence[StageRow], now: datetime) -> Chart:
     if any(stage.state in (StageState.BREACHED, StageState.WAITING) for stage in rows):
         layout |= _now_line(now)
     return {"data": [*bars, _points(rows)], "layout": layout}
+
+
+def hops(found: Sequence[Hop]) -> Chart:
+    """Return which system hands on to which, each band as wide as it is often."""
+    systems = sorted({name for hop in found for name in (hop.from_system, hop.to_system)})
+    hints = [f"{hop.times:,} times, {duration(timedelta(seconds=hop.wait_p50))} wait in the median" for hop in found]
+    band = {
+        "source": [systems.index(hop.from_system) for hop in found],
+        "target": [systems.index(hop.to_system) for hop in found],
+        "value": [hop.times for hop in found],
+        "color": ALLOWED,
+        "customdata": hints,
+        "hovertemplate": "%{source.label} → %{target.label}<br>%{customdata}<extra></extra>",
+    }
+    node = {
+        "label": [_plain(name) for name in systems],
+        "color": ACCENT,
+        "pad": 18,
+        "thickness": 12,
+        "hovertemplate": "%{label}<extra></extra>",
+    }
+    height = max(len(systems), 3) * 2 * ROW_PX + 60
+    return {"data": [{"type": "sankey", "node": node, "link": band}], "layout": _layout(height)}
 
 
 def _bars(stage: StageRow, deadline: Deadline, now: datetime) -> list[Trace]:

@@ -24,6 +24,7 @@ from controltower.store.read import (
     Logs,
     Overview,
     Parked,
+    Paths,
     RefusalCount,
     SearchPage,
     Span,
@@ -168,6 +169,14 @@ def kpis(settings: Settings, flow: str, days: int) -> tuple[KpiValue, ...]:
     at = now()
     since = at - timedelta(days=days) if days else None
     return _ask(settings, lambda client: tuple(figures.compute(client, None, flow or None, since, at, now=at)))
+
+
+@st.cache_data(ttl=KPI_TTL_S, max_entries=ENTRIES, show_spinner=False)
+def paths(settings: Settings, flow: str, days: int) -> Paths:
+    """Return the paths of a known *flow* over so many days; 0 is any time."""
+    at = now()
+    since = at - (timedelta(days=days) if days else EVER)
+    return _ask(settings, lambda client: read.paths(client, flows()[flow], since, at + timedelta(days=1)))
 
 
 @st.cache_data(ttl=TTL_S, max_entries=ENTRIES, show_spinner=False)

@@ -31,6 +31,7 @@ from controltower.store.reads.find import find_anchors, spans_with_key
 from controltower.store.reads.logs import logs_of
 from controltower.store.reads.overview import OVERFLOW, SYSTEMS_LIMIT, facets, freshness, overview
 from controltower.store.reads.parked import count_parked, parked
+from controltower.store.reads.paths import Paths, paths
 from controltower.store.reads.search import search
 from controltower.store.reads.transaction import read_transaction, spans_of_traces
 
@@ -49,6 +50,7 @@ __all__ = [
     "Money",
     "Overview",
     "Parked",
+    "Paths",
     "ReasonCount",
     "RefusalCount",
     "RuleCount",
@@ -67,6 +69,7 @@ __all__ = [
     "logs_of",
     "overview",
     "parked",
+    "paths",
     "read_transaction",
     "refusals",
     "search",

@@ -220,6 +220,19 @@ def test_an_unknown_kpi_names_those_there_are(run_filled: Run) -> None:
     assert "in_flight" in ran.err
 
 
+def test_paths_name_variants_hops_and_work(run_filled: Run) -> None:
+    """Text and JSON hold the same; a flow nobody knows is refused with those there are."""
+    (flow,) = run_filled("paths", "--json").json["flows"]
+    text = run_filled("paths", "--flow", "procure_to_pay").out
+
+    assert flow["flow"] == "procure_to_pay"
+    assert text.startswith(f"procure_to_pay: {sum(one['transactions'] for one in flow['variants'])} transaction")
+    assert all(" > ".join(one["stages"]) in text for one in flow["variants"])
+    assert {one["step"] for one in flow["work"]} <= set(text.split())
+    assert run_filled("paths", "--until", "2020-01-01").out == "No transaction has a step in this time range.\n"
+    assert "Known flows: " in run_filled("paths", "--flow", "laundry").err
+
+
 def test_a_store_that_is_not_set_up_says_what_to_do(
     store_address: StoreAddress, run_on: Callable[[StoreAddress], Run]
 ) -> None:

@@ -11,6 +11,7 @@ from controltower.dashboard.journey import stage_rows
 from controltower.dashboard.theme import RED
 from controltower.store.flows.definition import load_packs
 from controltower.store.read import DayCount, Member, Money, StageCount, TransactionView
+from controltower.store.reads.paths import Hop
 from controltower.store.rows import DeadlineState
 from tests.factories import AT, FLOW, deadline, membership, step, transaction
 
@@ -71,3 +72,15 @@ def test_text_of_the_data_is_text_in_a_label() -> None:
 
     assert "<b>" not in figure.data[0].text[0]
     assert "%{" not in figure.data[0].text[0]
+
+
+def test_hops_run_from_system_to_system_and_back() -> None:
+    """Each band is as wide as it is often, also where two systems hand on to each other."""
+    there, back = Hop("erp", "<b>edi", 5, 4, 0, 60.0, 90.0), Hop("<b>edi", "erp", 2, 2, 1, 0.0, 0.0)
+
+    (sankey,) = drawn(charts.hops([there, back])).data
+
+    assert tuple(sankey.node.label) == ("&lt;b>edi", "erp")
+    assert (tuple(sankey.link.source), tuple(sankey.link.target)) == ((1, 0), (0, 1))
+    assert tuple(sankey.link.value) == (5, 2)
+    assert sankey.link.customdata[0] == "5 times, 1 min wait in the median"

@@ -43,12 +43,19 @@ def _parked() -> None:
     parked.render()
 
 
+def _paths() -> None:
+    from controltower.dashboard.views import paths
+
+    paths.render()
+
+
 PAGES: Mapping[str, Callable[[], None]] = {
     "overview": _overview,
     "transactions": _transactions,
     "transaction": _transaction,
     "kpis": _kpis,
     "parked": _parked,
+    "paths": _paths,
 }
 THE_LATE_ONE = {"flow": "procure_to_pay", "type": LATE.type, "scope": LATE.scope, "value": LATE.value}
 
@@ -286,3 +293,15 @@ def test_parked_steps_say_why_they_wait() -> None:
 def test_filled_store_has_transactions(filled_store: Client) -> None:
     """The scenario is what the other tests count on."""
     assert filled_store.query("SELECT count() FROM transactions FINAL").first_item == {"count()": 62}
+
+
+@pytest.mark.usefixtures("filled_store")
+def test_paths_show_variants_hops_and_work() -> None:
+    """The order of the stages, the way between systems, and the attempt that failed, each with a way to the longest one."""
+    shown = text_of(opened("paths", days="365"))
+
+    assert "Invoice received" in shown
+    assert "edi-gateway" in shown
+    assert "p2p.purchase_order.dispatched" in shown
+    assert f"value={LATE.value}" in shown
+    assert "Nothing was done twice." in shown
