@@ -300,7 +300,7 @@ def test_paths_show_variants_hops_and_work() -> None:
     """The order of the stages, the way between systems, and the attempt that failed, each with a way to the longest one."""
     shown = text_of(opened("paths", days="365"))
 
-    assert "Invoice received" in shown
+    assert "Invoiced" in shown
     assert "edi-gateway" in shown
     assert "p2p.purchase_order.dispatched" in shown
     assert f"value={LATE.value}" in shown
