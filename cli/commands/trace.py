@@ -72,7 +72,7 @@ def run(arguments: Namespace) -> int:
 def traced(client: Client, key: str, *, type: str | None = None, flow: str | None = None) -> Traced:
     """Return what a key leads to. Raises StoreError."""
     anchors = find_anchors(client, key, type=type, flow=flow, limit=TRANSACTIONS_LIMIT + 1)
-    read = (read_transaction(client, ref.flow, ref.anchor) for ref in anchors[:TRANSACTIONS_LIMIT])
+    read = (read_transaction(client, ref.flow, ref.anchor, history=False) for ref in anchors[:TRANSACTIONS_LIMIT])
     views = [view for view in read if view is not None]
     spans = [] if flow else outside(client, key, type, views)
     return Traced(views, spans, more=len(anchors) > TRANSACTIONS_LIMIT)

@@ -31,8 +31,8 @@ SPANS_LIMIT = 5_000
 TRACE_MARGIN = timedelta(hours=1)  # a step's trace begins before and ends after the step
 
 
-def read_transaction(client: Client, flow: str, anchor: Key) -> TransactionView | None:
-    """Return the transaction of *anchor*, or nothing when there is none.
+def read_transaction(client: Client, flow: str, anchor: Key, *, history: bool = True) -> TransactionView | None:
+    """Return the transaction of *anchor*, or nothing when there is none; without *history*, nothing of its changes.
 
     Eight queries, and two more for each further ``MEMBERS_AT_ONCE`` of its steps.
     """
@@ -50,7 +50,7 @@ def read_transaction(client: Client, flow: str, anchor: Key) -> TransactionView 
     deadlines = details("select_deadlines", Deadline, DETAILS_LIMIT)
     reconciliations = details("select_reconciliations", Reconciliation, DETAILS_LIMIT)
     exceptions = details("select_exceptions", ExceptionRow, DETAILS_LIMIT)
-    history = details("select_history", Change, DETAILS_LIMIT)
+    changes = details("select_history", Change, DETAILS_LIMIT) if history else ()
     return TransactionView(
         transaction=found[0],
         members=_members(steps, memberships),
@@ -58,10 +58,10 @@ def read_transaction(client: Client, flow: str, anchor: Key) -> TransactionView 
         deadlines=deadlines,
         reconciliations=reconciliations,
         exceptions=exceptions,
-        history=history,
+        history=changes,
         truncated=len(memberships) >= MEMBERS_LIMIT
         or len(lines) >= LINES_LIMIT
-        or max(map(len, (deadlines, reconciliations, exceptions, history))) >= DETAILS_LIMIT,
+        or max(map(len, (deadlines, reconciliations, exceptions, changes))) >= DETAILS_LIMIT,
     )
 
 
