@@ -118,9 +118,8 @@ def _by_number(*sides: Sequence[SideLine]) -> dict[str, Sides]:
 def _healed_line(
     flow: Flow, rule: ReconciliationRule, number: str, sides: Sides, now: datetime
 ) -> Iterable[tuple[Match, datetime]]:
-    documents = sorted({entry.at for side in sides for entry in side if entry.at <= now})
     opened: Match | None = None
-    for at in _instants(flow, rule, sides, documents):
+    for at in _instants(flow, rule, sides, now):
         ordered, received, invoiced = ([entry for entry in side if entry.at <= at] for side in sides)
         match = _match(flow, rule, number, (ordered, received, invoiced), at)
         if match.status is not MatchStatus.EXCEPTION:
@@ -131,11 +130,12 @@ def _healed_line(
             opened = match
 
 
-def _instants(flow: Flow, rule: ReconciliationRule, sides: Sides, documents: Sequence[datetime]) -> Sequence[datetime]:
-    """Return when the verdict could have changed, up to the last document: after it, only the verdict of now counts."""
-    if len(documents) < 2:
-        return documents  # a window that ends is one that began before
-    last = documents[-1]
+def _instants(flow: Flow, rule: ReconciliationRule, sides: Sides, now: datetime) -> Sequence[datetime]:
+    """Return when an exception could have begun or ended, up to the last document: after it, only the verdict of now
+    counts. None begins before something is invoiced or a window ends, and one that begins with the last document is not
+    healed by one."""
+    documents = {entry.at for side in sides for entry in side if entry.at <= now}
+    last = max(documents, default=now)
     windows = (rule.windows.invoice_after_receipt, sides[1]), (rule.windows.receipt_after_invoice, sides[2])
     ends = {
         end
@@ -144,14 +144,14 @@ def _instants(flow: Flow, rule: ReconciliationRule, sides: Sides, documents: Seq
         if entry.at + window.within.at_least <= last
         and (end := due_at(entry.at, window.within, flow.calendar(window.calendar))) <= last
     }
-    return sorted({*documents, *ends})
+    first = min((*ends, *(entry.at for entry in sides[2])), default=last)
+    return sorted(at for at in documents | ends if at >= first) if first < last else ()
 
 
 def _match(flow: Flow, rule: ReconciliationRule, number: str, sides: Sides, now: datetime) -> Match:
     ordered, received, invoiced = sides
     item = next((entry.line.item for side in (ordered, invoiced, received) for entry in side if entry.line.item), "")
-    verdict = _Verdict(flow, rule, number, item, _side(ordered), _side(received), _side(invoiced), now)
-    return verdict.decide()
+    return _Verdict(flow, rule, number, item, (_side(ordered), _side(received), _side(invoiced)), now).decide()
 
 
 def _side(entries: list[SideLine]) -> Side:
@@ -174,16 +174,27 @@ def extended(line: DocumentLine) -> Decimal:
     return ((line.quantity or ZERO) * (line.unit_price or ZERO)).quantize(_SIX_PLACES)
 
 
-@dataclass(frozen=True, slots=True)
 class _Verdict:
-    flow: Flow
-    rule: ReconciliationRule
-    number: str
-    item: str
-    ordered: Side
-    received: Side
-    invoiced: Side
-    now: datetime
+    """The work of one verdict: prices are divided and rounded once."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        rule: ReconciliationRule,
+        number: str,
+        item: str,
+        sides: tuple[Side, Side, Side],
+        now: datetime,
+    ) -> None:
+        self.flow = flow
+        self.rule = rule
+        self.number = number
+        self.item = item
+        self.ordered, self.received, self.invoiced = sides
+        self.now = now
+        self.agreed = self.ordered.price or ZERO
+        self.expected = (self.invoiced.units * self.agreed).quantize(_SIX_PLACES)
+        self.difference = self.invoiced.value - self.expected
 
     def decide(self) -> Match:
         """Return the first rule of the module's list that applies."""
@@ -196,48 +207,40 @@ class _Verdict:
     def _uninvoiced(self) -> Match:
         if not self.received.units:
             return self._result(MatchStatus.PENDING)
-        owed = -(self.received.units * (self.ordered.price or ZERO)).quantize(_SIX_PLACES)
+        owed = -(self.received.units * self.agreed).quantize(_SIX_PLACES)
         return self._until(self.rule.windows.invoice_after_receipt, self.received.last_at, "missing_right", owed)
 
     def _priced(self) -> Match | None:
         """Return an exception of price, ordered quantity or amount, which no later document can heal."""
         limits = self.rule.tolerances
-        price, agreed = self.invoiced.price or ZERO, self.ordered.price or ZERO
-        if not limits.unit_price.allows(price - agreed, agreed):
-            return self._exception("price_variance", self._difference())
+        price = self.invoiced.price or ZERO
+        if not limits.unit_price.allows(price - self.agreed, self.agreed):
+            return self._exception("price_variance", self.difference)
         over = self.invoiced.units - self.ordered.units
         if over > 0 and not limits.quantity.allows(over, self.ordered.units):
-            return self._exception("qty_variance", (over * agreed).quantize(_SIX_PLACES))
-        if not limits.amount.allows(self._difference(), self._expected()):
-            return self._exception("amount_variance", self._difference())
+            return self._exception("qty_variance", (over * self.agreed).quantize(_SIX_PLACES))
+        if not limits.amount.allows(self.difference, self.expected):
+            return self._exception("amount_variance", self.difference)
         return None
 
     def _counted(self) -> Match:
         """Compare what was invoiced with what came in, which later documents may still change."""
-        allows, agreed = self.rule.tolerances.quantity.allows, self.ordered.price or ZERO
+        allows = self.rule.tolerances.quantity.allows
         gap = self.invoiced.units - self.received.units
         if gap > 0 and not allows(gap, self.received.units):
             reason = "qty_variance" if self.received.units else "missing_left"
-            difference = (gap * agreed).quantize(_SIX_PLACES)
+            difference = (gap * self.agreed).quantize(_SIX_PLACES)
             return self._until(self.rule.windows.receipt_after_invoice, self.invoiced.last_at, reason, difference)
         if gap < 0 and not allows(gap, self.received.units):
-            difference = (gap * agreed).quantize(_SIX_PLACES)
+            difference = (gap * self.agreed).quantize(_SIX_PLACES)
             return self._until(
                 self.rule.windows.invoice_after_receipt, self.received.last_at, "missing_right", difference
             )
         open_units = self.ordered.units - self.invoiced.units
         if open_units > 0 and not allows(open_units, self.ordered.units):
-            return self._result(MatchStatus.PARTIAL, difference=self._difference())
-        exact = self.ordered.units == self.received.units == self.invoiced.units and not self._difference()
-        return self._result(
-            MatchStatus.MATCHED if exact else MatchStatus.WITHIN_TOLERANCE, difference=self._difference()
-        )
-
-    def _expected(self) -> Decimal:
-        return (self.invoiced.units * (self.ordered.price or ZERO)).quantize(_SIX_PLACES)
-
-    def _difference(self) -> Decimal:
-        return self.invoiced.value - self._expected()
+            return self._result(MatchStatus.PARTIAL, difference=self.difference)
+        exact = self.ordered.units == self.received.units == self.invoiced.units and not self.difference
+        return self._result(MatchStatus.MATCHED if exact else MatchStatus.WITHIN_TOLERANCE, difference=self.difference)
 
     def _until(self, window: Window, start: datetime | None, reason: str, difference: Decimal) -> Match:
         """Wait for the window to end; a difference that is still there then is an exception."""

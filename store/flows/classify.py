@@ -44,9 +44,10 @@ class Classified:
 
 def classify(flows: Iterable[Flow], span: SpanRow, version: int) -> Iterator[Classified]:
     """Yield the step that *span* is in each of *flows*; most spans are a step of one flow or of none."""
+    stated = span.attributes.get(names.STEP)
     for flow in flows:
-        code = span.attributes.get(names.STEP) or flow.matches.get((span.service, span.name), "")
-        if code.startswith(flow.prefix + "."):
+        code = stated or flow.matches.get((span.service, span.name), "")
+        if code.startswith(flow.prefix) and code[len(flow.prefix) : len(flow.prefix) + 1] == ".":
             yield _classified(flow, code, span, version)
 
 
@@ -59,23 +60,27 @@ class _Parts(NamedTuple):
 
 
 _PREFIXES = (names.KEY, names.SCOPE, names.CONTEXT)  # in the order of _Parts
-# Names of attributes and texts of numbers come again in nearly every span; what is not remembered is worked out again.
+# The attributes that spans have together, and texts of numbers, come again and again; what is not remembered is worked out
+# again.
 _REMEMBERED = 65_536
 
 
 @lru_cache(_REMEMBERED)
-def _part(name: str) -> tuple[int, str] | None:
-    """Return the part that the attribute *name* is in, and its name there."""
-    found = next((number for number, prefix in enumerate(_PREFIXES) if name.startswith(prefix)), None)
-    return None if found is None else (found, name.removeprefix(_PREFIXES[found]))
+def _shape(attributes: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Return, part by part, the attributes that are in it, each with its name there."""
+    return tuple(
+        tuple((name, name.removeprefix(prefix)) for name in attributes if name.startswith(prefix))
+        for prefix in _PREFIXES
+    )
 
 
 def _parts(attributes: Mapping[str, str]) -> _Parts:
-    parts = _Parts({}, {}, {})
-    for name, value in attributes.items():
-        if part := _part(name):
-            parts[part[0]][part[1]] = value
-    return parts
+    keys, scopes, context = _shape(tuple(attributes))
+    return _Parts(
+        {own: attributes[name] for name, own in keys},
+        {own: attributes[name] for name, own in scopes},
+        {own: attributes[name] for name, own in context},
+    )
 
 
 def _classified(flow: Flow, code: str, span: SpanRow, version: int) -> Classified:
@@ -125,7 +130,7 @@ def _line(
     flow: Flow, span: SpanRow, position: int, event: Mapping[str, str], span_parts: _Parts, version: int
 ) -> DocumentLine:
     parts = _parts(event)
-    keys = _keys(flow, parts.keys, {**span_parts.scopes, **parts.scopes}, span_parts.context)
+    keys = _keys(flow, parts.keys, {**span_parts.scopes, **parts.scopes}, span_parts.context) if parts.keys else ()
     return DocumentLine(
         flow=flow.flow,
         trace_id=span.trace_id,

@@ -38,34 +38,24 @@ def reaches(flow: Flow, step: Step) -> bool:
     return stage is not None and not step.failed and step.outcome in stage.outcomes
 
 
-def cancelled_at(flow: Flow, members: Iterable[Member]) -> datetime | None:
-    """Return when the transaction was cancelled, or None."""
-    times = [
-        member.step.at
-        for member in members
-        if reaches(flow, member.step) and flow.stage_by_name[member.step.stage].cancels
-    ]
-    return min(times, default=None)
+def cancelled_at(flow: Flow, reached: Iterable[Member]) -> datetime | None:
+    """Return when the transaction was cancelled, or None; *reached* are the members that reach their stages."""
+    return min((member.step.at for member in reached if flow.stage_by_name[member.step.stage].cancels), default=None)
 
 
-def deadlines(flow: Flow, members: Sequence[Member], now: datetime) -> list[Due]:
-    """Return every deadline that the reached stages created, as of *now*.
+def deadlines(flow: Flow, reached: Iterable[Member], cancelled: datetime | None, now: datetime) -> list[Due]:
+    """Return every deadline that the stages reached created, as of *now*; *reached* are in order of time.
 
     A rule runs once per transaction, or once per value of its ``per`` key. It is created by the first step that reaches
     ``from`` and met by the first that reaches ``to``, whenever that was: an early answer is an answer. What is still
     open when the transaction is cancelled is waived.
     """
     by_stage: dict[str, list[Member]] = defaultdict(list)
-    for member in sorted((member for member in members if reaches(flow, member.step)), key=_order):
+    for member in reached:
         by_stage[member.step.stage].append(member)
-    cancelled = cancelled_at(flow, members)
     return [
         due for rule in flow.sla if rule.from_ in by_stage for due in _of_rule(flow, rule, by_stage, cancelled, now)
     ]
-
-
-def _order(member: Member) -> tuple[datetime, str, str]:
-    return member.step.at, member.step.trace_id, member.step.span_id
 
 
 def _of_rule(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable, Iterator
-from datetime import date, time
+from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from importlib.resources import files
@@ -38,6 +38,7 @@ PLACEHOLDERS = frozenset(
         "XXX",
     }
 )
+_LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
 _ALL_ZEROS_OR_PUNCTUATION = re.compile(r"[0\W_]*")
 # One key may lead up to this many parents unless its definition says otherwise (domain: degree guard).
 DEFAULT_FANOUT = 2000
@@ -260,6 +261,11 @@ class Flow(Model):
         return self.built_calendars[name] if name else None
 
     @cached_property
+    def fences(self) -> dict[str, timedelta]:
+        """Key type -> how far from its time a number that is used again still means the same; without those it is not."""
+        return {name: spec.fence.span for name, spec in self.keys.items() if spec.fence is not None}
+
+    @cached_property
     def ancestors(self) -> dict[str, frozenset[str]]:
         """Key type -> the types above it in the key tree."""
         return {key: frozenset(self._up(key)) for key in self.keys}
@@ -275,7 +281,8 @@ class Flow(Model):
 
 def is_placeholder(value: str) -> bool:
     """Whether a normalised key value stands for "no number" (``N/A``, ``0000``, ``TBD``)."""
-    return value.upper() in PLACEHOLDERS or _ALL_ZEROS_OR_PUNCTUATION.fullmatch(value) is not None
+    short = len(value) <= _LONGEST_PLACEHOLDER
+    return (short and value.upper() in PLACEHOLDERS) or _ALL_ZEROS_OR_PUNCTUATION.fullmatch(value) is not None
 
 
 def load_packs() -> tuple[Flow, ...]:

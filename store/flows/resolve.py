@@ -33,8 +33,7 @@ class Parked(NamedTuple):
     candidates: tuple[Key, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """One transaction that a step belongs to."""
 
     anchor: Key
@@ -43,8 +42,7 @@ class Membership:
     through: tuple[Key, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """All transactions a step belongs to, or why it belongs to none."""
 
     memberships: tuple[Membership, ...] = ()
@@ -96,12 +94,12 @@ class KeyGraph:
 
     def parents(self, key: Key, at: datetime) -> dict[Key, KeyLink]:
         """Return parent -> the first link to it, within the key's fence around *at*."""
-        spec, above = self.flow.keys[key.type], self.flow.ancestors[key.type]
+        above, fence = self.flow.ancestors[key.type], self.flow.fences.get(key.type)
         found: dict[Key, KeyLink] = {}
         for link in self.links.get((key.type, key.value), ()):
             if link.parent.type not in above:
                 continue  # a link of another version of the flow
-            if spec.fence is not None and abs(link.at - at) > spec.fence.span:
+            if fence is not None and abs(link.at - at) > fence:
                 continue
             if self.canonical(link.child) != key or (parent := self.canonical(link.parent)) is None:
                 continue
@@ -114,16 +112,14 @@ def _earlier(link: KeyLink, other: KeyLink) -> bool:
     return (link.at, link.trace_id, link.span_id) < (other.at, other.trace_id, other.span_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """A way from a key up to an anchor: the links taken, lowest first."""
 
     anchor: Key
     links: tuple[tuple[Key, KeyLink], ...] = ()  # (parent reached, link over which)
 
 
-@dataclass(frozen=True, slots=True)
-class Climb:
+class Climb(NamedTuple):
     """What the walk up from one key found."""
 
     ways: dict[Key, Way]  # anchor -> the shortest, earliest way
@@ -188,7 +184,7 @@ class Resolver:
         found: dict[Key, Climb] = {}
         blocked: list[Parked] = []
         for key in keys:
-            if prune and self._flow.ancestors[key.type] & types:
+            if prune and not self._flow.ancestors[key.type].isdisjoint(types):
                 continue
             climb = self.climb(key, at)
             if climb.ways:
@@ -202,7 +198,8 @@ class Resolver:
         for key in sorted(found):
             for anchor, way in found[key].ways.items():
                 by_type[key.type].setdefault(anchor, (key, way))
-        agreed = set.intersection(*(set(ways) for ways in by_type.values()))
+        first, *others = by_type.values()
+        agreed = [anchor for anchor in first if all(anchor in ways for ways in others)]
         if not agreed:
             candidates = tuple(sorted({anchor for ways in by_type.values() for anchor in ways}))
             reason = f"its keys lead to different transactions ({', '.join(sorted(by_type))})"
@@ -210,7 +207,7 @@ class Resolver:
         above = _leading_to(found.values(), found)
         memberships = []
         for anchor in sorted(agreed):
-            key, way = min((ways[anchor] for ways in by_type.values()), key=lambda pair: (len(pair[1].links), pair[0]))
+            key, way = min((ways[anchor] for ways in by_type.values()), key=_nearest_way)
             memberships.append(Membership(anchor, "key", _via(step, key, way), above.get(anchor, ())))
         return Resolution(tuple(memberships))
 
@@ -253,11 +250,11 @@ class Resolver:
 
     def climb(self, key: Key, at: datetime) -> Climb:
         """Walk up from *key*; *at* is when the number was in use, for keys whose numbers are used again."""
-        fenced = self._flow.keys[key.type].fence is not None
-        remembered = (key, at if fenced else None)
-        if remembered not in self._climbs:
-            self._climbs[remembered] = self._climb(key, at)
-        return self._climbs[remembered]
+        remembered = (key, at if key.type in self._flow.fences else None)
+        climb = self._climbs.get(remembered)
+        if climb is None:
+            climb = self._climbs[remembered] = self._climb(key, at)
+        return climb
 
     def _climb(self, key: Key, at: datetime) -> Climb:
         if key.type == self._flow.anchors[0]:
@@ -278,6 +275,8 @@ class Resolver:
 
     def _over(self, parents: dict[Key, KeyLink]) -> Climb:
         """Climb on from every parent and put what they found together."""
+        if len(parents) == 1:
+            return self._over_one(*next(iter(parents.items())))
         ways: dict[Key, Way] = {}
         above: dict[Key, set[Key]] = defaultdict(set)
         blocked: list[Parked] = []
@@ -294,6 +293,17 @@ class Resolver:
                     ways[anchor] = longer
         return Climb(ways, {key: frozenset(anchors) for key, anchors in above.items()}, tuple(blocked))
 
+    def _over_one(self, parent: Key, link: KeyLink) -> Climb:
+        climb = self.climb(parent, link.at)
+        ways = {anchor: Way(anchor, ((parent, link), *way.links)) for anchor, way in climb.ways.items()}
+        own = frozenset(climb.ways) | climb.above.get(parent, frozenset())
+        return Climb(ways, {**climb.above, parent: own}, climb.blocked)
+
+
+def _nearest_way(found: tuple[Key, Way]) -> tuple[int, Key]:
+    key, way = found
+    return len(way.links), key
+
 
 def _hops(way: Way) -> tuple[Via, ...]:
     return tuple(Via(*parent, "key", link.trace_id, link.span_id) for parent, link in way.links)
@@ -307,7 +317,7 @@ def _leading_to(found: Iterable[Climb], own: Iterable[Key]) -> dict[Key, tuple[K
     """Return anchor -> the keys above the step's own that lead to it, without the anchor itself."""
     above: dict[Key, set[Key]] = defaultdict(set)
     carried = set(own)
-    for climb in found:
+    for climb in found:  # few of them lead over a key that the step does not carry itself
         for key, anchors in climb.above.items():
             if key not in carried:
                 for anchor in anchors:

@@ -75,11 +75,13 @@ class _Case:
         self.now = now
         self.version = version
         self.reached = [member for member in members if reaches(flow, member.step)]
-        self.cancelled = cancelled_at(flow, members)
+        self.cancelled = cancelled_at(flow, self.reached)
         self.amounts = self._amounts()
         self.currency = next((member.step.currency for member in members if member.step.currency), "")
-        self.due = deadlines(flow, members, now)
-        self.matches = [(rule, match) for rule in self._rules() for match in self._matched(rule)]
+        self.value = self._value()
+        self.due = deadlines(flow, self.reached, self.cancelled, now)
+        self.sides = [(rule, self._sides(rule)) for rule in self._rules()]
+        self.matches = [(rule, match) for rule, sides in self.sides for match in three_way(flow, rule, *sides, now)]
 
     def verdict(self) -> Verdict:
         """Return the whole verdict."""
@@ -97,9 +99,6 @@ class _Case:
         """Only the flow's first anchor is ordered, received and invoiced; a cancelled order owes nothing."""
         if self.anchor.type == self.flow.anchors[0] and self.cancelled is None:
             yield from self.flow.reconciliations
-
-    def _matched(self, rule: ReconciliationRule) -> list[Match]:
-        return three_way(self.flow, rule, *self._sides(rule), self.now)
 
     def _sides(self, rule: ReconciliationRule) -> tuple[list[SideLine], list[SideLine], list[SideLine]]:
         sides = rule.sides
@@ -170,7 +169,7 @@ class _Case:
             state=due.state,
             severity=due.rule.severity,
             system=due.system,
-            at_stake=self._value() if due.state in (DeadlineState.RUNNING, DeadlineState.BREACHED) else ZERO,
+            at_stake=self.value if due.state in (DeadlineState.RUNNING, DeadlineState.BREACHED) else ZERO,
             currency=self.currency,
             version=self.version,
         )
@@ -215,15 +214,15 @@ class _Case:
                 severity=due.rule.severity,
                 opened_at=due.due_at,
                 resolved_at=due.met_at,
-                amount=self._value(),
+                amount=self.value,
                 detail=f"{target}{about} was due within {due.rule.within} and {'came late' if due.met_at else 'has not come'}.",
             )
 
     def _unmatched(self) -> Iterable[ExceptionRow]:
         """Yield one row per line: the exception that is open, else the last one that a later document healed."""
         rows: dict[tuple[str, str], ExceptionRow] = {}
-        for rule in self._rules():
-            for match, resolved_at in healed(self.flow, rule, *self._sides(rule), self.now):
+        for rule, sides in self.sides:
+            for match, resolved_at in healed(self.flow, rule, *sides, self.now):
                 rows[rule.name, match.line] = self._mismatch(rule, match, resolved_at)
         for rule, match in self.matches:
             if match.status is MatchStatus.EXCEPTION:
@@ -257,7 +256,7 @@ class _Case:
                 severity="page",
                 opened_at=step.at,
                 resolved_at=self._healed(step),
-                amount=self._value(),
+                amount=self.value,
                 detail=f"{self._title(step.stage) or step.step} was rejected by {step.system}.",
             )
 
@@ -273,7 +272,7 @@ class _Case:
                 severity="warning",
                 opened_at=step.at,
                 resolved_at=self._healed(step),
-                amount=self._value(),
+                amount=self.value,
                 detail=f"{self._title(step.stage) or step.step} failed in {step.system}.",
             )
 
@@ -386,7 +385,7 @@ class _Case:
     def _at_stake(self, breached: bool, open_other: Sequence[ExceptionRow]) -> Decimal:
         """Return the whole amount when late or refused, else the money that does not add up."""
         if breached or any(row.kind != "match" for row in open_other):
-            return self._value()
+            return self.value
         return sum((row.amount for row in open_other), ZERO)
 
     def _evaluate_at(self, running: Iterable[datetime]) -> datetime | None:
