@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "scrape": "business steps out of logs that nobody will instrument",
     "run": "run a batch job and watch it from outside",
     "import": "event logs of other systems: CSV, Parquet, XES, OCEL",
+    "export": "transactions as an object-centric log: OCEL, CSV, Parquet",
     "redact": "try and check a redaction policy",
     "quarantine": "see and decide what could not be stored",
     "bench": "measure the collector, the store and the engine",

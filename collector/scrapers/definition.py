@@ -503,6 +503,7 @@ class EventLogSource(Source):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     id: FieldName | None = None  # what tells an event from all others; its row by default, and in OCEL its id
     lists: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # columns of csv that hold ['a', 'b']
+    keep_log: bool = False  # of ocel: all that it holds is kept beside the steps, so that an export gives it back
     file: Path | None = None  # the one that the command names
     earliest: date = date(2000, 1, 1)  # an event before it is rejected: its year is a mistake
     latest: date | None = None  # and one behind it; a day from now by default
@@ -610,6 +611,8 @@ def _map_contradictions(source: EventLogSource) -> Iterator[Problem]:
         yield from _rule_problems(source, rule, ("rules", position))
         if rule.end is not None:
             yield ("rules", position, "end"), "is for logs that are written; an imported event is a step"
+    if source.keep_log and source.data == "phi":
+        yield ("keep_log",), "keeps what no policy knows, so it is not for class: phi"
     if source.tests:
         yield ("tests",), "are for sources that are read for ever; try a map on a file with --check"
 

@@ -32,10 +32,17 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a log that is kept whole."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A file that is read."""
 
-    events: Iterator[Fields | Flaw]
+    events: Iterator[Fields | Flaw | Piece]
     fields: frozenset[str]  # that events have; none when only reading all of it could tell
     left: Callable[[], int]  # bytes that were not read yet
 
@@ -196,6 +203,7 @@ def _xes_values(element: Any, prefix: str) -> dict[str, str]:
 
 
 def _ocel(source: EventLogSource, path: Path, folder: Path, closing: ExitStack) -> Opened:
+    from controltower.store.ocel.kept import pieces
     from controltower.store.ocel.reading import stage  # needs libraries that only who imports has
     from controltower.store.ocel.staged import Staged
 
@@ -208,10 +216,12 @@ def _ocel(source: EventLogSource, path: Path, folder: Path, closing: ExitStack) 
     done = [0]
     size = path.stat().st_size
 
-    def events() -> Iterator[Fields | Flaw]:
+    def events() -> Iterator[Fields | Flaw | Piece]:
         for _, event in staged.events(0):
             done[0] += 1
             yield _ocel_event(event)
+        if source.keep_log:
+            yield from map(Piece, pieces(staged))
 
     return Opened(events(), frozenset(), lambda: size - size * done[0] // count)
 

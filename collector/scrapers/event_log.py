@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from controltower.collector.scrapers.definition import EventLogSource, TimeSpec, fields_of
 from controltower.collector.scrapers.errors import EventLogError, Rejection
-from controltower.collector.scrapers.event_formats import Flaw, Opened, opened
+from controltower.collector.scrapers.event_formats import Flaw, Opened, Piece, opened
 from controltower.collector.scrapers.getting import time_getter
-from controltower.collector.scrapers.observation import Fields, Level, Record, Taken
+from controltower.collector.scrapers.observation import KEPT, Fields, Level, Record, Taken
+from controltower.store.ocel.kept import MOST_CHARACTERS
 
 MOST_RECORDS: Final = 10_000  # of one batch
 MOST_BYTES: Final = 1024 * 1024  # of one batch, one record more
@@ -141,8 +142,11 @@ class EventLogReader:
         self._opened = found
         return found
 
-    def _record(self, event: Fields | Flaw) -> Record:
+    def _record(self, event: Fields | Flaw | Piece) -> Record:
         place = str(self._number)
+        if isinstance(event, Piece):
+            flaw = "too_long" if len(event.text) > MOST_CHARACTERS else ""
+            return Record(place, event.text.encode(), flaw, part=KEPT)
         if isinstance(event, Flaw):
             return Record(place, b"", event.text)
         id_ = event.get(self._source.id or ("id" if self._source.format == OCEL else ""))

@@ -11,10 +11,11 @@ from controltower.collector.scrapers.documents import FILE, TRAILER
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapping import CompiledRule, Policies, compiled_rules
-from controltower.collector.scrapers.observation import PASSED, Fields, Record, Step
+from controltower.collector.scrapers.observation import KEPT, PASSED, AttributeValue, Fields, Record, Step
 from controltower.collector.scrapers.pairing import Pairs
 from controltower.collector.scrapers.span_ids import SpanIds
 from controltower.collector.scrapers.transforms import number
+from controltower.store.ocel import kept
 from controltower.tracer import attributes
 
 
@@ -51,6 +52,7 @@ class Mapped:
 
     records: int = 0
     steps: list[Step] = field(default_factory=list)
+    kept: list[Step] = field(default_factory=list)  # pieces of a log, which are no steps
     unmatched: int = 0
     rejected: list[tuple[Record, Rejection]] = field(default_factory=list)
 
@@ -60,6 +62,7 @@ class Mapper:
 
     def __init__(self, source: AnySource, name: str, policies: Policies, clock: Callable[[], int]) -> None:
         self._clock = clock
+        self._name = name
         self._ids = SpanIds(name)
         self._rules = compiled_rules(source, name, kind_of(source).times(source), policies, clock)
         self._tells_files = any(rule.rule.when.get("part") == FILE for rule in self._rules)
@@ -83,6 +86,9 @@ class Mapper:
                 said = reader.parse(record)
                 self._tally.expected, self._tally.expected_total = said["records"], said["total"]
                 continue
+            if record.part == KEPT and not record.flaw:
+                mapped.kept.append(self._kept(record))
+                continue
             mapped.records += 1
             self._tally.records += record.part != FILE
             before = len(mapped.steps)
@@ -104,6 +110,11 @@ class Mapper:
         self.totals.update(records=mapped.records, steps=len(mapped.steps), unmatched=mapped.unmatched)
         self.totals.update(f"{REJECTED}{rejection.reason}" for _, rejection in mapped.rejected)
         return mapped
+
+    def _kept(self, record: Record) -> Step:
+        now_ns, content = self._clock(), record.content
+        taken: dict[str, AttributeValue] = {**kept.attributes(self._name, int(record.place), content.decode())}
+        return Step("", kept.LOG, now_ns, now_ns, self._ids.ids(record.place, content), taken)
 
     def _sum(self, steps: Iterable[Step]) -> None:
         for step in steps:

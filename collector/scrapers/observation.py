@@ -33,6 +33,10 @@ PASSED: Final = "passed over"
 """The part of what is no record, but tells how many there were that fit no rule, and were not made."""
 
 
+KEPT: Final = "kept"
+"""The part of a record that is a piece of a log which is kept whole; it is no event."""
+
+
 class Record(NamedTuple):
     """One thing a source holds: a line of a log, a document of a file.
 

@@ -186,7 +186,7 @@ class Worker:
         more = bool(records or mapped.steps) or not caught_up
         self._moved |= more
         self._reject(mapped)
-        body = self._encoded(mapped) if mapped.steps else b""
+        body = self._encoded(mapped) if mapped.steps or mapped.kept else b""
         self._settle()
         if body:
             state = self._state()
@@ -216,7 +216,7 @@ class Worker:
 
     def _encoded(self, mapped: Mapped) -> bytes:
         request = Request(self.source.service or self.name)
-        for step in mapped.steps:
+        for step in (*mapped.steps, *mapped.kept):
             request.add(step)
         body = request.encoded()
         if self._redact is None:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -12,11 +13,12 @@ import ijson.common
 from lxml import etree
 
 from controltower.store.ocel.errors import OcelError
-from controltower.store.ocel.staged import Json, Related, Staged
+from controltower.store.ocel.staged import OWN_COLUMNS, Json, Related, Staged
 from controltower.store.queries import statement
 
 SQLITE_HEAD: Final = b"SQLite format 3\0"
 BEGINNING: Final = "1970-01-01"  # what OCEL writes for a value that an object always had
+COLUMN_TYPES: Final = {"REAL": "float", "INTEGER": "integer", "BOOLEAN": "boolean", "TIMESTAMP": "time"}
 
 
 def stage(path: Path, staged: Staged) -> int:
@@ -60,6 +62,7 @@ def _time(text: str) -> str:
 
 
 def _since(text: str | None) -> str:
+    """Return since when a value holds: an empty text for the beginning, as whatever time of its first day that is said."""
     return "" if not text or text.startswith(BEGINNING) else _time(text)
 
 
@@ -73,19 +76,42 @@ def _text(value: Any) -> str:
 
 
 def _json(file: BinaryIO, staged: Staged) -> None:
+    for kind in ("event", "object"):
+        file.seek(0)
+        for item in ijson.items(file, f"{kind}Types.item"):
+            staged.declare(kind, item["name"], {each["name"]: each["type"] for each in item.get("attributes") or []})
     for prefix, read in (("events.item", _json_event), ("objects.item", _json_object)):
         file.seek(0)
         for item in ijson.items(file, prefix):
             read(item, staged)
+    _json_1(file, staged)
+
+
+def _json_1(file: BinaryIO, staged: Staged) -> None:
+    """Read OCEL 1.0, which does not declare what kind of value an attribute has: the first one tells."""
     file.seek(0)
-    for id_, event in ijson.kvitems(file, "ocel:events"):  # OCEL 1.0
+    for id_, event in ijson.kvitems(file, "ocel:events"):
         related = [Related(each, "") for each in event.get("ocel:omap", [])]
-        values = {name: _text(value) for name, value in event.get("ocel:vmap", {}).items()}
+        given = event.get("ocel:vmap", {})
+        values = {name: _text(value) for name, value in given.items()}
         staged.event(id_, event["ocel:activity"], _time(_text(event["ocel:timestamp"])), values, related)
+        staged.declare("event", event["ocel:activity"], {name: _value_type(value) for name, value in given.items()})
     file.seek(0)
     for id_, found in ijson.kvitems(file, "ocel:objects"):
-        always = [(name, "", _text(value)) for name, value in found.get("ocel:ovmap", {}).items()]
-        staged.object(id_, found["ocel:type"], always, [])
+        given = found.get("ocel:ovmap", {})
+        staged.object(id_, found["ocel:type"], [(name, "", _text(value)) for name, value in given.items()], [])
+        staged.declare("object", found["ocel:type"], {name: _value_type(value) for name, value in given.items()})
+
+
+def _value_type(value: Any) -> str:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case Decimal() | float():
+            return "float"
+    return "string"
 
 
 def _json_event(event: Json, staged: Staged) -> None:
@@ -107,9 +133,14 @@ def _json_related(item: Json) -> list[Related]:
 
 def _xml(file: BinaryIO, staged: Staged) -> None:
     # Nothing outside of the file is fetched, and no entity of its own is expanded.
-    parsed = etree.iterparse(file, tag=("event", "object"), resolve_entities=False, no_network=True, huge_tree=True)
+    tags = ("event", "object", "event-type", "object-type")
+    parsed = etree.iterparse(file, tag=tags, resolve_entities=False, no_network=True, huge_tree=True)
     for _, element in parsed:
         found = element.getparent()
+        if element.tag.endswith("-type"):
+            attributes = {each.get("name"): each.get("type") for each in element.iterfind("attributes/attribute")}
+            staged.declare("event" if element.tag == "event-type" else "object", element.get("name"), attributes)
+            continue
         if found is None or found.tag not in ("events", "objects"):
             continue
         related = [
@@ -142,6 +173,7 @@ def _sqlite(path: Path, staged: Staged) -> None:
 
 
 def _sqlite_events(source: sqlite3.Connection, table: str, type_: str, staged: Staged) -> None:
+    staged.declare("event", type_, _columns(source, "event_" + table))
     for row in _rows(source, "event_" + table):
         id_, time = row.pop("ocel_id"), row.pop("ocel_time")
         related = source.execute(statement("ocel_sqlite_event_related"), (id_,)).fetchall()
@@ -150,6 +182,7 @@ def _sqlite_events(source: sqlite3.Connection, table: str, type_: str, staged: S
 
 
 def _sqlite_objects(source: sqlite3.Connection, table: str, type_: str, staged: Staged) -> None:
+    staged.declare("object", type_, _columns(source, "object_" + table))
     for row in _rows(source, "object_" + table):
         id_, time, changed = row.pop("ocel_id"), row.pop("ocel_time", ""), row.pop("ocel_changed_field", None)
         names = [changed] if changed else list(row)
@@ -158,6 +191,12 @@ def _sqlite_objects(source: sqlite3.Connection, table: str, type_: str, staged: 
     for (id_,) in source.execute(statement("ocel_sqlite_objects"), (type_,)):
         related = source.execute(statement("ocel_sqlite_object_related"), (id_,)).fetchall()
         staged.object(id_, type_, [], [Related(*each) for each in related])
+
+
+def _columns(source: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return the attributes that are columns of a table, with what kind of value they have."""
+    columns = source.execute("SELECT name, type FROM pragma_table_info(?)", (table,))
+    return {name: COLUMN_TYPES.get(type_.upper(), "string") for name, type_ in columns if name not in OWN_COLUMNS}
 
 
 def _rows(source: sqlite3.Connection, table: str) -> Iterator[Json]:

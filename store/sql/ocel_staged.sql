@@ -1,6 +1,18 @@
--- SQLite: a log of OCEL while it is read.
+-- SQLite: a log of OCEL while it is read or written.
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
+CREATE TABLE types (
+    kind TEXT NOT NULL,
+    type TEXT NOT NULL,
+    PRIMARY KEY (kind, type)
+) WITHOUT ROWID;
+CREATE TABLE value_types (
+    kind TEXT NOT NULL,
+    type TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value_type TEXT NOT NULL,
+    PRIMARY KEY (kind, type, name)
+) WITHOUT ROWID;
 CREATE TABLE events (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL,

@@ -1,0 +1,6 @@
+-- SQLite: all objects.
+SELECT
+    id,
+    type
+FROM objects
+ORDER BY id
