@@ -45,7 +45,7 @@ class Span:
 
     def attributes(self) -> dict[str, str]:
         """Return the span's attributes as the store holds them: arrays are JSON text."""
-        named = {f"controltower.key.{name}": _text(value) for name, value in self.keys.items()}
+        named = {f"controltower.key.{name}": text_of(value) for name, value in self.keys.items()}
         named |= {f"controltower.scope.{name}": value for name, value in self.scopes.items()}
         named |= {f"controltower.context.{name}": value for name, value in self.context.items()}
         named |= {f"controltower.{name}": value for name, value in self.more.items()}
@@ -73,5 +73,6 @@ def store(client: Client, spans: Sequence[Span]) -> None:
         client.insert("otel_traces", rows, column_names=_COLUMNS, settings={"async_insert": 0})
 
 
-def _text(value: str | Sequence[str]) -> str:
+def text_of(value: str | Sequence[str]) -> str:
+    """Return a key's value as the store holds it: several are JSON text."""
     return value if isinstance(value, str) else json.dumps(list(value))
