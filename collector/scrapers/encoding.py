@@ -64,7 +64,7 @@ class Request:
             _KIND,
             _TIMES.pack(_START, step.at_ns, _END, step.end_ns),
         ]
-        taken = step.attributes.items()
+        taken: Iterable[tuple[str, AttributeValue]] = step.attributes.items()
         if step.fixed:
             parts.append(self._shared(step.fixed))
             taken = islice(taken, len(step.fixed), None)

@@ -1,7 +1,7 @@
 """Paths: variants, ways, hops and work are those of the steps, whatever order they came in."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count, pairwise
@@ -28,7 +28,7 @@ def fresh() -> Flow:
     return PURCHASE.model_copy(update={"flow": f"paths_{next(NUMBERS)}"})
 
 
-def put(client: Client, flow: Flow, steps: dict[str, Sequence[Step]], **values: object) -> None:
+def put(client: Client, flow: Flow, steps: Mapping[str, Sequence[Step]], **values: object) -> None:
     """Store one transaction for each order number, with its steps."""
     owned = {purchase_order(number): found for number, found in steps.items()}
     insert(client, [one for found in owned.values() for one in found])
