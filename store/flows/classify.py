@@ -43,24 +43,20 @@ class Classified:
 
 
 def classify(flows: Iterable[Flow], span: SpanRow, version: int) -> Iterator[Classified]:
-<<<<<<< HEAD
-    """Yield the step that *span* is in each of *flows*; most spans are a step of one flow or of none."""
-    stated = span.attributes.get(names.STEP)
-    for flow in flows:
-        code = stated or flow.matches.get((span.service, span.name), "")
-        if code.startswith(flow.prefix) and code[len(flow.prefix) : len(flow.prefix) + 1] == ".":
-            yield _classified(flow, code, span, version)
-=======
     """Yield the step that *span* is in each of *flows*; most spans are a step of one flow or of none.
 
     Of flows with the same prefix a step is of those that have a stage for it; of all of them when none has.
     """
-    said = span.attributes.get(names.STEP)
-    codes = [(flow, said or flow.matches.get((span.service, span.name), "")) for flow in flows]
-    named = [(flow, code) for flow, code in codes if code.startswith(flow.prefix + ".")]
-    for flow, code in [(flow, code) for flow, code in named if code in flow.stage_by_step] or named:
+    stated = span.attributes.get(names.STEP)
+    named = []
+    for flow in flows:
+        code = stated or flow.matches.get((span.service, span.name), "")
+        if code.startswith(flow.prefix) and code[len(flow.prefix) : len(flow.prefix) + 1] == ".":
+            named.append((flow, code))
+    if len(named) > 1:
+        named = [(flow, code) for flow, code in named if code in flow.stage_by_step] or named
+    for flow, code in named:
         yield _classified(flow, code, span, version)
->>>>>>> 1842827 (Ship the other flows as packs, each with worked examples that tests run: implants, claims, distributor, inventory, master data, batch)
 
 
 class _Parts(NamedTuple):
