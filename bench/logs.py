@@ -23,11 +23,11 @@ from typing import Final
 from controltower.cli.bench.receiver import receiver
 from controltower.cli.bench.scrape import COMMAND, FORMS, Form, write_log
 from controltower.collector.redaction.policy import default_policy
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import load_sources
 from controltower.collector.scrapers.delivery import Collector
 from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.worker import Health, Worker
+from controltower.tracer.tokens import Tokeniser
 
 GIB: Final = 1024**3
 MIB: Final = 1024**2

@@ -17,9 +17,9 @@ from controltower.collector.admission import Limits, Redact, admit
 from controltower.collector.otlp import TRACES
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.redactor import Redactor
-from controltower.collector.redaction.tokens import Key
 from controltower.collector.status import Refusal
 from controltower.tracer.attributes import KEY
+from controltower.tracer.tokens import Key
 
 ROUNDS: Final = 5
 PATIENTS: Final = {KEY + "purchase_order": KEY + "account", KEY + "invoice": KEY + "claim_pcn"}

@@ -186,8 +186,7 @@ class Batch:
     def context(self, **more: object) -> None:
         """Add what describes the run, at its end."""
         with self._guard.around("context"):
-            for type_, value in values.texts_of(more, "context", self._guard.misuse).items():
-                self._more[attributes.CONTEXT + type_] = value
+            self._more.update(self._context(more))
 
     def reject(self, reason: str, records: int = 1) -> None:
         """Count rejected records that have no step of their own; inside ``record`` set its outcome instead."""
@@ -274,13 +273,14 @@ class Batch:
             DONE_BEFORE: _text(self._whole("done_before")),
             HEARTBEAT: _text(self._heartbeat_s()),
             attributes.CURRENCY: values.text(self._options.get("currency"), "currency", misuse),
-            **{
-                attributes.CONTEXT + type_: value
-                for type_, value in values.texts_of(self._options.get("context"), "context", misuse).items()
-            },
+            **self._context(self._options.get("context")),
             EXPECTED_TOTAL: values.decimal_text(self._options.get("expected_total"), "expected_total", misuse),
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def _context(self, given: object) -> dict[str, str | tuple[str, ...]]:
+        scopes = values.texts_of(self._options.get("scopes"), "scope", self._guard.misuse)
+        return self._system.pseudonyms.context(given, scopes, self._guard.misuse)
 
     def _step_attributes(self) -> dict[str, AttributeValue]:
         """Return keys, and the code when the run is a step: on the end only, so that it counts once."""

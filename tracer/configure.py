@@ -17,12 +17,14 @@ from controltower.tracer.exporter import WhenFull
 from controltower.tracer.given import Environment, Given, given
 from controltower.tracer.guard import under_pytest
 from controltower.tracer.propagation import DEFAULT_PROPAGATED, PATIENT_LINKED
+from controltower.tracer.tokens import PATIENT_TYPES, BadKeyError, Key, parse_keys, read_key_file
 
 Mode = Literal["production", "development"]
 Compression = Literal["gzip", "none"]
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
 TRACES_PATH: Final = "/v1/traces"
+KEY_FILE: Final = "CONTROLTOWER_REDACTION_KEY_FILE"
 DEFAULT_QUEUE_SIZE: Final = 16_384  # spans; about 60 MB when they are typical steps with a few lines
 DEFAULT_BATCH_SIZE: Final = 1_024  # spans per request; larger ones gain nothing measurable
 DEFAULT_INTERVAL_S: Final = 0.5  # a step is to be visible within two seconds
@@ -61,6 +63,8 @@ class Options(TypedDict, total=False):
     propagate_hosts: Iterable[
         str
     ]  # hosts that may receive them (``*.example.org`` for those below, ``*`` for all); the own network when not given
+    redaction_key: str  # VERSION:BASE64 for tokens of patients' keys, in a rotation the one before it behind a comma
+    token_types: Iterable[str]  # more key types whose values become tokens
     own_traces: bool  # never continue a trace of another System in this process
 
 
@@ -85,6 +89,8 @@ class Settings:
     durable_reserve_bytes: int = DEFAULT_RESERVE_BYTES
     propagate_keys: frozenset[str] = DEFAULT_PROPAGATED
     propagate_hosts: frozenset[str] | None = None
+    redaction_key: tuple[Key, ...] = field(default=(), repr=False)
+    token_types: frozenset[str] = PATIENT_TYPES
     own_traces: bool = True
 
     def may_receive_keys(self, host: str) -> bool:
@@ -108,6 +114,7 @@ def resolve(environment: Environment | None = None, **options: Unpack[Options]) 
     batch_size = _whole(
         "batch_size", options.get("batch_size"), env, DEFAULT_BATCH_SIZE, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
     )
+    token_types = PATIENT_TYPES | (_names("token_types", options.get("token_types"), env) or frozenset())
     return Settings(
         service=_service(options.get("service"), env),
         endpoint=endpoint,
@@ -130,8 +137,10 @@ def resolve(environment: Environment | None = None, **options: Unpack[Options]) 
         durable_reserve_bytes=_whole(
             "durable_reserve_bytes", options.get("durable_reserve_bytes"), env, DEFAULT_RESERVE_BYTES, smallest=0
         ),
-        propagate_keys=_propagated(options.get("propagate_keys"), env),
+        propagate_keys=_propagated(options.get("propagate_keys"), env, token_types),
         propagate_hosts=_hosts(options.get("propagate_hosts"), env),
+        redaction_key=key_from(options.get("redaction_key"), env),
+        token_types=token_types,
         own_traces=bool(options.get("own_traces", True)),
     )
 
@@ -238,6 +247,21 @@ def _token(argument: str | None, env: Environment) -> str:
     return token
 
 
+def key_from(argument: str | None, env: Environment) -> tuple[Key, ...]:
+    """Return the keys for tokens, the present one first; none when none is given. SettingError never shows one."""
+    found = given("redaction_key", argument, env)
+    try:
+        if found is None and (file := env.get(KEY_FILE)):
+            found = Given(file, KEY_FILE)
+            found = Given(read_key_file(Path(file)), KEY_FILE)
+        by_tenant = parse_keys(found.text()) if found is not None else {}
+    except BadKeyError as error:
+        raise SettingError(found.name if found else KEY_FILE, str(error)) from None
+    if len(by_tenant) > 1:
+        raise SettingError(found.name if found else KEY_FILE, "give the keys of this service's tenant alone")
+    return next(iter(by_tenant.values()), ())
+
+
 def _exporter(argument: object) -> SpanExporter | None:
     if argument is not None and not isinstance(argument, SpanExporter):
         raise SettingError("exporter", "give an OpenTelemetry SpanExporter")
@@ -301,11 +325,11 @@ def _names(name: str, argument: Iterable[str] | None, env: Environment) -> froze
     return names
 
 
-def _propagated(argument: Iterable[str] | None, env: Environment) -> frozenset[str]:
+def _propagated(argument: Iterable[str] | None, env: Environment, token_types: frozenset[str]) -> frozenset[str]:
     names = _names("propagate_keys", argument, env)
     if names is None:
-        return DEFAULT_PROPAGATED
-    if refused := sorted(names & PATIENT_LINKED):
+        return DEFAULT_PROPAGATED - token_types
+    if refused := sorted(names & (PATIENT_LINKED | token_types)):
         raise SettingError("propagate_keys", f"{', '.join(refused)} leads to a patient and never travels in a header")
     return names
 

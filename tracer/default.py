@@ -13,9 +13,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
 from controltower.tracer.batch import Batch, BatchOptions
-from controltower.tracer.configure import Mode, Options, Settings, resolve
+from controltower.tracer.configure import Mode, Options, Settings, key_from, resolve
+from controltower.tracer.errors import SettingError
 from controltower.tracer.guard import Guard, under_pytest
 from controltower.tracer.propagation import KeyRing, ring_in, started_by
+from controltower.tracer.pseudonyms import Pseudonyms
 from controltower.tracer.step import KeyValues, Step, StepOptions
 from controltower.tracer.system import SCOPE_NAME, Health, System
 
@@ -32,6 +34,15 @@ class HostSystem(System):
         mode: Mode = "development" if under_pytest() else "production"
         self.settings = Settings(service="", endpoint="", mode=mode, own_traces=False)
         self.guard = Guard(development=mode == "development")
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:  # type: ignore[override]  # made when it is asked for: this is a module's global
+        """Tokens by the variables alone; a bad key is none, which is counted and logged."""
+        try:
+            return Pseudonyms(key_from(None, os.environ), self.guard)
+        except SettingError as error:
+            self.guard.note("bad_redaction_key", str(error))
+            return Pseudonyms((), self.guard)
 
     @cached_property
     def otel_tracer(self) -> trace.Tracer:

@@ -10,20 +10,22 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol, runtime_checkable
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESS_INSTRUMENTATION
 from opentelemetry.context import Context, attach, detach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.util.types import AnyValue
 
 from controltower.tracer import attributes
 from controltower.tracer.guard import Guard
-from controltower.tracer.privacy import attributes_of, without_free_text
+from controltower.tracer.privacy import attributes_of
 from controltower.tracer.propagation import ring_in
 
 WhenFull = Literal["drop", "block"]
+Clean = Callable[[ReadableSpan, Mapping[str, AnyValue]], ReadableSpan]  # a span and its attributes, read before
 
 DROPPED: Final = "dropped_spans"
 SHED: Final = "shed_spans"  # no steps: given up to leave room for them
@@ -82,9 +84,11 @@ class Delivery(SpanProcessor):
         batch_size: int,
         interval_s: float,
         when_full: WhenFull,
+        clean: Clean,
         fits: Callable[[Sequence[ReadableSpan]], bool] = lambda _: True,
     ) -> None:
         self._fits = fits
+        self._clean = clean
         self._make_exporter = make_exporter
         self._guard = guard
         self._queue_size = queue_size
@@ -132,7 +136,7 @@ class Delivery(SpanProcessor):
                 self._guard.warn(CUT, "a span lost lines, links or attributes to the limits; use a record per document")
             given = attributes_of(span)
             business = attributes.STEP in given or attributes.RUN_ID in given
-            if self._queued(without_free_text(span, given), self._queue_size if business else self._others_size):
+            if self._queued(self._clean(span, given), self._queue_size if business else self._others_size):
                 return
             if business:
                 self._drop(1, "the export queue is full or closed; steps are lost")

@@ -47,6 +47,10 @@ class Guard:
         """Report a value that cannot be kept as it is."""
         if self.development:
             raise MisuseError(kind, sentence)
+        self.note(kind, sentence)
+
+    def note(self, kind: str, sentence: str) -> None:
+        """Count and log what the host's own call did not cause, so that nothing is raised into a library."""
         self.count(kind)
         self.warn(kind, sentence)
 

@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from controltower.tracer import attributes
+from controltower.tracer.tokens import PATIENT_TYPES
 
 if TYPE_CHECKING:
     from controltower.tracer.step import Step
@@ -64,10 +65,9 @@ DEFAULT_PROPAGATED: Final = frozenset(
         "warehouse_order",
     }
 )
-# Types that lead to a patient; no setting lets them leave the process in a header.
-PATIENT_LINKED: Final = frozenset(
-    {"account", "bill", "case", "claim", "claim_icn", "claim_pcn", "device", "patient", "statement", "usage", "visit"}
-)
+# Types that lead to a patient, bills and statements by their account; no setting lets them leave the process in a
+# header, not even as tokens.
+PATIENT_LINKED: Final = PATIENT_TYPES | {"bill", "statement"}
 
 _RING = otel_context.create_key("controltower-keys")
 _trace_context = TraceContextTextMapPropagator()

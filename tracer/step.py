@@ -70,13 +70,14 @@ class Step(Decorator):
     """
 
     __slots__ = (
-        "_attributes", "_clock_ns", "_code", "_end_ns", "_guard", "_keys", "_links", "_options", "_replayed", "_ring",
-        "_scopes", "_span", "_start_ns", "_system", "_token", "failed", "result",
+        "_attributes", "_clock_ns", "_code", "_end_ns", "_guard", "_keys", "_links", "_options", "_pseudonyms", "_raw",
+        "_ring", "_scopes", "_span", "_start_ns", "_system", "_token", "failed", "result",
     )  # fmt: skip
 
     def __init__(self, system: "System", code: str, options: StepOptions) -> None:
         self._system = system
         self._guard: Guard = system.guard
+        self._pseudonyms = system.pseudonyms
         self._code = code
         self._options = options
         self._span: Span = trace.INVALID_SPAN
@@ -85,6 +86,7 @@ class Step(Decorator):
         self._attributes: dict[str, AttributeValue] = {}
         self._keys: dict[str, tuple[str, ...]] = {}
         self._scopes: dict[str, str] = {}
+        self._raw: dict[str, tuple[str, ...]] = {}  # of patients' types: tokens are made anew when the issuer is told
         self._links: list[Link] = []
         self._start_ns: int | None = None
         self._end_ns: int | None = None
@@ -102,10 +104,11 @@ class Step(Decorator):
             if (name := values.type_name(type, "key", self._guard.misuse)) is None:
                 return self
             new = [value for each in given for value in values.key_values(name, each, self._guard.misuse)]
-            if kept := tuple(dict.fromkeys((*self._keys.get(name, ()), *new))):
+            issuer = values.text(scope, f"scope of {name}", self._guard.misuse) or self._scopes.get(name)
+            if kept := self._with(name, new, issuer):
                 self._keys[name] = kept
                 self._set(attributes.KEY + name, attribute_value(kept))
-                if issuer := values.text(scope, f"scope of {name}", self._guard.misuse):
+                if issuer:
                     self._scopes[name] = issuer
                     self._set(attributes.SCOPE + name, issuer)
                 if self._ring is not NO_KEYS:
@@ -181,12 +184,13 @@ class Step(Decorator):
             ):
                 if number is not None and (kept := values.decimal_text(number, name, misuse)) is not None:
                     found[name] = kept
+            issuers = {} if scopes is None else values.texts_of(scopes, "scope", misuse)
             if keys is not None:
-                for type_, many in values.keys_of(keys, misuse).items():
+                own = self._pseudonyms.keys(values.keys_of(keys, misuse), {**self._scopes, **issuers}, misuse)
+                for type_, many in own.items():
                     found[attributes.KEY + type_] = attribute_value(many)
-            if scopes is not None:
-                for type_, issuer in values.texts_of(scopes, "scope", misuse).items():
-                    found[attributes.SCOPE + type_] = issuer
+            for type_, issuer in issuers.items():
+                found[attributes.SCOPE + type_] = issuer
             self._span.add_event(attributes.LINE_EVENT, found, self._now_ns())
         return self
 
@@ -297,14 +301,16 @@ class Step(Decorator):
         self._code = values.step_code(code, misuse)
         found = self._attributes
         found[attributes.STEP] = self._code
-        if "keys" in options:
-            self._keys = values.keys_of(options["keys"], misuse)
-            for type_, kept in self._keys.items():
-                found[attributes.KEY + type_] = attribute_value(kept)
         if "scopes" in options:
             self._scopes = values.texts_of(options["scopes"], "scope", misuse)
-            for type_, issuer in self._scopes.items():
-                found[attributes.SCOPE + type_] = issuer
+        if "keys" in options:
+            given = values.keys_of(options["keys"], misuse)
+            self._raw = {type_: many for type_, many in given.items() if type_ in self._pseudonyms.types}
+            self._keys = self._pseudonyms.keys(given, self._scopes, misuse)
+            for type_, kept in self._keys.items():
+                found[attributes.KEY + type_] = attribute_value(kept)
+        for type_, issuer in self._scopes.items():
+            found[attributes.SCOPE + type_] = issuer
         if "context" in options:
             self._describe(options["context"])
         for name, value in options.items():
@@ -336,8 +342,17 @@ class Step(Decorator):
                 self._attributes[written] = kept
 
     def _describe(self, given: object) -> None:
-        for type_, value in values.texts_of(given, "context", self._guard.misuse).items():
-            self._set(attributes.CONTEXT + type_, value)
+        for name, value in self._pseudonyms.context(given, self._scopes, self._guard.misuse).items():
+            self._set(name, value)
+
+    def _with(self, type_: str, new: list[str], issuer: str | None) -> tuple[str, ...]:
+        """Return the keys of *type_* with *new* ones; of a patient's type tokens of all of them by this issuer."""
+        if type_ not in self._pseudonyms.types:
+            return tuple(dict.fromkeys((*self._keys.get(type_, ()), *new)))
+        raw = (*self._raw.get(type_, ()), *new)
+        if kept := self._pseudonyms.of(type_, raw, issuer, self._guard.misuse):
+            self._raw[type_] = raw
+        return kept
 
     def _put_all(self, given: Mapping[str, object], where: str) -> Self:
         with self._guard.around(where):

@@ -33,7 +33,9 @@ from controltower.tracer.exporter import (
     quieten_stock_exporter,
 )
 from controltower.tracer.guard import INTERNAL_ERRORS, Guard
+from controltower.tracer.privacy import Privacy, without_command
 from controltower.tracer.propagation import NO_KEYS, KeyRing, ring_in
+from controltower.tracer.pseudonyms import Pseudonyms
 from controltower.tracer.step import KeyValues, Step, StepOptions
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ class System:
     """
 
     clock: Callable[[], int] | None = None
+    pseudonyms: Pseudonyms
 
     def __init__(
         self,
@@ -120,6 +123,7 @@ class System:
         self.clock = clock  # nanoseconds; the wall clock without one
         self.settings = settings or resolve(**options)
         self.guard = Guard(development=self.settings.mode == "development")
+        self.pseudonyms = Pseudonyms(self.settings.redaction_key, self.guard, self.settings.token_types)
         self.delivery = Delivery(
             _ExporterFactory(self.settings, self.guard),
             self.guard,
@@ -127,12 +131,15 @@ class System:
             batch_size=self.settings.batch_size,
             interval_s=store_interval_s(self.settings),
             when_full=self.settings.when_full,
+            clean=Privacy(self.pseudonyms).clean,
             fits=fits_one_request if self.settings.exporter is None else lambda _: True,
         )
         if self.settings.durable is not None:
             self._durable().take_over()
         self.provider = TracerProvider(
-            resource=Resource.create({**self.settings.resource, "service.name": self.settings.service}),
+            resource=without_command(
+                Resource.create({**self.settings.resource, "service.name": self.settings.service})
+            ),
             shutdown_on_exit=False,
             span_limits=SpanLimits(**LIMITS),
             id_generator=id_generator,
@@ -250,6 +257,7 @@ class System:
         found: dict[str, tuple[str, ...]] = {}
         for mapping in given:
             found.update(values.keys_of(mapping, self.guard.misuse))
+        found = self.pseudonyms.keys(found, {}, self.guard.misuse)
         above = ring_in()
         return above.below(found, {}, above.step)
 

@@ -9,6 +9,7 @@
 'p2p.invoice.posted'
 """
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,8 +23,10 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from controltower.tracer import attributes
 from controltower.tracer.configure import Options
 from controltower.tracer.default import install
+from controltower.tracer.propagation import attribute_value
 from controltower.tracer.system import System
 
+REDACTION_KEY: Final = f"1:{base64.b64encode(b'for tests alone, and no secret ..').decode()}"  # of ``capture``
 FIRST_NS: Final = int(datetime(2026, 1, 5, 9, tzinfo=UTC).timestamp()) * 10**9
 
 
@@ -81,16 +84,22 @@ class Captured:
         code: str,
         *,
         keys: Mapping[str, str | Sequence[str]] | None = None,
+        scopes: Mapping[str, str] | None = None,
         context: Mapping[str, str] | None = None,
         lines: int | None = None,
         failed: bool = False,
         **others: str,
     ) -> ReadableSpan:
-        """Return the one step with this code, these keys (among others) and these values, such as ``outcome="ok"``."""
+        """Return the one step with this code, these keys (among others) and these values, such as ``outcome="ok"``.
+
+        Numbers of patients are given as the code gives them; ``scopes`` are the issuers that it names for them.
+        """
         wanted: dict[str, object] = {attributes.PREFIX + name: value for name, value in others.items()}
         for type_, value in (keys or {}).items():
-            wanted[attributes.KEY + type_] = value if isinstance(value, str) else tuple(value)
-        wanted.update({attributes.CONTEXT + type_: value for type_, value in (context or {}).items()})
+            many = (value,) if isinstance(value, str) else tuple(value)
+            wanted[attributes.KEY + type_] = attribute_value(self._stored(type_, many, scopes or {}))
+        for type_, value in (context or {}).items():
+            wanted[attributes.CONTEXT + type_] = attribute_value(self._stored(type_, (value,), scopes or {}))
         candidates = [step for step in self.steps if (step.attributes or {}).get(attributes.STEP) == code]
         found = [
             step
@@ -105,6 +114,10 @@ class Captured:
                 + "\n".join(describe(step) for step in candidates or self.steps)
             )
         return found[0]
+
+    def _stored(self, type_: str, given: tuple[str, ...], scopes: Mapping[str, str]) -> tuple[str, ...]:
+        made = self.system.pseudonyms.keys({type_: given}, scopes, self.system.guard.misuse)
+        return made.get(type_, ())
 
 
 def lines_of(step: ReadableSpan) -> list[dict[str, object]]:
@@ -125,6 +138,7 @@ def capture(**options: Unpack[Options]) -> Iterator[Captured]:
     exporter = InMemorySpanExporter()
     options.setdefault("service", "test")
     options.setdefault("own_traces", False)
+    options.setdefault("redaction_key", REDACTION_KEY)
     options["exporter"] = exporter
     captured = System(clock=SteppingClock(), id_generator=FixedIds(), **options)
     former = install(captured, stop_former=False)

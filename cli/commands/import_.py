@@ -20,7 +20,6 @@ from controltower.cli.settings import read_settings
 from controltower.cli.shapes import dumps
 from controltower.collector.redaction.redactor import Redactor
 from controltower.collector.redaction.settings import read_redaction
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import EventLogSource, load_map
 from controltower.collector.scrapers.delivery import StoppedError
 from controltower.collector.scrapers.event_log import of_file
@@ -31,6 +30,7 @@ from controltower.collector.scrapers.worker import Health, Worker
 from controltower.tracer.journal.disk import Disk
 from controltower.tracer.journal.errors import JournalLockedError
 from controltower.tracer.journal.lock import FolderLock
+from controltower.tracer.tokens import Tokeniser
 
 FOLDER: Final = "import"  # of the data folder: a folder for each map and file, with position and rejects
 MAP: Final = "map"  # the digest of the map that a file was begun with

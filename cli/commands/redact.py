@@ -15,8 +15,8 @@ from controltower.cli.text import table
 from controltower.collector.redaction.errors import PolicyError
 from controltower.collector.redaction.policy import CLASSES, default_text, load_policy
 from controltower.collector.redaction.settings import POLICY_VARIABLE, Redaction, read_redaction
-from controltower.collector.redaction.tokens import LEAST_KEY_BYTES
 from controltower.collector.redaction.trial import NotTelemetryError, Trial, trial
+from controltower.tracer.tokens import LEAST_KEY_BYTES
 
 MOST_BYTES: Final = 256 * 1024 * 1024  # of a file; it is read whole
 

@@ -6,8 +6,8 @@ from controltower.collector.redaction.linear import expression
 from controltower.collector.redaction.policy import TEXT_FIELDS, Policy, Treatment
 from controltower.collector.redaction.reach import reaches
 from controltower.collector.redaction.rules import glob_expression, typed
-from controltower.collector.redaction.tokens import Key
 from controltower.store import redaction as store
+from controltower.tracer.tokens import Key
 
 
 def load_rules(policy: Policy, keys: tuple[Key, ...] = ()) -> store.Redaction:

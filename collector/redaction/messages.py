@@ -13,9 +13,9 @@ from controltower.collector.redaction.patterns import is_plain
 from controltower.collector.redaction.policy import TextField
 from controltower.collector.redaction.printed import printed
 from controltower.collector.redaction.rules import Rules
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.redaction.values import DROPPED, LONGEST_TOKENISED, Change, Treat
 from controltower.tracer import attributes as names
+from controltower.tracer.tokens import Tokeniser
 
 AUDIT: Final = names.REDACTED.encode()
 REMEMBERED: Final = 2_048  # texts of the audit attribute; spans of one kind have the same

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from controltower.collector.redaction.errors import RedactionError
+from controltower.collector.redaction.keys import EVERY_TENANT, Keys
 from controltower.collector.redaction.messages import Walker
 from controltower.collector.redaction.patterns import Masker
 from controltower.collector.redaction.policy import ClassName, Policy
 from controltower.collector.redaction.rules import Rules
-from controltower.collector.redaction.tokens import EVERY_TENANT, Key, Keys, Tokeniser
 from controltower.collector.redaction.values import Treatments
+from controltower.tracer.tokens import Key, Tokeniser
 
 
 class Redactor:

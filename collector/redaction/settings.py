@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from controltower.collector.redaction.keys import VARIABLE as KEY_VARIABLE
+from controltower.collector.redaction.keys import Keys, read_keys
 from controltower.collector.redaction.policy import Policy, default_policy, load_policy
 from controltower.collector.redaction.redactor import TenantRedactor
-from controltower.collector.redaction.tokens import VARIABLE as KEY_VARIABLE
-from controltower.collector.redaction.tokens import Keys, read_keys
 
 POLICY_VARIABLE: Final = "CONTROLTOWER_REDACTION_POLICY"
 VARIABLES: Final = (POLICY_VARIABLE, KEY_VARIABLE, f"{KEY_VARIABLE}_FILE")

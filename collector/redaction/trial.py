@@ -10,10 +10,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from controltower.collector.otlp import SIGNALS, Signal
 from controltower.collector.otlp_json import to_protobuf
+from controltower.collector.redaction.keys import EVERY_TENANT
 from controltower.collector.redaction.policy import ClassName
 from controltower.collector.redaction.redactor import Redactor
 from controltower.collector.redaction.settings import Redaction
-from controltower.collector.redaction.tokens import EVERY_TENANT
 from controltower.collector.status import Refusal
 
 MOST_LINES: Final = 20  # of a text, that are shown as they would be stored

@@ -7,7 +7,7 @@ from typing import Any, Final
 from controltower.collector.redaction.patterns import Masker
 from controltower.collector.redaction.policy import Policy, Treatment
 from controltower.collector.redaction.printed import printed
-from controltower.collector.redaction.tokens import Tokeniser, is_token
+from controltower.tracer.tokens import Tokeniser, is_token
 
 REDACTED: Final = b"[redacted]"
 REMEMBERED: Final = 8_192  # values known to have their shape

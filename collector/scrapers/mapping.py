@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from controltower.collector.redaction.linear import Groups as Expression
 from controltower.collector.redaction.policy import Policy
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import (
     AnySource,
     End,
@@ -32,6 +31,7 @@ from controltower.collector.scrapers.getting import (
 from controltower.collector.scrapers.observation import NOTHING, AttributeValue, Fields, Step
 from controltower.collector.scrapers.times import Clock
 from controltower.tracer import attributes, values
+from controltower.tracer.tokens import Tokeniser
 
 SYNTHETIC: Final = attributes.CONTEXT + "synthetic"
 MOST_COUNT_DIGITS: Final = 15

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from controltower.collector.redaction.redactor import Redactor
 from controltower.collector.redaction.settings import Redaction
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import AnySource, SourceFile, load_sources
 from controltower.collector.scrapers.delivery import METRICS, Collector, Delivery
 from controltower.collector.scrapers.errors import BusyError, KeyMissingError, SourcesError
@@ -20,6 +19,7 @@ from controltower.collector.scrapers.worker import Worker
 from controltower.tracer.journal.disk import Disk
 from controltower.tracer.journal.errors import JournalLockedError
 from controltower.tracer.journal.lock import FolderLock
+from controltower.tracer.tokens import Tokeniser
 
 logger = logging.getLogger(__name__)
 

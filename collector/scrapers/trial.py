@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from controltower.collector.redaction.settings import Redaction
-from controltower.collector.redaction.tokens import Key, Tokeniser
 from controltower.collector.scrapers.definition import (
     AnySource,
     Expected,
@@ -26,6 +25,7 @@ from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.observation import Level, Step
 from controltower.collector.scrapers.times import Clock, time_reader, zone_of
 from controltower.tracer import attributes
+from controltower.tracer.tokens import Key, Tokeniser
 
 SHOWN: Final = 10
 GIVEN: Final[dict[str, Any]] = {

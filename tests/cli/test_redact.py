@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from controltower.collector.redaction.keys import read_keys
 from controltower.collector.redaction.policy import default_text
-from controltower.collector.redaction.tokens import read_keys
 from tests.cli.conftest import Run
 from tests.collector.redaction.canaries import everywhere, hits
 

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from controltower.cli.ports import listen, port_of
-from controltower.collector.redaction.tokens import Key, Tokeniser
+from controltower.tracer.tokens import Key, Tokeniser
 from tests.clickhouse_server import ClickHouseServer
 from tests.collector.certificates import Authority
 from tests.collector.requests import request_of, span

@@ -16,10 +16,10 @@ from controltower.collector.otlp import TRACES
 from controltower.collector.redaction.loading import load_rules
 from controltower.collector.redaction.policy import default_policy, parse_policy
 from controltower.collector.redaction.redactor import Redactor
-from controltower.collector.redaction.tokens import Key, Tokeniser
 from controltower.store.redacting import apply_redaction
 from controltower.store.redaction import Audited, Place
 from controltower.store.redaction_view import redacting
+from controltower.tracer.tokens import Key, Tokeniser
 from tests.collector.redaction.canaries import CANARIES, hits
 from tests.store.logs import log, logs
 from tests.store.otlp import NOON_NS, Loading, Value, array, attributes, pairs, request, span

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from controltower.collector.redaction.loading import load_rules
 from controltower.collector.redaction.policy import default_policy
-from controltower.collector.redaction.tokens import Key, Tokeniser
 from controltower.store.keyed import keyed, varint, with_keys
 from controltower.store.loader import Segment, load_segment
 from controltower.store.redacting import apply_redaction
+from controltower.tracer.tokens import Key, Tokeniser
 from tests.store.otlp import Loading, Value, record, request, span
 
 KEYS = (Key(2, b"needle-in-the-haystack-of-keys-2"), Key(1, b"needle-in-the-haystack-of-keys-1"))

@@ -18,7 +18,7 @@ from controltower import tracer
 from controltower.tracer.configure import Options
 from controltower.tracer.default import install
 from controltower.tracer.hooks import is_there
-from controltower.tracer.testing import Captured
+from controltower.tracer.testing import REDACTION_KEY, Captured
 from tests.conftest import IN_CI, missing
 
 GARBAGE = ("00-zz-zz-01", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "\x00ü", "x" * 20_000, "")
@@ -30,6 +30,7 @@ def hooked(name: str, **options: object) -> Iterator[Captured]:
     """Turn one hook on and capture the spans; waits between two hosts are real, so the clock is, too."""
     exporter = InMemorySpanExporter()
     given: Options = {"service": "test", "own_traces": False, "exporter": exporter, **options}  # type: ignore[typeddict-item]  # those of the test
+    given.setdefault("redaction_key", REDACTION_KEY)
     system = tracer.System(**given)
     former = install(system, stop_former=False)
     tracer.instrument(name)

@@ -7,8 +7,9 @@ import pytest
 
 from controltower import tracer
 from controltower.tracer.configure import Options
-from controltower.tracer.propagation import DEFAULT_PROPAGATED, PATIENT_LINKED
+from controltower.tracer.propagation import DEFAULT_PROPAGATED
 from controltower.tracer.testing import capture
+from controltower.tracer.tokens import PATIENT_TYPES
 from tests.tracer.hooked import needs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrument.md"
@@ -24,7 +25,11 @@ def test_examples_run(page: str) -> None:
     """Every example but the set-up runs as it is."""
     needs("lxml", "jsonpath_rfc9535")
     names: dict[str, object] = {"tracer": tracer}
-    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "configure(" not in block]
+    blocks = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        if not re.search(r"configure\(|def test_", block)
+    ]
     with capture() as captured:
         try:
             for block in blocks:
@@ -47,9 +52,9 @@ def test_key_types_of_headers_are_documented(page: str) -> None:
     listed = re.search(r"only these types: (.*?)\. Without", page, re.DOTALL)
     assert listed is not None
     assert set(re.findall(r"`(\w+)`", listed[1])) == DEFAULT_PROPAGATED
-    patient_linked = re.search(r"\*\*Patient-linked keys\*\* \((.*?)\)", page, re.DOTALL)
-    assert patient_linked is not None
-    assert set(re.findall(r"`(\w+)`", patient_linked[1])) == PATIENT_LINKED
+    patients = re.search(r"lead to a patient \((.*?), and `token_types`\)", page, re.DOTALL)
+    assert patients is not None
+    assert set(re.findall(r"`(\w+)`", patients[1])) == PATIENT_TYPES
 
 
 def test_the_journals_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

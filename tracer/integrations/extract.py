@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from controltower.tracer import values
 from controltower.tracer.errors import MissingExtraError, SettingError
-from controltower.tracer.propagation import MAX_TRAVELLING, PATIENT_LINKED
+from controltower.tracer.propagation import MAX_TRAVELLING
 from controltower.tracer.system import System
 
 Rules = Mapping[str, str | Mapping[str, str]]  # key type -> path, for all; or place -> key type -> path
@@ -28,6 +28,7 @@ HEADER: Final = "header:"
 FORM: Final = "form:"
 TOO_LARGE: Final = "extract_too_large"
 UNREADABLE: Final = "extract_unreadable"
+TOO_MANY: Final = "extract_too_many"  # a rule found more keys of a type than can travel
 EVERYWHERE: Final = "*"
 
 
@@ -84,7 +85,11 @@ def keys_in(system: System, place: str, headers: Pairs, body: object) -> dict[st
             for value in given:
                 for kept in values.key_values(rule.type, value, lambda kind, _: system.guard.count(kind)):
                     found.setdefault(rule.type, {})[kept] = None
-    return {type_: tuple(kept) for type_, kept in found.items() if len(kept) <= MAX_TRAVELLING}
+        for type_ in [type_ for type_, kept in found.items() if len(kept) > MAX_TRAVELLING]:
+            system.guard.count(TOO_MANY)
+            del found[type_]
+    few = {type_: tuple(kept) for type_, kept in found.items()}
+    return system.pseudonyms.keys(few, {}, system.guard.note)
 
 
 def wants_body(place: str) -> bool:
@@ -165,8 +170,6 @@ _READ: Final[dict[str, Callable[[Any], Any]]] = {"json": json.loads, "xml": _xml
 
 
 def _rule(place: str, type_: str, path: object, where: str) -> Rule:
-    if type_ in PATIENT_LINKED:
-        raise SettingError(where, f"{type_} leads to a patient: name it in code, as a token")
     if values.type_name(type_, "key", lambda kind, sentence: None) is None:
         raise SettingError(where, f"{type_[:40]!r} is not a key type: one snake_case word, such as purchase_order")
     if not isinstance(path, str) or not path:

@@ -1,9 +1,11 @@
 """FastAPI and Starlette: spans by OpenTelemetry's instrumentation, and the keys that the caller sent."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
+
+from opentelemetry import trace
 
 from controltower.tracer import propagation
 from controltower.tracer.default import system as process_system
@@ -98,6 +100,8 @@ class RestoreKeys:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        with self._used().guard.around("route of a request"):
+            name_by_route(scope)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ())]
         place = f"{scope.get('method', 'GET')} {scope.get('path', '')}"
         length = next((value for name, value in headers if name.lower() == "content-length"), None)
@@ -110,6 +114,27 @@ class RestoreKeys:
             return
         with propagation.ring_attached(ring):
             await self._app(scope, again, send)
+
+
+def name_by_route(scope: Scope) -> None:
+    """Name the span of a request that a route for hosts takes: OpenTelemetry has only its path, with what stands in it."""
+    routes = getattr(scope.get("app"), "routes", ())
+    if all(hasattr(route, "path") for route in routes):
+        return
+    span, method = trace.get_current_span(), scope.get("method", "HTTP")
+    route = _route_in(routes, scope)
+    span.update_name(f"{method} {route}" if route else method)
+    span.set_attribute("http.route", route)
+
+
+def _route_in(routes: Iterable[Any], scope: Scope) -> str:
+    """Return the pattern of the path by the innermost of *routes* that takes a request; nothing when there is none."""
+    for route in routes:
+        match, inside = route.matches(scope)
+        if match.value:
+            own = getattr(route, "path", None)
+            return own if own is not None else _route_in(getattr(route, "routes", ()), {**scope, **inside})
+    return ""
 
 
 async def _looked_at(receive: Receive) -> tuple[bytes, Receive]:

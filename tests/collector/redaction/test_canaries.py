@@ -7,7 +7,7 @@ import pytest
 from controltower.collector.otlp import SIGNALS
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.redactor import Redactor
-from controltower.collector.redaction.tokens import Key
+from controltower.tracer.tokens import Key
 from tests.collector.redaction.canaries import CANARIES, everywhere, hits
 
 WITH_KEY = Redactor(default_policy(), (Key(1, b"k" * 32),))

@@ -12,10 +12,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from controltower.collector.admission import Admitted, Limits, admit
 from controltower.collector.otlp import LOGS, SIGNALS, TRACES
+from controltower.collector.redaction.keys import Keys
 from controltower.collector.redaction.patterns import Masker
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.redactor import Redactor, TenantRedactor
-from controltower.collector.redaction.tokens import Key, Keys, Tokeniser
+from controltower.tracer.tokens import Key, Tokeniser
 
 KEY = Key(1, b"k" * 32)
 REDACTOR = Redactor(default_policy(), (KEY,))

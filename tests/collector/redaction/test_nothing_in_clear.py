@@ -8,9 +8,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from controltower.collector.auth import create_token
+from controltower.collector.redaction.keys import Keys
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.settings import Redaction, read_redaction
-from controltower.collector.redaction.tokens import Key, Keys, Tokeniser
+from controltower.tracer.tokens import Key, Tokeniser
 from tests.collector import requests
 from tests.collector.calls import calling
 from tests.collector.otlp_json_writer import as_json

@@ -10,11 +10,11 @@ from typing import Any
 import pika
 
 from controltower.collector.redaction.policy import default_policy
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import AnySource, parse_sources
 from controltower.collector.scrapers.delivery import Collector
 from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.worker import Worker
+from controltower.tracer.tokens import Tokeniser
 from tests.collector.scrapers.sources import KEY
 from tests.processes import until
 from tests.tracer.hooked import broker, fresh

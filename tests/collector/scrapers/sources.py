@@ -3,12 +3,12 @@
 from typing import Any
 
 from controltower.collector.redaction.policy import default_policy
-from controltower.collector.redaction.tokens import Key, Tokeniser
 from controltower.collector.scrapers.definition import LogSource, parse_sources
 from controltower.collector.scrapers.log import LogReader
 from controltower.collector.scrapers.mapper import Mapped, Mapper
 from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.observation import Record, Step
+from controltower.tracer.tokens import Key, Tokeniser
 
 KEY = Key(1, b"k" * 32)
 NOW_NS = 1_768_000_000 * 10**9

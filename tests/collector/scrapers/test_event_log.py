@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from controltower.collector.redaction.settings import read_redaction
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import load_map
 from controltower.collector.scrapers.errors import EventLogError
 from controltower.collector.scrapers.event_log import EventLogReader, of_file
@@ -18,6 +17,7 @@ from controltower.collector.scrapers.mapper import Mapper
 from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.observation import Step
 from controltower.store.ocel.errors import OcelError
+from controltower.tracer.tokens import Tokeniser
 from tests.samples import SAMPLES, needs_samples
 
 pytest.importorskip("ijson", reason="event logs need controltower[import]")

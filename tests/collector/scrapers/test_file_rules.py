@@ -10,7 +10,6 @@ import pytest
 
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.settings import Redaction
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import FolderSource, parse_sources
 from controltower.collector.scrapers.delivery import Collector
 from controltower.collector.scrapers.errors import SourcesError
@@ -20,6 +19,7 @@ from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.observation import Step
 from controltower.collector.scrapers.scraper import Scraper
 from controltower.tracer import attributes
+from controltower.tracer.tokens import Tokeniser
 from tests.collector.scrapers.answering import Answer, answering
 from tests.collector.scrapers.test_folder import NOW_NS, OLD_NS, orders, text_of, write
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from controltower.collector.redaction.linear import Lines
 from controltower.collector.redaction.policy import default_policy
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers import log as log_module
 from controltower.collector.scrapers.definition import LogSource, parse_sources
 from controltower.collector.scrapers.errors import SourcesError
@@ -20,6 +19,7 @@ from controltower.collector.scrapers.log import LogReader
 from controltower.collector.scrapers.log_sieve import sieve_of
 from controltower.collector.scrapers.mapper import Mapper
 from controltower.collector.scrapers.mapping import Policies
+from controltower.tracer.tokens import Tokeniser
 from tests.collector.scrapers.sources import KEY, NOW_NS
 
 EXPRESSIONS = (

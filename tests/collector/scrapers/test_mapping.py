@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.errors import KeyMissingError, SourcesError
 from controltower.collector.scrapers.observation import Step
 from controltower.tracer import attributes
+from controltower.tracer.tokens import Tokeniser
 from tests.collector.scrapers.sources import KEY, NOW_NS, Trial
 
 ORDER = """

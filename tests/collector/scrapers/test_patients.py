@@ -10,13 +10,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from controltower.collector.lenient import lenient
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.redactor import Redactor
-from controltower.collector.redaction.tokens import Key, Tokeniser
 from controltower.collector.scrapers.definition import FolderSource, parse_sources
 from controltower.collector.scrapers.encoding import Request
 from controltower.collector.scrapers.folder import FolderReader
 from controltower.collector.scrapers.mapper import Mapper
 from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.packs import packs
+from controltower.tracer.tokens import Key, Tokeniser
 
 KEYS = (Key(1, b"k" * 32),)
 OF_PATIENTS = (

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from controltower.collector.redaction.policy import default_policy
-from controltower.collector.redaction.tokens import Key, Tokeniser
 from controltower.collector.scrapers.definition import FolderSource, parse_sources
 from controltower.collector.scrapers.folder import FolderReader
 from controltower.collector.scrapers.mapper import Mapped, Mapper
 from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.packs import packs
 from controltower.tracer import attributes
+from controltower.tracer.tokens import Key, Tokeniser
 from tests.samples import SAMPLES, needs_samples
 
 pytestmark = needs_samples

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controltower.collector.redaction.policy import default_policy
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import FolderSource, parse_sources
 from controltower.collector.scrapers.errors import SourcesError
 from controltower.collector.scrapers.folder import FolderReader
@@ -24,6 +23,7 @@ from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.observation import Record
 from controltower.collector.scrapers.tables import csv_rows, document
 from controltower.tracer import attributes
+from controltower.tracer.tokens import Tokeniser
 from tests.collector.scrapers.test_file_rules import RUN
 from tests.collector.scrapers.test_folder import NOW_NS, OLD_NS
 

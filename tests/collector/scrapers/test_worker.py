@@ -10,12 +10,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.redactor import Redactor
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import LogSource, parse_sources
 from controltower.collector.scrapers.delivery import Collector, Delivery, StoppedError
 from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.positions import Positions
 from controltower.collector.scrapers.worker import Worker
+from controltower.tracer.tokens import Tokeniser
 from tests.collector.requests import PATIENCE_S, Tower
 from tests.collector.scrapers.answering import Answer, answering
 from tests.collector.scrapers.sources import KEY
