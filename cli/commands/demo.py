@@ -14,6 +14,7 @@ from uuid import uuid4
 from controltower.cli.children import end_with_parent
 from controltower.cli.demo.live import HIGHEST_RATE, run_live
 from controltower.cli.demo.network import Network
+from controltower.cli.demo.perturbing import perturbed
 from controltower.cli.demo.plan import history
 from controltower.cli.demo.report import next_words, showing, summary
 from controltower.cli.demo.sending import send_all
@@ -58,6 +59,20 @@ def _add_plan(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--days", type=positive, default=DEFAULT_DAYS, metavar="N", help="of history (default 60)")
     parser.add_argument("--end", type=moment, metavar="TIME", help="when the history ends; default: a little ago")
+    parser.add_argument(
+        "--withhold-links",
+        type=_percent,
+        default=0.0,
+        metavar="1%",
+        help="of steps that link documents, leave out a key",
+    )
+    parser.add_argument(
+        "--hub-keys",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="put N numbers on requisitions and shipments that lead everywhere",
+    )
     parser.add_argument("--truth", type=Path, metavar="FILE", help="write what really happened, for `score`")
 
 
@@ -125,6 +140,7 @@ class _Run:
         arguments = self._arguments
         end = arguments.end or (datetime.now(UTC) - A_LITTLE).replace(microsecond=0)
         plan = history(arguments.seed, self._transactions, arguments.days, end)
+        plan = perturbed(plan, withhold=arguments.withhold_links, hubs=arguments.hub_keys)
         truth = truth_of(plan, requested=self._transactions, days=arguments.days)
         if arguments.truth:
             write_truth(arguments.truth, truth)
@@ -187,6 +203,10 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) > MOST_TRANSACTIONS:
         raise ArgumentTypeError(f"{text!r} is not a whole number up to {MOST_TRANSACTIONS}; use several seeds for more")
     return int(text)
+
+
+def _percent(text: str) -> float:
+    return _number(text.removesuffix("%"), 100, "percent") / 100
 
 
 def _rate(text: str) -> float:

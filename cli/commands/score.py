@@ -1,6 +1,6 @@
 """``controltower score``: compare the paths with what really happened."""
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +27,23 @@ def register(subparsers: Subparsers) -> None:
         "recall of the steps' places, and the part of states, deadlines and match outcomes that is exactly right.",
     )
     parser.add_argument("truth", type=Path, metavar="TRUTH.jsonl", help="written by `controltower demo --truth`")
+    parser.add_argument(
+        "--require",
+        type=_share,
+        metavar="SHARE",
+        help="exit with 1 when precision or recall of the places is below, such as 0.999, or a transaction is wrongly joined",
+    )
     add_json(parser)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.999")
+    return share
 
 
 def run(arguments: Namespace) -> int:
@@ -37,7 +53,12 @@ def run(arguments: Namespace) -> int:
         found, now = _found(client, truth.header["flow"])
     result = score(truth, found, now)
     print(dumps(result.as_json()) if arguments.json else _text(result))
-    return 0
+    return 1 if arguments.require is not None and _falls_short(result, arguments.require) else 0
+
+
+def _falls_short(result: Score, required: float) -> bool:
+    member = result.membership
+    return min(member.precision, member.recall) < required or member.wrongly_joined > 0
 
 
 def _found(client: Client, flow: str) -> tuple[Found, datetime]:
@@ -50,9 +71,11 @@ def _found(client: Client, flow: str) -> tuple[Found, datetime]:
 
 def _text(result: Score) -> str:
     member = result.membership
+    joined = member.found - member.apart
     rows = [
-        ["membership precision", f"{member.precision:.4%}", f"{member.right:,} of {member.found:,} found"],
+        ["membership precision", f"{member.precision:.4%}", f"{member.right:,} of {joined:,} joined"],
         ["membership recall", f"{member.recall:.4%}", f"{member.right:,} of {member.expected:,} expected"],
+        ["wrongly joined", f"{member.wrongly_joined:,}", "transactions"],
     ]
     for name, share in (("state", result.state), ("deadlines", result.deadlines), ("matches", result.matches)):
         wrong = f", {share.missing:,} missing, {share.extra:,} too many" if share.missing or share.extra else ""

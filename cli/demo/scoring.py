@@ -1,12 +1,14 @@
 """How well the product found out what really happened: paths, states, deadlines and match outcomes. Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from controltower.cli.demo.facts import DeadlineFact
-from controltower.cli.demo.model import Anchor
+from controltower.cli.demo.model import Anchor, SpanRef
 from controltower.cli.demo.truth import TrueTransaction, Truth
 from controltower.cli.demo.verdicts import deadline_state, state
 from controltower.store.truth_reads import FoundDeadline, FoundMatch, FoundMembership, FoundTransaction
@@ -16,6 +18,8 @@ WORST: Final = 20
 GRACE: Final = timedelta(seconds=5)
 
 MATCH_RULE: Final = "three_way_match"
+
+Place = tuple[Anchor, str, str]  # of a step in a transaction: its trace and its span
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +49,23 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The steps' places in paths."""
+    """The steps' places in paths.
+
+    A place is *apart* when its transaction holds nothing but steps of one true transaction, in which this step is missing: a piece
+    that is not joined yet. That costs recall; precision is about what was joined.
+    """
 
     expected: int
     found: int
     right: int
+    apart: int = 0
+    wrongly_joined: int = 0  # transactions that hold a step which does not belong with the others
 
     @property
     def precision(self) -> float:
-        """Part of the places found that are right."""
-        return self.right / self.found if self.found else 1.0
+        """Part of the places found that are right, without those apart."""
+        joined = self.found - self.apart
+        return self.right / joined if joined else 1.0
 
     @property
     def recall(self) -> float:
@@ -92,6 +103,8 @@ class Score:
                 "recall": member.recall,
                 "expected": member.expected,
                 "found": member.found,
+                "apart": member.apart,
+                "wrongly_joined": member.wrongly_joined,
             },
             **{name: share.share for name, share in shares.items()},
             "detail": {
@@ -159,7 +172,28 @@ def _membership(
         for anchor, trace, span in missing
     ]
     wrong += [Difference(anchor, "step", "", f"{trace}-{span}") for anchor, trace, span in extra]
-    return Membership(len(codes), len(found), len(codes.keys() & found)), wrong
+    apart, joined = _apart(codes.keys(), found)
+    return Membership(len(codes), len(found), len(codes.keys() & found), apart, joined), wrong
+
+
+def _apart(expected: AbstractSet[Place], found: AbstractSet[Place]) -> tuple[int, int]:
+    """Return how many places are apart, and how many transactions are wrongly joined."""
+    true: dict[SpanRef, set[Anchor]] = defaultdict(set)
+    for anchor, *ref in expected:
+        true[SpanRef(*ref)].add(anchor)
+    held: dict[Anchor, set[SpanRef]] = defaultdict(set)
+    for anchor, *ref in found:
+        held[anchor].add(SpanRef(*ref))
+    ours = {anchor for anchor, *_ in expected}
+    apart = joined = 0
+    for anchor, steps in held.items():
+        if anchor in ours:
+            joined += any(anchor not in true[step] for step in steps)
+        elif whole := set.intersection(*(true[step] for step in steps)):
+            apart += sum(any((of, *step) not in found for of in whole) for step in steps)
+        else:
+            joined += 1
+    return apart, joined
 
 
 def _compare(expected: dict[Any, set[str]], found: dict[Any, str], what: str) -> tuple[Share, list[Difference]]:

@@ -104,6 +104,7 @@ class Stage(Model):
     )
     final: bool = False
     cancels: bool = False
+    joined_by: tuple[KeyType, ...] = ()  # the only keys that say where its steps belong; all of them by default
 
 
 class SlaRule(Model):
@@ -246,6 +247,13 @@ class Flow(Model):
         """Name -> position in the flow."""
         return {stage.name: position for position, stage in enumerate(self.stages)}
 
+    def joins(self, key_type: str, stage: str) -> bool:
+        """Whether keys of a type say where a step of *stage* belongs."""
+        if key_type not in self.keys:
+            return False
+        known = self.stage_by_name.get(stage)
+        return known is None or not known.joined_by or key_type in known.joined_by
+
     @cached_property
     def matches(self) -> dict[tuple[str, str], str]:
         """(service, span name) -> step code, for spans nobody labelled."""
@@ -358,6 +366,9 @@ def _stage_problems(flow: Flow) -> Iterator[Problem]:
             yield ("stages", position, "step"), f"{stage.step} already reaches another stage"
         if not stage.step.startswith(flow.prefix + "."):
             yield ("stages", position, "step"), f"{stage.step} does not start with the flow's prefix {flow.prefix}."
+        for number, key in enumerate(stage.joined_by):
+            if key not in flow.keys:
+                yield ("stages", position, "joined_by", number), f"{key} is not one of the keys"
         names.add(stage.name)
         steps.add(stage.step)
     if not any(stage.final for stage in flow.stages):

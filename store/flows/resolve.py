@@ -156,7 +156,7 @@ class Resolver:
         keys: dict[Key, None] = {}
         unclear = []
         for key in step.keys:
-            if key.type not in self._flow.keys:
+            if not self._flow.joins(key.type, step.stage):
                 continue
             if (clear := self._graph.canonical(key)) is None:
                 reason = f"{key.type} {key.value} is known in several scopes and this step names none"
@@ -223,7 +223,7 @@ class Resolver:
             climb = self.climb(above, step.at)
             if climb.ways:
                 return Resolution(tuple(self._traced(step, above, trace[parent], climb)))
-        return Resolution(parked=self._waiting(keys))
+        return Resolution(parked=self._waiting(step, keys))
 
     def _above(self, keys: list[Key]) -> list[str]:
         """Return the key types that could lift the step, nearest to the anchor first."""
@@ -242,7 +242,10 @@ class Resolver:
                 through=higher.get(anchor, ()) + ((above,) if above != anchor else ()),
             )
 
-    def _waiting(self, keys: list[Key]) -> Parked:
+    def _waiting(self, step: Step, keys: list[Key]) -> Parked:
+        if not keys and any(key.type in self._flow.keys for key in step.keys):
+            wanted = ", ".join(self._flow.stage_by_name[step.stage].joined_by)
+            return Parked("parked", f"it carries none of the keys that its stage is joined by: {wanted}", ())
         if not keys:
             return Parked("parked", "it carries no key of the flow", ())
         named = ", ".join(f"{key.type} {key.value}" for key in sorted(keys)[:3])

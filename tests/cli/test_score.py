@@ -130,6 +130,23 @@ def test_a_loose_step_that_was_joined_costs_precision() -> None:
     assert score(truth, replace(found, memberships=[*found.memberships, joined]), NOW).membership.precision < 1
 
 
+def test_a_piece_that_is_not_joined_yet_costs_recall_only(truth: Truth) -> None:
+    """Steps of one transaction that are a transaction of their own are apart; with a stranger among them it is joined wrongly."""
+    found = perfect(truth)
+    first, second = (each.anchor for each in truth.transactions[:2])
+    piece = Key("invoice", "", "INV-PIECE")
+    moved = [replace(row, anchor=piece) if row.anchor == first else row for row in found.memberships]
+    apart = score(truth, replace(found, memberships=moved), NOW).membership
+    mixed = [replace(row, anchor=piece) if row.anchor in (first, second) else row for row in found.memberships]
+    joined = score(truth, replace(found, memberships=mixed), NOW).membership
+
+    assert (apart.precision, apart.wrongly_joined) == (1.0, 0)
+    assert apart.recall < 1
+    assert apart.apart == len(truth.transactions[0].facts.members)
+    assert joined.precision < 1
+    assert joined.wrongly_joined == 1
+
+
 def test_missing_and_extra_deadlines_are_wrong(truth: Truth) -> None:
     """A deadline too few and one too many both lower the share, and the times must be exact."""
     found = perfect(truth)
@@ -215,6 +232,10 @@ def test_the_command_prints_the_figures(
     assert isinstance(ran.json["deadlines"], float)
     assert {"detail", "worst"} <= ran.json.keys()
     assert "membership precision" in run_on(store_address)("score", str(file)).out
+    assert ran.json["membership"]["wrongly_joined"] == 0
+    assert run_on(store_address)("score", str(file), "--require", "0.999").code == 0
+    store_client.command("TRUNCATE TABLE transaction_steps")
+    assert run_on(store_address)("score", str(file), "--require", "0.999").code == 1
 
 
 def test_the_command_refuses_what_is_no_truth(run: Run, tmp_path: Path) -> None:

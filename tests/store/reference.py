@@ -42,9 +42,10 @@ class Reference:
     def place(self, step: Step) -> Place:
         """Return where one step belongs."""
         first = self.flow.anchors[0]
-        known = {self.clear(key) for key in self._joinable(step)} - {None}
+        placing = [key for key in step.keys if self.flow.joins(key.type, step.stage)]
+        known = {self.clear(key) for key in placing} - {None}
         keys = {key for key in known if key is not None}
-        unclear = {key.type for key in self._joinable(step) if self.clear(key) is None}
+        unclear = {key.type for key in placing if self.clear(key) is None}
         if named := frozenset(key for key in keys if key.type == first):
             return Place("key", named)
         if first in unclear:

@@ -39,6 +39,7 @@ def test_packs_are_sound() -> None:
         ("final: true", "final: false", "small.yaml:14: stages: no stage is final"),
         ("step: s.bill.received", "step: t.bill.received", "small.yaml:16: stages[1].step: t.bill.received does not start"),
         ("name: billed", "name: opened", "small.yaml:16: stages[1].name: two stages are named opened"),
+        ("step: s.bill.received", "step: s.bill.received, joined_by: [till]", "small.yaml:16: stages[1].joined_by[0]: till is not one of the keys"),
         ("version: 1", "version: 1\nversion: 2", "small.yaml:4: version: stands here twice"),
         ("version: 1", "version: one", "small.yaml:3: version: "),
         ("flow: small", "flow: [small", "small.yaml:"),

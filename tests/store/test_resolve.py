@@ -1,5 +1,6 @@
 """Which transactions a step belongs to, and why."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given, settings
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from controltower.store.flows.resolve import Resolution
 from controltower.store.rows import Key, Step
-from tests.store.flow_steps import FLOW, START, anchors, key, resolve_all, seen
+from tests.store.flow_steps import FLOW, P2P, START, anchors, key, resolve_all, seen
 from tests.store.reference import Place, Reference
 
 
@@ -261,3 +262,21 @@ def test_key_helper_reads_scopes() -> None:
     assert key("order:7@acme") == Key("order", "acme", "7")
     assert seen(1, day=2).at == START + timedelta(days=2)
     assert FLOW.ancestors["voucher"] == {"bill", "order"}
+
+
+def test_a_stage_says_by_which_keys_it_is_joined() -> None:
+    """A posting that lost its voucher is parked, and not joined to all that its journal is of; with it, it has its place."""
+    before = [
+        seen(1, "purchase_order:PO-1@acme", "invoice:I-1@v", flow=P2P),
+        seen(2, "invoice:I-1@v", "voucher:V-1", flow=P2P),
+        seen(3, "voucher:V-1", "gl_journal:J", flow=P2P),
+    ]
+    posted = replace(seen(4, "gl_journal:J", flow=P2P), stage="posted")
+    other = seen(5, "gl_journal:J", flow=P2P)
+    found = resolve_all([*before, posted, other], flow=P2P)
+
+    assert found[4].parked is not None
+    assert "joined by: purchase_order, invoice, voucher" in found[4].parked.reason
+    assert anchors(found[5]) == ["purchase_order:PO-1"]
+    whole = replace(seen(4, "gl_journal:J", "voucher:V-1", flow=P2P), stage="posted")
+    assert anchors(resolve_all([*before, whole], flow=P2P)[4]) == ["purchase_order:PO-1"]

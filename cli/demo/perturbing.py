@@ -1,0 +1,66 @@
+"""Telemetry that is worse than the truth: links that nobody reports, and numbers that lead everywhere. Pure.
+
+What really happened stays as it was, so a score tells what the product makes of it: paths may be shorter, and never joined.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+from controltower.cli.demo.model import BusinessStep, Plan, PlannedSpan, Values
+
+# Shared documents whose numbers a careless interface fills with one and the same text.
+HUB_TYPES: Final = ("requisition", "shipment", "packing_slip")
+
+Change = Callable[[BusinessStep], BusinessStep]
+
+
+def withhold_links(plan: Plan, share: float) -> Plan:
+    """Return *plan* with one key left out of that *share* of the steps that link several; each is counted as a fault."""
+    chance = Random(f"{plan.seed}/withheld")  # noqa: S311 - a simulation must be repeatable
+
+    def withheld(step: BusinessStep) -> BusinessStep:
+        if len(step.keys) < 2 or chance.random() >= share:
+            return step
+        left_out = chance.choice(sorted(step.keys))
+        plan.faults["withheld_link"] += 1
+        return replace(step, keys={name: value for name, value in step.keys.items() if name != left_out})
+
+    plan = replace(plan, faults=plan.faults.copy())
+    return _changed(plan, withheld)
+
+
+def add_hub_keys(plan: Plan, hubs: int) -> Plan:
+    """Return *plan* with *hubs* numbers of each of HUB_TYPES beside the true ones, in turn on all steps that have such a key."""
+    turns = dict.fromkeys(HUB_TYPES, 0)
+
+    def with_hub(step: BusinessStep) -> BusinessStep:
+        added: dict[str, Values] = {}
+        for name in turns.keys() & step.keys.keys():
+            turns[name] += 1
+            plan.faults["hub_key"] += 1
+            added[name] = (*_many(step.keys[name]), f"HUB-{name.upper()}-{turns[name] % hubs + 1}")
+        return replace(step, keys={**step.keys, **added}) if added else step
+
+    plan = replace(plan, faults=plan.faults.copy())
+    return _changed(plan, with_hub)
+
+
+def _many(values: Values) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else values
+
+
+def _changed(plan: Plan, change: Change) -> Plan:
+    traces = tuple(replace(trace, spans=tuple(_span(span, change) for span in trace.spans)) for trace in plan.traces)
+    return replace(plan, traces=traces)
+
+
+def _span(span: PlannedSpan, change: Change) -> PlannedSpan:
+    return replace(span, step=change(span.step)) if span.step else span
+
+
+def perturbed(plan: Plan, *, withhold: float, hubs: int) -> Plan:
+    """Return *plan* with hubs, and then without some links."""
+    plan = add_hub_keys(plan, hubs) if hubs else plan
+    return withhold_links(plan, withhold) if withhold else plan
