@@ -24,6 +24,7 @@ from controltower.collector.scrapers.manifest import GROUPS as MANIFEST_GROUPS
 from controltower.collector.scrapers.manifest import LINE as MANIFEST_LINE
 from controltower.collector.scrapers.message import HEADER
 from controltower.collector.scrapers.message import NAMES as MESSAGE_NAMES
+from controltower.collector.scrapers.syslog_listener import address_of
 from controltower.collector.scrapers.tables import TRAILER_GROUPS
 from controltower.collector.scrapers.transforms import (
     ExpressionField,
@@ -314,15 +315,41 @@ class FileSource(Source):
     begin: Literal["beginning", "end"] = "beginning"  # of files that are there at the first start
 
 
-class LogSource(FileSource):
-    """Files of a log, as they are written, rotated, cut off and compressed."""
+class LineSource(FileSource):
+    """Lines of a log."""
 
-    kind: Literal["log"]
     format: LogFormat = "text"
     columns: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # of csv, by name
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     only: LineField | None = None  # lines in which it is not found are not looked into, whatever their form
     start: ExpressionField | None = None  # a line that begins a record; those that do not belong to the one before
+
+
+class LogSource(LineSource):
+    """Files of a log, as they are written, rotated, cut off and compressed."""
+
+    kind: Literal["log"]
+
+
+def _listening(text: str) -> str:
+    address_of(text)
+    return text
+
+
+class SyslogSource(LineSource):
+    """Messages of syslog that are received, and kept in files until they are acknowledged."""
+
+    kind: Literal["syslog"]
+    format: LogFormat = "syslog"
+    listen: Annotated[tuple[Annotated[str, AfterValidator(_listening)], ...], Field(min_length=1, max_length=20)]
+    folder: Text
+    files: tuple[Text, ...] = ()  # those of a test; otherwise what is in the folder
+    most_bytes: Annotated[int, Field(ge=1024 * 1024)] = (
+        256 * 1024 * 1024
+    )  # in the folder; then TCP waits and UDP is lost
+    certificate: Text | None = None
+    key: Text | None = None
+    client_ca: Text | None = None  # senders must show a certificate that it signed
 
 
 class ManifestSpec(Model):
@@ -509,7 +536,9 @@ class EventLogSource(Source):
     latest: date | None = None  # and one behind it; a day from now by default
 
 
-ListedSource: TypeAlias = LogSource | FolderSource | DeadLetterSource | TapSource | QueueSource | RowSource
+ListedSource: TypeAlias = (
+    LogSource | SyslogSource | FolderSource | DeadLetterSource | TapSource | QueueSource | RowSource
+)
 AnySource: TypeAlias = ListedSource | EventLogSource
 
 
@@ -550,6 +579,9 @@ def _below(folder: Path, source: ListedSource) -> ListedSource:
         return pattern if is_address(pattern) else str(folder / pattern)
 
     changes: dict[str, Any] = {"files": tuple(map(below, source.files))}
+    if isinstance(source, SyslogSource):
+        for name in ("folder", "certificate", "key", "client_ca"):
+            changes[name] = (path := getattr(source, name)) and below(path)
     if isinstance(source, FolderSource):
         if source.manifest:
             files = tuple(map(below, source.manifest.files))
@@ -620,10 +652,12 @@ def _map_contradictions(source: EventLogSource) -> Iterator[Problem]:
 def _contradictions(sources: Sources) -> Iterator[Problem]:
     """Yield (place, problem) for everything that is well formed but cannot be meant."""
     for name, source in sources.sources.items():
-        if isinstance(source, LogSource) and (source.format == CSV) != bool(source.columns):
+        if isinstance(source, LineSource) and (source.format == CSV) != bool(source.columns):
             yield ("sources", name, "columns"), "format: csv needs columns, and no other format has them"
-        if isinstance(source, LogSource) and source.only and source.start:
+        if isinstance(source, LineSource) and source.only and source.start:
             yield ("sources", name, "only"), "is about lines, and with start a record can have several"
+        if isinstance(source, SyslogSource):
+            yield from _syslog_problems(source, ("sources", name))
         if isinstance(source, FolderSource):
             yield from _folder_problems(source, ("sources", name))
         elif isinstance(source, FileSource) and any(map(is_address, source.files)):
@@ -653,6 +687,16 @@ def _secret_problems(options: Mapping[str, str | int | bool | Secret], place: tu
             yield (*place, name), "give either env or file"
         if isinstance(value, str) and _SECRET.search(name):
             yield (*place, name), "is a secret: write {env: NAME} or {file: PATH}"
+
+
+def _syslog_problems(source: SyslogSource, place: tuple[Any, ...]) -> Iterator[Problem]:
+    has_tls = any(address_of(each)[0] == "tls" for each in source.listen)
+    if has_tls != (source.certificate is not None and source.key is not None):
+        yield (*place, "certificate"), "certificate and key are for tls:// addresses, which need them"
+    if source.client_ca is not None and not has_tls:
+        yield (*place, "client_ca"), "is for tls:// addresses"
+    if source.files:
+        yield (*place, "files"), "are those in folder"
 
 
 def _folder_problems(source: FolderSource, place: tuple[Any, ...]) -> Iterator[Problem]:

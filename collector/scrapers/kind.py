@@ -19,6 +19,7 @@ from controltower.collector.scrapers.queues import QueueReader
 from controltower.collector.scrapers.redis_stream import RedisStream
 from controltower.collector.scrapers.rows import RowReader
 from controltower.collector.scrapers.stream import StreamKind
+from controltower.collector.scrapers.syslog import SyslogReader
 from controltower.collector.scrapers.tap import TapReader
 
 
@@ -72,6 +73,7 @@ class Kind(Protocol):
 
 KINDS: Final[Mapping[str, Kind]] = {
     "log": LogReader,
+    "syslog": SyslogReader,
     "folder": FolderReader,
     "queues": QueueReader,
     "rows": RowReader,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controltower.collector.redaction.linear import Groups, expression
-from controltower.collector.scrapers.definition import LogSource, TimeSpec
+from controltower.collector.scrapers.definition import LineSource, TimeSpec
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.log_content import Content, DamagedError
 from controltower.collector.scrapers.log_files import LogFiles
@@ -29,7 +29,7 @@ Json = dict[str, Any]
 class LogReader(HoldsNothing):
     """Reads the files of one source. For one thread."""
 
-    def __init__(self, source: LogSource, clock: Callable[[], int]) -> None:
+    def __init__(self, source: LineSource, clock: Callable[[], int]) -> None:
         self._parse = csv_parser(source.columns, source.delimiter) if source.columns else FORMATS[source.format].parse
         self._encoding = source.encoding
         self._start = expression(source.start) if source.start else None
@@ -41,7 +41,7 @@ class LogReader(HoldsNothing):
     # -- the contract
 
     @staticmethod
-    def times(source: LogSource) -> list[TimeSpec]:
+    def times(source: LineSource) -> list[TimeSpec]:
         """Return where the times of records are when the source does not say it."""
         form = FORMATS[source.format]
         return [TimeSpec(field=name, format=form.time_form) for name in form.times]

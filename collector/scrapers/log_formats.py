@@ -9,7 +9,9 @@ from typing import Any, Final, Literal
 
 from controltower.collector.scrapers.errors import Rejection
 
-LogFormat = Literal["text", "json", "csv", "logfmt", "syslog_3164", "syslog_5424", "access_common", "access_combined"]
+LogFormat = Literal[
+    "text", "json", "csv", "logfmt", "syslog", "syslog_3164", "syslog_5424", "access_common", "access_combined"
+]
 Parse = Callable[[str], dict[str, Any]]
 
 LINE: Final = "line"  # the field that every record has: all of it
@@ -30,6 +32,7 @@ _SYSLOG_5424: Final = re.compile(
     r"(?P<msgid>[^ ]{1,32}) (?P<rest>.*)",
     re.DOTALL,
 )
+_NEWER: Final = re.compile(r"(?:<\d{1,3}>)?1 ")
 _SD_NAME: Final = re.compile(r'[^ ="\]\x00-\x20\x7f-\U0010ffff]{1,32}')
 _SD_VALUE: Final = re.compile(r'="((?:[^"\\\]]|\\.)*)"', re.DOTALL)
 _SD_ESCAPE: Final = re.compile(r'\\(["\\\]])')
@@ -133,6 +136,11 @@ def parse_syslog_5424(text: str) -> dict[str, Any]:
     return found | data | {"message": message.removeprefix("\ufeff")} | _priority(match)
 
 
+def parse_syslog(text: str) -> dict[str, Any]:
+    """Return a message of either syslog: the newer one says its version."""
+    return parse_syslog_5424(text) if _NEWER.match(text) else parse_syslog_3164(text)
+
+
 def parse_access_common(text: str) -> dict[str, Any]:
     """Return a line of the common log format; what a server adds behind it is ``rest``."""
     match = _ACCESS.fullmatch(text)
@@ -208,6 +216,7 @@ FORMATS: Final[dict[str, Form]] = {
     "json": Form(parse_json, (), _USUAL_TIMES),
     "csv": Form(csv_parser((LINE,), ","), (), _USUAL_TIMES),  # a source makes its own, of its columns
     "logfmt": Form(parse_logfmt, (), _USUAL_TIMES),
+    "syslog": Form(parse_syslog, (), ("time",), "syslog"),
     "syslog_3164": Form(parse_syslog_3164, _SYSLOG_FIELDS, ("time",), "syslog"),
     "syslog_5424": Form(parse_syslog_5424, (), ("time",)),
     "access_common": Form(parse_access_common, _ACCESS_FIELDS, ("time",), "access_log"),

@@ -4,7 +4,7 @@ Most lines of most logs are of no interest. What is found here is tried by the r
 """
 
 from controltower.collector.redaction.linear import ExpressionError, Lines, escaped
-from controltower.collector.scrapers.definition import End, LogSource, Rule
+from controltower.collector.scrapers.definition import End, LineSource, Rule
 from controltower.collector.scrapers.log_formats import LINE
 
 Found = tuple[int, bytes]
@@ -49,7 +49,7 @@ class Sieve:
         return found, begin
 
 
-def sieve_of(source: LogSource) -> Sieve | None:
+def sieve_of(source: LineSource) -> Sieve | None:
     """Return what tells the lines that can fit a rule of *source*; None when any line can, or must be read to be told."""
     if source.only:
         return Sieve([source.only])

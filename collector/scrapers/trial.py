@@ -17,6 +17,7 @@ from controltower.collector.scrapers.definition import (
     ListedSource,
     QueueSource,
     SourceTest,
+    SyslogSource,
 )
 from controltower.collector.scrapers.given import Given
 from controltower.collector.scrapers.kind import Reader, kind_of
@@ -35,6 +36,7 @@ GIVEN: Final[dict[str, Any]] = {
     "manifest": None,
     "archive": None,
     "storage": {},
+    "listen": (),
 }
 MOST_READ: Final = 1_000_000  # records that a check looks at to find so many steps
 TEST_KEY: Final = Key(1, b"controltower scrape test: a key for tests only")
@@ -57,6 +59,8 @@ def check(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> C
     """Read a source from its beginning and return its first steps; nothing is sent, and no position is saved."""
     policies = Policies(redaction.policy, Tokeniser(redaction.keys.of(source.tenant)))
     mapper = Mapper(source, name, policies, clock)
+    if isinstance(source, SyslogSource):  # its addresses may be in use; what was received is there to be read
+        source = source.model_copy(update={"listen": ()})
     reader = kind_of(source)(source, clock)
     checked = Checked(name)
     try:

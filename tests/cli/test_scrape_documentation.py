@@ -18,6 +18,7 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "scrape.md").read_text(en
 SHOWN = re.findall(r"^```console\n\$ controltower ([^\n]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 MODELS = (
     definition.LogSource,
+    definition.SyslogSource,
     definition.FolderSource,
     definition.DeadLetterSource,
     definition.TapSource,

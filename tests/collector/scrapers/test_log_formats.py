@@ -68,6 +68,16 @@ ACCESS = '10.1.2.3 - frank [10/Oct/2026:13:55:36 -0700] "POST /orders/17?token=x
             {"priority": "13", "facility": "1", "severity": "notice", "message": "just a message"},
         ),
         (
+            "syslog",
+            "<13>1 - - - - - - new",
+            {"priority": "13", "facility": "1", "severity": "notice", "message": "new"},
+        ),
+        (
+            "syslog",
+            "Nov  3 13:12:44 erp edi: old",
+            {"time": "Nov  3 13:12:44", "host": "erp", "app": "edi", "message": "old"},
+        ),
+        (
             "access_common",
             ACCESS,
             {
