@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from controltower.collector.redaction.settings import read_redaction
-from controltower.collector.redaction.tokens import Tokeniser
 from controltower.collector.scrapers.definition import load_map
 from controltower.collector.scrapers.encoding import Request
 from controltower.collector.scrapers.errors import SourcesError
@@ -22,6 +21,7 @@ from controltower.store.client import Client
 from controltower.store.loader import Segment, load_segment
 from controltower.store.ocel.kept import AT_ONCE, PART_CHARACTERS, export_log, kept_logs
 from controltower.store.ocel.staged import Event, Object, Related
+from controltower.tracer.tokens import Tokeniser
 from tests.samples import SAMPLES, needs_samples
 from tests.store.ocel_logs import Log, content, content_of, logs, staging
 from tests.store.otlp import record
