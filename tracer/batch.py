@@ -159,9 +159,7 @@ class Batch:
             misuse = self._guard.misuse
             total = values.decimal_of(amount, "amount", misuse)
             number = values.count_of(records, "records", misuse)
-            unit = (
-                values.text(self._options.get("currency") if currency is None else currency, "currency", misuse) or ""
-            )
+            unit = values.currency_code(self._options.get("currency") if currency is None else currency, misuse) or ""
             with self._lock:
                 self.records += number
                 self.rejected += number if rejected else 0
@@ -181,7 +179,7 @@ class Batch:
         with self._guard.around("outcome"):
             chosen = values.choice(outcome, attributes.OUTCOMES, "outcome", self._guard.misuse)
             if chosen is not None:
-                self._said = (outcome, values.text(reason, "reason", self._guard.misuse))
+                self._said = (outcome, values.reason_code(reason, self._guard.misuse))
 
     def context(self, **more: object) -> None:
         """Add what describes the run, at its end."""
@@ -199,7 +197,7 @@ class Batch:
             return next(iter(self._totals.values())) if len(self._totals) == 1 else None
 
     def _reason(self, reason: str | None) -> str:
-        kept = values.text(reason, "reason", self._guard.misuse, limit=100) or "unknown"
+        kept = values.reason_code(reason, self._guard.misuse) or "unknown"
         return kept if kept in self._reasons or len(self._reasons) < MAX_REASONS else "other"
 
     # -- its two spans
@@ -272,7 +270,7 @@ class Batch:
             ATTEMPT: _text(self._whole("attempt")),
             DONE_BEFORE: _text(self._whole("done_before")),
             HEARTBEAT: _text(self._heartbeat_s()),
-            attributes.CURRENCY: values.text(self._options.get("currency"), "currency", misuse),
+            attributes.CURRENCY: values.currency_code(self._options.get("currency"), misuse),
             **self._context(self._options.get("context")),
             EXPECTED_TOTAL: values.decimal_text(self._options.get("expected_total"), "expected_total", misuse),
         }

@@ -16,8 +16,9 @@ from controltower.tracer.errors import SettingError
 from controltower.tracer.exporter import WhenFull
 from controltower.tracer.given import Environment, Given, given
 from controltower.tracer.guard import under_pytest
+from controltower.tracer.key_types import KEY_TYPES, PATIENT_TYPES
 from controltower.tracer.propagation import DEFAULT_PROPAGATED, PATIENT_LINKED
-from controltower.tracer.tokens import PATIENT_TYPES, BadKeyError, Key, parse_keys, read_key_file
+from controltower.tracer.tokens import BadKeyError, Key, parse_keys, read_key_file
 
 Mode = Literal["production", "development"]
 Compression = Literal["gzip", "none"]
@@ -64,6 +65,7 @@ class Options(TypedDict, total=False):
         str
     ]  # hosts that may receive them (``*.example.org`` for those below, ``*`` for all); the own network when not given
     redaction_key: str  # VERSION:BASE64 for tokens of patients' keys, in a rotation the one before it behind a comma
+    key_types: Iterable[str]  # key types of your own, beside those of the registry
     token_types: Iterable[str]  # more key types whose values become tokens
     own_traces: bool  # never continue a trace of another System in this process
 
@@ -90,6 +92,7 @@ class Settings:
     propagate_keys: frozenset[str] = DEFAULT_PROPAGATED
     propagate_hosts: frozenset[str] | None = None
     redaction_key: tuple[Key, ...] = field(default=(), repr=False)
+    key_types: frozenset[str] = KEY_TYPES
     token_types: frozenset[str] = PATIENT_TYPES
     own_traces: bool = True
 
@@ -140,6 +143,7 @@ def resolve(environment: Environment | None = None, **options: Unpack[Options]) 
         propagate_keys=_propagated(options.get("propagate_keys"), env, token_types),
         propagate_hosts=_hosts(options.get("propagate_hosts"), env),
         redaction_key=key_from(options.get("redaction_key"), env),
+        key_types=KEY_TYPES | token_types | (_names("key_types", options.get("key_types"), env) or frozenset()),
         token_types=token_types,
         own_traces=bool(options.get("own_traces", True)),
     )

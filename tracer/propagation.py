@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from controltower.tracer import attributes
-from controltower.tracer.tokens import PATIENT_TYPES
+from controltower.tracer.key_types import PATIENT_TYPES
 
 if TYPE_CHECKING:
     from controltower.tracer.step import Step

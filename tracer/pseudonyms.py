@@ -7,10 +7,12 @@ from opentelemetry.util.types import AnyValue
 
 from controltower.tracer import attributes, values
 from controltower.tracer.guard import Guard
-from controltower.tracer.tokens import PATIENT_TYPES, Key, Tokeniser, is_token
+from controltower.tracer.key_types import KEY_TYPES, PATIENT_TYPES
+from controltower.tracer.tokens import Key, Tokeniser, is_token
 from controltower.tracer.values import Misuse
 
 NO_KEY: Final = "no_redaction_key"
+UNKNOWN: Final = "unknown_key_type"
 NOT_READABLE: Final = "unreadable_patient_value"
 
 _KEYED: Final = (attributes.KEY, attributes.CONTEXT)
@@ -19,8 +21,15 @@ _KEYED: Final = (attributes.KEY, attributes.CONTEXT)
 class Pseudonyms:
     """Makes tokens of the keys and contexts of some types. Without a key their values are left out, and counted."""
 
-    def __init__(self, keys: tuple[Key, ...], guard: Guard, types: frozenset[str] = PATIENT_TYPES) -> None:
+    def __init__(
+        self,
+        keys: tuple[Key, ...],
+        guard: Guard,
+        types: frozenset[str] = PATIENT_TYPES,
+        known: frozenset[str] = KEY_TYPES,
+    ) -> None:
         self.types = types
+        self._known = known
         self._tokeniser = Tokeniser(keys)
         self._guard = guard
 
@@ -38,7 +47,14 @@ class Pseudonyms:
     def keys(
         self, given: dict[str, tuple[str, ...]], scopes: Mapping[str, str], misuse: Misuse
     ) -> dict[str, tuple[str, ...]]:
-        """Return *given* with tokens for the values of patients; types that have no value left are left out."""
+        """Return *given* with tokens for the values of patients; what is no key type is reported, and kept."""
+        self.check(given, misuse)
+        return self.tokens(given, scopes, misuse)
+
+    def tokens(
+        self, given: dict[str, tuple[str, ...]], scopes: Mapping[str, str], misuse: Misuse
+    ) -> dict[str, tuple[str, ...]]:
+        """Return *given*, keys or contexts, with tokens for the values of patients; types without values are left out."""
         if self.types.isdisjoint(given):
             return given
         made = {
@@ -47,13 +63,20 @@ class Pseudonyms:
         }
         return {type_: many for type_, many in made.items() if many}
 
+    def check(self, types: Iterable[str], misuse: Misuse) -> None:
+        """Report key types that are not in the registry: a slip of the pen joins nothing."""
+        if not self._known.issuperset(types):
+            for type_ in types:
+                if type_ not in self._known:
+                    misuse(UNKNOWN, _unknown(type_, self._known))
+
     def context(self, given: object, scopes: Mapping[str, str], misuse: Misuse) -> dict[str, str | tuple[str, ...]]:
         """Return what describes a step, as attributes."""
         texts = values.texts_of(given, "context", misuse)
         patients: dict[str, tuple[str, ...]] = {
             type_: (text,) for type_, text in texts.items() if type_ in self.types and text.strip()
         }
-        made = self.keys(patients, scopes, misuse) if patients else {}
+        made = self.tokens(patients, scopes, misuse) if patients else {}
         found: dict[str, str | tuple[str, ...]] = {}
         for type_, text in texts.items():
             if type_ not in self.types:
@@ -93,6 +116,14 @@ def _texts(value: AnyValue) -> list[str] | None:
     if not all(isinstance(each, (str, int)) and not isinstance(each, bool) for each in many):
         return None
     return [text for each in many if (text := str(each).strip())]
+
+
+def _unknown(type_: str, known: frozenset[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(type_, sorted(known), 1)
+    meant = f", maybe {close[0]} is meant" if close else ""
+    return f"{type_} is not a key type that is known{meant}; name types of your own in configure(key_types=[...])"
 
 
 def _no_key(type_: str) -> str:

@@ -347,6 +347,7 @@ class Step(Decorator):
 
     def _with(self, type_: str, new: list[str], issuer: str | None) -> tuple[str, ...]:
         """Return the keys of *type_* with *new* ones; of a patient's type tokens of all of them by this issuer."""
+        self._pseudonyms.check((type_,), self._guard.misuse)
         if type_ not in self._pseudonyms.types:
             return tuple(dict.fromkeys((*self._keys.get(type_, ()), *new)))
         raw = (*self._raw.get(type_, ()), *new)
@@ -370,6 +371,8 @@ class Step(Decorator):
             kept = values.choice(value, _CHOICES[name], name, misuse)
         elif name == "business_time":
             kept = values.time_text(value, name, misuse)
+        elif name in _CODES:
+            kept = _CODES[name](value, misuse)
         else:
             kept = values.text(value, name, misuse)
         if kept is not None:
@@ -423,6 +426,7 @@ def type_name_of(error: BaseException) -> str:
 
 
 _CHOICES: Final = {"outcome": attributes.OUTCOMES, "style": attributes.STYLES, "actor": ACTORS}
+_CODES: Final = {"reason": values.reason_code, "currency": values.currency_code}
 _DECIMALS: Final = frozenset({"amount", "quantity"})
 _PLAIN: Final = {  # option -> attribute
     "amount": attributes.AMOUNT,

@@ -123,7 +123,8 @@ class System:
         self.clock = clock  # nanoseconds; the wall clock without one
         self.settings = settings or resolve(**options)
         self.guard = Guard(development=self.settings.mode == "development")
-        self.pseudonyms = Pseudonyms(self.settings.redaction_key, self.guard, self.settings.token_types)
+        given = self.settings
+        self.pseudonyms = Pseudonyms(given.redaction_key, self.guard, given.token_types, given.key_types)
         self.delivery = Delivery(
             _ExporterFactory(self.settings, self.guard),
             self.guard,

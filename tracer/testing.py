@@ -116,7 +116,7 @@ class Captured:
         return found[0]
 
     def _stored(self, type_: str, given: tuple[str, ...], scopes: Mapping[str, str]) -> tuple[str, ...]:
-        made = self.system.pseudonyms.keys({type_: given}, scopes, self.system.guard.misuse)
+        made = self.system.pseudonyms.tokens({type_: given}, scopes, self.system.guard.misuse)
         return made.get(type_, ())
 
 

@@ -21,25 +21,6 @@ LEAST_KEY_BYTES: Final = 32  # what HMAC-SHA256 is meant for; a shorter one can 
 MOST_KEYS: Final = 2  # of a tenant: the present one, and in the overlap of a rotation the one before it
 REMEMBERED: Final = 4_096  # tokens; a batch repeats its keys, and more would only hold patients' numbers in memory
 
-# Types of keys and contexts that lead to a patient, as the redaction policy that ships with the collector has them.
-PATIENT_TYPES: Final = frozenset(
-    {
-        "account",
-        "case",
-        "claim",
-        "claim_icn",
-        "claim_pcn",
-        "device",
-        "filler_order",
-        "mrn",
-        "patient",
-        "placer_order",
-        "usage",
-        "user",
-        "visit",
-    }
-)
-
 _SPACES: Final = re.compile("[ \t\n\v\f\r]+")
 _TOKEN: Final = re.compile(rb"t[0-9]{1,4}:[A-Z2-7]{26}")
 _GIVEN: Final = re.compile(r"(?:(?P<tenant>[^=\s,:]+)=)?(?P<version>[1-9][0-9]{0,3}):(?P<secret>[A-Za-z0-9+/=]+)")

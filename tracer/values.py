@@ -25,10 +25,13 @@ MAX_KEYS: Final = 1000  # of one type on one step; above it a batch with one rec
 HARD_MAX_KEYS: Final = 100_000  # the rest is left out even in production, to protect memory
 MAX_COUNT: Final = 2**53  # far below what OTLP's integer holds
 MAX_TIME_NS: Final = 2**63 - 1
+FREE_TEXT: Final = "free_text"  # stands for a reason that is no code
 BACKSLASH: Final = "backslashreplace"
 
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,12})?", re.ASCII)
 _CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_REASON = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/*+-]{0,99}")
+_CURRENCY = re.compile("[A-Z]{3}")
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -143,6 +146,23 @@ def step_code(value: object, misuse: Misuse) -> str:
         return value
     misuse("bad_step_code", "a step code is <flow>.<object>.<event> in lower case, such as p2p.invoice.posted")
     return text(value, "the step code", misuse) or "unnamed"
+
+
+def reason_code(value: object, misuse: Misuse) -> str | None:
+    """Return a reason such as ``price_variance``; free text, which may name a patient, is left out."""
+    kept = text(value, "reason", misuse)
+    if not kept or _REASON.fullmatch(kept):
+        return kept
+    misuse("free_text_reason", "a reason is a code without spaces, such as price_variance; its text is left out")
+    return FREE_TEXT
+
+
+def currency_code(value: object, misuse: Misuse) -> str | None:
+    """Return a currency; what is no code of three letters is kept and reported."""
+    kept = text(value, "currency", misuse)
+    if kept and not _CURRENCY.fullmatch(kept):
+        misuse("bad_currency", "currency is a code of ISO 4217, such as USD")
+    return kept
 
 
 def type_name(value: object, what: str, misuse: Misuse) -> str | None:

@@ -7,9 +7,9 @@ import pytest
 
 from controltower import tracer
 from controltower.tracer.configure import Options
+from controltower.tracer.key_types import PATIENT_TYPES
 from controltower.tracer.propagation import DEFAULT_PROPAGATED
 from controltower.tracer.testing import capture
-from controltower.tracer.tokens import PATIENT_TYPES
 from tests.tracer.hooked import needs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrument.md"

@@ -123,6 +123,15 @@ MISUSES: list[tuple[str, Callable[[tracer.System], object]]] = [
     ("naive_time", lambda system: system.step("a.b.c", start_time=datetime(2026, 3, 1))),  # noqa: DTZ001
     ("bad_step_code", lambda system: system.step("Send 850")),
     ("bad_type_name", lambda system: system.step("a.b.c", keys={"purchase_order.line": "1"})),
+    ("unknown_key_type", lambda system: system.step("a.b.c", keys={"purchase_ordre": "1"})),
+    ("unknown_key_type", lambda system: system.step("a.b.c").key("purchase_ordre", "1")),
+    ("unknown_key_type", lambda system: system.step("a.b.c").line(keys={"purchase_ordre": "1"})),
+    ("unknown_key_type", lambda system: system.keys(purchase_ordre="1").__enter__()),
+    ("free_text_reason", lambda system: system.step("a.b.c", reason="no bed for Jane Doe")),
+    ("free_text_reason", lambda system: system.step("a.b.c").outcome("rejected", "no bed for Jane Doe")),
+    ("free_text_reason", lambda system: system.batch("load").outcome("rejected", "no bed for Jane Doe")),
+    ("free_text_reason", lambda system: system.batch("load").reject("no bed for Jane Doe")),
+    ("bad_currency", lambda system: system.step("a.b.c", currency="dollars")),
     ("bad_key", lambda system: system.step("a.b.c", keys={"invoice": 12.0})),  # type: ignore[dict-item]
     ("too_many_keys", lambda system: system.step("a.b.c", keys={"invoice": map(str, range(1001))})),
     ("unknown_outcome", lambda system: system.step("a.b.c", outcome="fine")),  # type: ignore[arg-type]
@@ -150,10 +159,14 @@ def test_values_of_a_misuse_are_kept_as_well_as_possible() -> None:
     with capture(mode="production") as captured:
         amount: Any = 0.1
         at = datetime(2026, 3, 1)  # noqa: DTZ001 - the misuse
-        with tracer.step("a.b.c", amount=amount, business_time=at, keys={"invoice": map(str, range(1500))}):
+        many = {"invoice": map(str, range(1500)), "purchase_ordre": "PO-1"}
+        with tracer.step("a.b.c", amount=amount, business_time=at, keys=many, reason="no bed for Jane", currency="usd"):
             pass
 
-    step = captured.assert_step("a.b.c", amount="0.1", business_time="2026-03-01T00:00:00+00:00")
+    step = captured.assert_step(
+        "a.b.c", amount="0.1", business_time="2026-03-01T00:00:00+00:00", reason="free_text", currency="usd"
+    )
+    assert (step.attributes or {})["controltower.key.purchase_ordre"] == "PO-1"
     assert (step.attributes or {})["controltower.key.invoice"] == tuple(map(str, range(1500)))
 
 

@@ -19,9 +19,10 @@ from controltower.collector.redaction.policy import default_policy
 from controltower.collector.redaction.redactor import Redactor
 from controltower.tracer.configure import Options, resolve
 from controltower.tracer.default import HostSystem, install
+from controltower.tracer.key_types import KEY_TYPES, PATIENT_TYPES
 from controltower.tracer.pseudonyms import NO_KEY
 from controltower.tracer.testing import REDACTION_KEY, capture, lines_of
-from controltower.tracer.tokens import PATIENT_TYPES, Tokeniser, parse_keys
+from controltower.tracer.tokens import Tokeniser, parse_keys
 
 VECTORS = json.loads((Path(__file__).resolve().parents[2] / "docs" / "token-vectors.json").read_text("utf-8"))
 OTHER = f"2:{base64.b64encode(b'another key for tests, of 32 by.').decode()}"
@@ -210,15 +211,17 @@ def test_the_types_are_those_of_the_policy_that_ships() -> None:
     policy = default_policy()
 
     assert set(policy.keys.token) == PATIENT_TYPES
+    assert {*policy.keys.keep, *policy.keys.token} == KEY_TYPES  # add it to tracer/key_types.py as well
     assert set(policy.contexts.token) <= PATIENT_TYPES
 
 
 def test_more_types_can_be_named() -> None:
     """A hospital whose statements bear the account's number makes tokens of them; they travel in no header."""
-    with capture(token_types=["statement", "voucher"]) as captured, tracer.step("a.b.c", keys={"statement": "S-1"}):
+    options: Options = {"token_types": ["statement", "voucher", "bed"], "key_types": ["ward"]}
+    with capture(**options) as captured, tracer.step("a.b.c", keys={"statement": "S-1", "ward": "7", "bed": "3"}):
         pass
 
-    captured.assert_step("a.b.c", keys={"statement": "S-1"})
+    captured.assert_step("a.b.c", keys={"statement": "S-1", "ward": "7", "bed": "3"})
     assert attributes(captured.steps[0])["key.statement"] == tokens("statement", "S-1")
     assert "voucher" not in captured.system.settings.propagate_keys
     with pytest.raises(tracer.SettingError, match="propagate_keys: voucher leads to a patient"):
