@@ -26,6 +26,7 @@ from controltower.tracer.hooks import Hooked, instrument, uninstrument
 from controltower.tracer.integrations.fastapi import instrument_fastapi
 from controltower.tracer.integrations.httpx import instrument_httpx
 from controltower.tracer.integrations.messaging import processing
+from controltower.tracer.sidecar import processing_file, write_sidecar
 from controltower.tracer.step import Step, StepOptions
 from controltower.tracer.system import Health, System
 
@@ -57,8 +58,10 @@ __all__ = [
     "instrument_httpx",
     "keys",
     "processing",
+    "processing_file",
     "received",
     "shutdown",
     "step",
     "uninstrument",
+    "write_sidecar",
 ]

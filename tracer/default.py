@@ -14,12 +14,13 @@ from opentelemetry.trace import SpanContext
 
 from controltower.tracer.batch import Batch, BatchOptions
 from controltower.tracer.configure import Mode, Options, Settings, key_from, resolve
+from controltower.tracer.ending import finish_at_sigterm
 from controltower.tracer.errors import SettingError
 from controltower.tracer.guard import Guard, under_pytest
 from controltower.tracer.propagation import KeyRing, ring_in, started_by
 from controltower.tracer.pseudonyms import Pseudonyms
 from controltower.tracer.step import KeyValues, Step, StepOptions
-from controltower.tracer.system import SCOPE_NAME, Health, System
+from controltower.tracer.system import EXIT_FLUSH_S, SCOPE_NAME, Health, System
 
 logger = logging.getLogger("controltower.tracer")
 
@@ -108,11 +109,13 @@ def configure(**options: Unpack[Options]) -> System:
 
     Arguments stand before ``CONTROLTOWER_*`` and ``OTEL_*`` variables, these before defaults. The only call here that
     raises: ``SettingError`` with the name of the setting. Becomes OpenTelemetry's global provider if there is none, so
-    that the spans of instrumented libraries carry the keys of the step around them.
+    that the spans of instrumented libraries carry the keys of the step around them. SIGTERM, unless the host handles it,
+    ends the process when the rest is sent, or after five seconds.
     """
     options.setdefault("own_traces", False)
     new = ProcessSystem(settings=resolve(**options))
     former = install(new)
+    finish_at_sigterm(shutdown, EXIT_FLUSH_S)
     if isinstance(former, ProcessSystem):
         return new  # the provider that libraries hold passes their spans on
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):

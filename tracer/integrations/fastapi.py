@@ -14,6 +14,7 @@ from controltower.tracer.integrations.extract import MAX_BODY
 from controltower.tracer.integrations.http import looks_into, ring_of
 from controltower.tracer.integrations.opentelemetry import CurrentProvider
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.system import EXIT_FLUSH_S
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -98,7 +99,7 @@ class RestoreKeys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._flushing(send) if scope["type"] == "lifespan" else send)
             return
         with self._used().guard.around("route of a request"):
             name_by_route(scope)
@@ -114,6 +115,21 @@ class RestoreKeys:
             return
         with propagation.ring_attached(ring):
             await self._app(scope, again, send)
+
+    def _flushing(self, send: Send) -> Send:
+        """Return *send* so that the rest is sent to the collector before the server hears that all is shut down.
+
+        Some servers (uvicorn) end by the signal that they got, which runs nothing at exit.
+        """
+
+        async def tell(message: MutableMapping[str, Any]) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                from anyio import to_thread  # Starlette stands on it
+
+                await to_thread.run_sync(self._used().flush, EXIT_FLUSH_S)
+            await send(message)
+
+        return tell
 
 
 def name_by_route(scope: Scope) -> None:
