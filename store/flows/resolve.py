@@ -10,16 +10,21 @@ The rules, per step:
 4. A step that finds nothing by its own keys looks at its trace, if that trace holds a single value of a key above it.
 5. A key without scope stands for the one scope its value is known with; with two, for none.
 6. Two ways where one may be true: neither. Too many ways, or a number used again later: not a way.
+7. While the key for tokens changes, a step carries two tokens of each value. Those of one version belong together: each
+   version has all ways of its own, and is not a second value beside the other.
 """
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from controltower.store.flows.definition import Flow
 from controltower.store.rows import Key, KeyLink, Step, Via
+
+_TOKEN = re.compile("t([0-9]{1,4}):[A-Z2-7]{26}")  # docs/redaction.md
 
 StepId = tuple[str, str]  # trace id, span id
 Value = tuple[str, str]  # key type, value: a key whatever its scope
@@ -214,15 +219,19 @@ class Resolver:
     def _by_trace(self, step: Step, keys: list[Key]) -> Resolution:
         """Use the trace when it leaves no choice: one value of the key above, and one of the step's own."""
         trace = self._graph.traces.get(step.trace_id, {})
+        own = [list(trace.get(key.type, ())) for key in keys]
         for parent in self._above(keys):
-            values = {self._graph.canonical(key) for key in trace.get(parent, ())}
-            if len(values) != 1 or None in values or any(len(trace.get(key.type, ())) > 1 for key in keys):
+            clear = {self._graph.canonical(key) for key in trace.get(parent, ())}
+            values = sorted(key for key in clear if key is not None)
+            if len(values) < len(clear) or not all(map(_one_of_each_version, (values, *own))):
                 continue
-            (above,) = values
-            assert above is not None
-            climb = self.climb(above, step.at)
-            if climb.ways:
-                return Resolution(tuple(self._traced(step, above, trace[parent], climb)))
+            found = {
+                member.anchor: member
+                for above in reversed(values)
+                for member in self._traced(step, above, trace[parent], self.climb(above, step.at))
+            }
+            if found:
+                return Resolution(tuple(found[anchor] for anchor in sorted(found)))
         return Resolution(parked=self._waiting(step, keys))
 
     def _above(self, keys: list[Key]) -> list[str]:
@@ -338,8 +347,27 @@ def links_of(flow: Flow, step: Step, version: int) -> list[KeyLink]:
         KeyLink(flow.flow, child, parent, step.trace_id, step.span_id, step.at, version)
         for child_type, children in by_type.items()
         for child in children
-        for parent in by_type.get(_nearest(flow, child_type, by_type), ())
+        for parent in _together(child, by_type.get(_nearest(flow, child_type, by_type), ()))
     ]
+
+
+def _together(child: Key, parents: Sequence[Key]) -> Sequence[Key]:
+    """Return the *parents* that stand for the same document's as *child*: of tokens those that the same key made."""
+    version = _version(child)
+    same = [parent for parent in parents if _version(parent) == version] if version else ()
+    return same or parents
+
+
+def _one_of_each_version(keys: Collection[Key]) -> bool:
+    """Return whether *keys* are one value: one key, or its tokens by different keys for tokens."""
+    versions = {_version(key) for key in keys}
+    return len(keys) <= 1 or (len(versions) == len(keys) and "" not in versions)
+
+
+def _version(key: Key) -> str:
+    """Return which key for tokens made a token; nothing for what is none."""
+    token = _TOKEN.fullmatch(key.value)
+    return token[1] if token else ""
 
 
 def _nearest(flow: Flow, key_type: str, present: Mapping[str, object]) -> str:
