@@ -120,6 +120,7 @@ def paths(client: Client, flow: Flow, since: datetime, until: datetime) -> Paths
                 "flow": flow.flow,
                 "stages": [stage.name for stage in flow.stages],
                 "reaching": _reaching(flow),
+                "cancelling": [stage.name for stage in flow.stages if stage.cancels],
                 "since": timestamp(since),
                 "until": timestamp(until),
                 "limit": PATHS_LIMIT,

@@ -126,6 +126,17 @@ def test_stages_say_who_went_past_them(any_store: Client) -> None:
     assert found[STAGES[3]] == Passage(STAGES[3], 0, 0, 0, 1)
 
 
+def test_to_be_called_off_skips_nothing(any_store: Client) -> None:
+    """The stage that calls off comes last in the flow and is behind no other."""
+    flow = fresh()
+    (cancelled,) = (stage.name for stage in flow.stages if stage.cancels)
+    put(any_store, flow, {"PO-1": [at(flow, STAGES[0], 0), at(flow, cancelled, 1)], "PO-2": [at(flow, STAGES[0], 0)]})
+    found = {passage.stage: passage for passage in read(any_store, flow).passages}
+
+    assert {passage.skipped for passage in found.values()} == {0}
+    assert found[cancelled] == Passage(cancelled, 1, 0, 0, ahead=0)
+
+
 def test_a_hop_waits_from_the_end_of_the_one_to_the_start_of_the_other(any_store: Client) -> None:
     """Steps are followed as they were observed, whatever time their document has; overlapping ones wait for nothing."""
     flow = fresh()
