@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 MAX_REASONS: Final = 20  # distinct reject reasons kept on the run; the others are counted as "other"
 REJECTED: Final = ("rejected", "exception")
+STARTED: Final = "batch.run.started"  # the steps of a run itself, beside what it does
+RUNNING: Final = "batch.run.running"
+COMPLETED: Final = "batch.run.completed"
+RUN: Final = attributes.KEY + "run"
+SLOT: Final = attributes.KEY + "slot"
 PHASE: Final = attributes.CONTEXT + "run_phase"
 REASONS: Final = attributes.CONTEXT + "rejected_reasons"
 EXPECTED_TOTAL: Final = attributes.CONTEXT + "expected_control_total"
@@ -58,6 +63,7 @@ class BatchOptions(TypedDict, total=False):
     attempt: int | None  # of the run with this id: 2 when it is resumed or tried again
     done_before: int | None  # records that earlier attempts did; they count as done, and not again as records
     total_before: Amount | None  # their control total
+    slot: str | None  # of the calendar, which a schedule expects: NAME|2026-11-03T02:00:00-05:00
     heartbeat_s: float | None  # how often the run says that it is alive and where it stands; never with None
     interface: str | None  # registry name of the job; the run's name by default
     start_time: Moment | None
@@ -210,7 +216,7 @@ class Batch:
         self._started = self._system.otel_tracer.start_span(
             f"{self.name} started",
             context=above,
-            attributes={**self._described(), PHASE: "started"},
+            attributes={**self._described(), **self._run(STARTED), PHASE: "started"},
             start_time=self._start_ns,
         )
         self._started.end(self._start_ns)  # sent now: a run that never ends is seen as one that started
@@ -226,7 +232,7 @@ class Batch:
         self._system.otel_tracer.start_span(
             f"{self.name} running",
             context=trace.set_span_in_context(self._started),
-            attributes={**self._described(), **self._counts(), PHASE: "running"},
+            attributes={**self._described(), **self._counts(), **self._run(RUNNING), PHASE: "running"},
             start_time=now_ns,
         ).end(now_ns)
 
@@ -258,7 +264,28 @@ class Batch:
             finish.add_event(attributes.LINE_EVENT, line, self._start_ns)
         end_ns = values.time_ns(self._options.get("end_time"), "end_time", self._guard.misuse)
         elapsed = time.perf_counter_ns() - self._clock_ns
-        finish.end(self._start_ns + elapsed if end_ns is None else max(end_ns, self._start_ns))
+        ended_ns = self._start_ns + elapsed if end_ns is None else max(end_ns, self._start_ns)
+        finish.end(ended_ns)
+        if self._options.get("step") is not None:
+            self._completed(error, ended_ns)
+
+    def _completed(self, error: BaseException | None, ended_ns: int) -> None:
+        """Say that the run is over, beside the business step that its end is."""
+        over = self._system.otel_tracer.start_span(
+            f"{self.name} completed",
+            context=trace.set_span_in_context(self._started),
+            attributes={**self._described(), **self._result(error), **self._run(COMPLETED)},
+            start_time=ended_ns,
+        )
+        if error is not None and _is_failure(error):
+            over.set_status(Status(StatusCode.ERROR))
+        over.end(ended_ns)
+
+    def _run(self, code: str) -> dict[str, AttributeValue]:
+        """Return what makes a span a step of the run itself."""
+        slot = values.text(self._options.get("slot"), "slot", self._guard.misuse)
+        said: dict[str, AttributeValue] = {attributes.STEP: code, RUN: self.run_id}
+        return said | ({SLOT: slot} if slot else {})
 
     def _described(self) -> dict[str, AttributeValue]:
         misuse = self._guard.misuse
@@ -281,12 +308,10 @@ class Batch:
         return self._system.pseudonyms.context(given, scopes, self._guard.misuse)
 
     def _step_attributes(self) -> dict[str, AttributeValue]:
-        """Return keys, and the code when the run is a step: on the end only, so that it counts once."""
+        """Return keys, and the code when the run is a business step: on the end only, so that it counts once."""
         code = self._options.get("step")
-        found = Step(self._system, "controltower.run" if code is None else code, self._step_options()).prepared()
-        if code is None:
-            del found[attributes.STEP]
-        return found
+        found = Step(self._system, COMPLETED if code is None else code, self._step_options()).prepared()
+        return found if code is not None else found | self._run(COMPLETED)
 
     def _step_options(self) -> StepOptions:
         options = StepOptions()

@@ -3,7 +3,7 @@
 import os
 import sys
 from argparse import REMAINDER, ArgumentTypeError, Namespace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -46,7 +46,9 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--run-id", metavar="ID", help="the scheduler's id of this run; default: a new one")
     parser.add_argument("--attempt", type=positive, metavar="N", help="which attempt of this run it is")
     parser.add_argument(
-        "--schedule", metavar="CRON", help="when the job is to start, for who looks for runs that are missing"
+        "--schedule",
+        metavar="CRON",
+        help="when the job is to start, in this machine's zone: the run is the one that a source of `kind: schedule` expects",
     )
     parser.add_argument("--expected-by", type=span, metavar="LENGTH", help="how long the job may take: 30m, 2h")
     parser.add_argument(
@@ -79,7 +81,7 @@ def run(arguments: Namespace) -> int:
     except (CommandError, CollectorError, tracer.TracerError, OSError) as error:
         print(f"The job runs unwatched: {error}", file=sys.stderr)
         return _told(run_job(command, {}, 0)).code
-    with tracer.batch(arguments.name or Path(command[0]).name, **_options(arguments)) as watched:
+    with tracer.batch(_name(arguments), **_options(arguments)) as watched:
         ended = run_job(command, tracer.environment(), arguments.tail)
         _describe(watched, ended, masker)
     tracer.shutdown(EXIT_S)
@@ -99,10 +101,13 @@ def _options(arguments: Namespace) -> BatchOptions:
     if arguments.expected_by is not None:
         expected: timedelta = arguments.expected_by
         context["expected_by_s"] = f"{expected.total_seconds():.0f}"
+    options = BatchOptions()
+    if slot := _slot(arguments):
+        options["slot"] = slot
     keys: dict[str, list[str]] = {}
     for type_, value in arguments.key:
         keys.setdefault(type_, []).append(value)
-    return BatchOptions(
+    return options | BatchOptions(
         run_id=arguments.run_id,
         attempt=arguments.attempt,
         heartbeat_s=arguments.heartbeat,
@@ -110,6 +115,25 @@ def _options(arguments: Namespace) -> BatchOptions:
         keys=keys,
         context=context,
     )
+
+
+def _slot(arguments: Namespace) -> str:
+    """Return which time of its schedule the run is for, as a source of `kind: schedule` names it; nothing without one."""
+    if not arguments.schedule:
+        return ""
+    from controltower.collector.scrapers.slots import check_cron, latest, slot_of, zone_of_machine
+
+    try:
+        time = latest(check_cron(arguments.schedule), datetime.now(UTC), zone_of_machine())
+    except ValueError as error:
+        print(f"The run is of no schedule: {arguments.schedule!r} {error}", file=sys.stderr)
+        return ""
+    return f"{_name(arguments)}|{slot_of(time)}" if time else ""
+
+
+def _name(arguments: Namespace) -> str:
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    return arguments.name or Path(command[0]).name
 
 
 def _masker() -> "Masker":

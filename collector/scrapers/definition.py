@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
 from string import Formatter
@@ -24,6 +24,7 @@ from controltower.collector.scrapers.manifest import GROUPS as MANIFEST_GROUPS
 from controltower.collector.scrapers.manifest import LINE as MANIFEST_LINE
 from controltower.collector.scrapers.message import HEADER
 from controltower.collector.scrapers.message import NAMES as MESSAGE_NAMES
+from controltower.collector.scrapers.slots import check_cron
 from controltower.collector.scrapers.syslog_listener import address_of
 from controltower.collector.scrapers.tables import TRAILER_GROUPS
 from controltower.collector.scrapers.transforms import (
@@ -520,6 +521,19 @@ class RowSource(Source):
         return _address(self.url)
 
 
+SCHEDULE_FIELDS: Final = ("slot", "day", "hour", "grace_s")
+
+
+class ScheduleSource(Source):
+    """Times at which something is expected."""
+
+    kind: Literal["schedule"]
+    format: ClassVar = "schedule"
+    cron: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(check_cron)]
+    holidays: Annotated[tuple[date, ...], Field(max_length=1_000)] = ()  # on which nothing is expected
+    grace: Within = Limit(30, "minute")  # how late it may be
+
+
 class EventLogSource(Source):
     """A file of events that was written elsewhere and is imported once: columns, or types of events and objects."""
 
@@ -537,7 +551,7 @@ class EventLogSource(Source):
 
 
 ListedSource: TypeAlias = (
-    LogSource | SyslogSource | FolderSource | DeadLetterSource | TapSource | QueueSource | RowSource
+    LogSource | SyslogSource | ScheduleSource | FolderSource | DeadLetterSource | TapSource | QueueSource | RowSource
 )
 AnySource: TypeAlias = ListedSource | EventLogSource
 
@@ -656,6 +670,8 @@ def _contradictions(sources: Sources) -> Iterator[Problem]:
             yield ("sources", name, "columns"), "format: csv needs columns, and no other format has them"
         if isinstance(source, LineSource) and source.only and source.start:
             yield ("sources", name, "only"), "is about lines, and with start a record can have several"
+        if isinstance(source, ScheduleSource):
+            yield from _schedule_problems(source, ("sources", name))
         if isinstance(source, SyslogSource):
             yield from _syslog_problems(source, ("sources", name))
         if isinstance(source, FolderSource):
@@ -687,6 +703,23 @@ def _secret_problems(options: Mapping[str, str | int | bool | Secret], place: tu
             yield (*place, name), "give either env or file"
         if isinstance(value, str) and _SECRET.search(name):
             yield (*place, name), "is a secret: write {env: NAME} or {file: PATH}"
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _schedule_problems(source: ScheduleSource, place: tuple[Any, ...]) -> Iterator[Problem]:
+    for position, test in enumerate(source.tests):
+        times = test.given.split()
+        if len(times) != 2 or not all(map(_is_moment, times)):
+            yield (
+                (*place, "tests", position, "given"),
+                "two times with their offsets: after the first, up to the second",
+            )
 
 
 def _syslog_problems(source: SyslogSource, place: tuple[Any, ...]) -> Iterator[Problem]:
@@ -851,7 +884,7 @@ def _unknown_fields(
         return
     if isinstance(source, EventLogSource | QueueSource):
         return  # its columns are known when it is opened
-    known = source.columns or FORMATS[source.format].fields
+    known = SCHEDULE_FIELDS if isinstance(source, ScheduleSource) else source.columns or FORMATS[source.format].fields
     used = [(where, field) for where, field in _fields(facts) if field not in groups]
     for where, field in used:
         if known and field not in known and field != LINE:

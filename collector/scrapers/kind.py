@@ -18,6 +18,7 @@ from controltower.collector.scrapers.observation import Fields, Level, Record, T
 from controltower.collector.scrapers.queues import QueueReader
 from controltower.collector.scrapers.redis_stream import RedisStream
 from controltower.collector.scrapers.rows import RowReader
+from controltower.collector.scrapers.schedule import ScheduleReader
 from controltower.collector.scrapers.stream import StreamKind
 from controltower.collector.scrapers.syslog import SyslogReader
 from controltower.collector.scrapers.tap import TapReader
@@ -74,6 +75,7 @@ class Kind(Protocol):
 KINDS: Final[Mapping[str, Kind]] = {
     "log": LogReader,
     "syslog": SyslogReader,
+    "schedule": ScheduleReader,
     "folder": FolderReader,
     "queues": QueueReader,
     "rows": RowReader,

@@ -16,6 +16,7 @@ from controltower.collector.scrapers.definition import (
     FileSource,
     ListedSource,
     QueueSource,
+    ScheduleSource,
     SourceTest,
     SyslogSource,
 )
@@ -24,7 +25,8 @@ from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapper import Mapper
 from controltower.collector.scrapers.mapping import Policies
 from controltower.collector.scrapers.observation import Level, Step
-from controltower.collector.scrapers.times import Clock, time_reader, zone_of
+from controltower.collector.scrapers.schedule import ScheduleReader
+from controltower.collector.scrapers.times import Clock, rfc3339, time_reader, zone_of
 from controltower.tracer import attributes
 from controltower.tracer.tokens import Key, Tokeniser
 
@@ -100,6 +102,9 @@ def _differences(name: str, source: ListedSource, test: SourceTest, policies: Po
         clock = _fixed(now_ns)
     if isinstance(source, QueueSource):
         return  # it makes no steps
+    if isinstance(source, ScheduleSource):
+        yield from _of_schedule(name, source, test, policies)
+        return
     if not isinstance(source, FileSource):
         yield from _compared(name, source, test, Given(source, test.given), policies, clock)
         return
@@ -112,6 +117,15 @@ def _differences(name: str, source: ListedSource, test: SourceTest, policies: Po
             yield from _compared(name, source, test, reader, policies, clock)
         finally:
             reader.close()
+
+
+def _of_schedule(name: str, source: ScheduleSource, test: SourceTest, policies: Policies) -> Iterator[str]:
+    """Compare what is expected between two times, which are the lines that the test gives."""
+    read = time_reader("iso", zone_of("UTC"), _fixed(0))
+    after, until = test.given.split()
+    reader = ScheduleReader(source, _fixed(read(until)))
+    reader.restore({"after": rfc3339(read(after))})
+    yield from _compared(name, source, test, reader, policies, _fixed(read(until)))
 
 
 def _reading(source: FileSource, file: Path) -> Any:

@@ -3,12 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from operator import itemgetter
+from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
+from typing import Final
 
 from controltower.store.flows.calendar import due_at
 from controltower.store.flows.definition import Flow, SlaRule
 from controltower.store.rows import DeadlineState, Step, TransactionStep
+
+MOST_STATED_S: Final = 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Due:
     met_at: datetime | None
     state: DeadlineState
     system: str  # where the stage that created it was seen
+    within: str  # the limit, in words
 
 
 def reaches(flow: Flow, step: Step) -> bool:
@@ -63,11 +67,28 @@ def _of_rule(
 ) -> Iterable[Due]:
     starts = _first_per_subject(rule, by_stage[rule.from_])
     ends = _first_per_subject(rule, by_stage.get(rule.to, ()))
+    renewed = _first_per_subject(rule, [*reversed(by_stage.get(rule.renewed_by or "", ()))])  # that is the last one
     for subject, start in sorted(starts.items(), key=itemgetter(0)):
-        due = due_at(start.step.at, rule.within, flow.calendar(rule.calendar))
+        begun = max(start.step, renewed.get(subject, start).step, key=attrgetter("at"))
+        stated = _stated(rule, begun)
+        if stated is None and rule.stated is not None and rule.stated.only:
+            continue
+        due = begun.at + stated if stated else due_at(begun.at, rule.within, flow.calendar(rule.calendar))
         end = ends.get(subject)
         met = end.step.at if end else None
-        yield Due(rule, subject, start.step.at, due, met, _state(due, met, cancelled, now), start.step.system)
+        within = f"{stated.total_seconds():.0f} seconds" if stated else str(rule.within)
+        yield Due(rule, subject, begun.at, due, met, _state(due, met, cancelled, now), start.step.system, within)
+
+
+def _stated(rule: SlaRule, step: Step) -> timedelta | None:
+    """Return the limit that a step states, none where it states no number of seconds up to a year."""
+    if rule.stated is None:
+        return None
+    try:
+        seconds = float(step.context.get(rule.stated.context, ""))
+    except ValueError:
+        return None
+    return timedelta(seconds=seconds * rule.stated.times) if 0 < seconds <= MOST_STATED_S else None
 
 
 def _first_per_subject(rule: SlaRule, reached: Sequence[Member]) -> dict[str, Member]:

@@ -107,6 +107,14 @@ class Stage(Model):
     joined_by: tuple[KeyType, ...] = ()  # the only keys that say where its steps belong; all of them by default
 
 
+class Stated(Model):
+    """A limit that the step states itself: seconds in one of its contexts, so many times."""
+
+    context: KeyType
+    times: Annotated[int, Field(ge=1, le=100)] = 1
+    only: bool = False  # a step that states none has no such deadline
+
+
 class SlaRule(Model):
     """A deadline: once ``from`` is reached, ``to`` is due ``within`` the limit, once per transaction or per key."""
 
@@ -114,6 +122,8 @@ class SlaRule(Model):
     from_: Annotated[str, Field(alias="from")]
     to: str
     within: LimitField
+    stated: Stated | None = None  # instead of ``within``, of a step that states it
+    renewed_by: str | None = None  # a stage: each step that reaches it begins the time anew, as a heartbeat does
     calendar: str | None = None
     severity: Literal["page", "warning", "notice"] = "warning"
     per: KeyType | None = None
@@ -383,8 +393,8 @@ def _sla_problems(flow: Flow) -> Iterator[Problem]:
         if rule.name in names:
             yield ("sla", position, "name"), f"two rules are named {rule.name}"
         names.add(rule.name)
-        for field, stage in (("from", rule.from_), ("to", rule.to)):
-            if stage not in flow.stage_by_name:
+        for field, stage in (("from", rule.from_), ("to", rule.to), ("renewed_by", rule.renewed_by)):
+            if stage is not None and stage not in flow.stage_by_name:
                 yield ("sla", position, field), f"{stage} is not one of the stages"
         if rule.per is not None and rule.per not in flow.keys:
             yield ("sla", position, "per"), f"{rule.per} is not one of the keys"

@@ -215,7 +215,7 @@ class _Case:
                 opened_at=due.due_at,
                 resolved_at=due.met_at,
                 amount=self.value,
-                detail=f"{target}{about} was due within {due.rule.within} and {'came late' if due.met_at else 'has not come'}.",
+                detail=f"{target}{about} was due within {due.within} and {'came late' if due.met_at else 'has not come'}.",
             )
 
     def _unmatched(self) -> Iterable[ExceptionRow]:

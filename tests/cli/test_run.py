@@ -1,6 +1,7 @@
 """``controltower run``: the job runs as without it, and the collector is told what became of it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def run(data: Path, endpoint: str, *options: str, job: str, **given: Any) -> "su
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
-        env=environment(),
+        env=environment(TZ="UTC"),
         **given,
     )
 
@@ -77,6 +78,9 @@ def test_a_job_is_told_of(recorder: Recorder, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (3, "out\ngiven\n", "err\n")
     assert told(started)["context.schedule"] == "0 2 * * *"
     assert told(started)["context.expected_by_s"] == "7200"
+    assert (told(started)["step"], told(finished)["step"]) == ("batch.run.started", "batch.run.completed")
+    assert re.fullmatch(r"nightly-load\|\d{4}-\d\d-\d\dT02:00:00Z", told(started)["key.slot"])
+    assert told(started)["key.run"] == told(finished)["key.run"] == told(finished)["run.id"]
     assert told(started)["context.heartbeat_s"] == "60"
     assert finished.start_time_unix_nano == started.start_time_unix_nano
     assert finished.end_time_unix_nano > finished.start_time_unix_nano
@@ -84,6 +88,15 @@ def test_a_job_is_told_of(recorder: Recorder, tmp_path: Path) -> None:
     assert wanted.items() <= told(finished).items()
     assert "context.output_tail" not in told(finished)
     assert [service for service, _ in recorder.spans()] == ["jobs", "jobs"]
+
+
+def test_a_schedule_that_is_none_keeps_no_job_from_running(recorder: Recorder, tmp_path: Path) -> None:
+    """It is told, and the run is of no slot."""
+    ran = run(tmp_path, recorder.url, "--schedule", "at night", job="echo done")
+
+    assert (ran.returncode, ran.stdout) == (0, "done\n")
+    assert "no cron expression" in ran.stderr
+    assert "key.slot" not in told(by_name(recorder)["sh started"])
 
 
 def test_the_tail_is_masked(recorder: Recorder, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controltower.store.flows.deadlines import Member
+from controltower.store.flows.definition import load_packs
 from controltower.store.flows.transaction import Verdict, judge
 from controltower.store.rows import DeadlineState, DocumentLine, Key, Step, TransactionState
 from tests.factories import membership, span_ids, step
@@ -216,3 +217,41 @@ def test_nothing_changes_before_the_next_look(drawn: list[tuple[str, float, bool
 
     assert states(then) == states(now)
     assert then.transaction.state == now.transaction.state
+
+
+RUN = Key("run", "", "RUN-1")
+BATCH = next(flow for flow in load_packs() if flow.flow == "batch_and_file")
+
+
+def alive(*beats_s: float, at_s: float, ended: bool = False, **context: str) -> DeadlineState | None:
+    """Return how the rule about heartbeats stands at *at_s*, of a run with these heartbeats."""
+    steps = [("started", 0.0), *(("running", beat) for beat in beats_s), *([("completed", at_s)] if ended else [])]
+    codes = {stage.name: stage.step for stage in BATCH.stages}
+    members = [
+        Member(one, membership(one, RUN, anchors=1, through=()))
+        for name, second in steps
+        for one in [
+            step(
+                flow="batch_and_file",
+                stage=name,
+                step=codes[name],
+                at=START + timedelta(seconds=second),
+                keys=(RUN,),
+                context=context,
+            )
+        ]
+    ]
+    found = judge(BATCH, RUN, members, {}, START + timedelta(seconds=at_s), version=1)
+    return {row.rule: row.state for row in found.deadlines}.get("run alive")
+
+
+def test_a_heartbeat_that_stops_is_a_breach() -> None:
+    """Three of the intervals that the run states without a word; each heartbeat begins them anew, and its end ends them."""
+    assert alive(at_s=29, heartbeat_s="10") is DeadlineState.RUNNING
+    assert alive(at_s=30, heartbeat_s="10") is DeadlineState.BREACHED
+    assert alive(10, 20, 30, at_s=59, heartbeat_s="10") is DeadlineState.RUNNING
+    assert alive(10, 20, 30, at_s=60, heartbeat_s="10") is DeadlineState.BREACHED
+    assert alive(30, 20, 10, at_s=59, heartbeat_s="10") is DeadlineState.RUNNING
+    assert alive(10, at_s=12, ended=True, heartbeat_s="10") is DeadlineState.MET
+    for nothing in ({}, {"heartbeat_s": "soon"}, {"heartbeat_s": "-1"}, {"heartbeat_s": "inf"}):
+        assert alive(at_s=86_400, **nothing) is None

@@ -27,6 +27,12 @@ def of_run(span: ReadableSpan) -> dict[str, object]:
     }
 
 
+def step_of(span: ReadableSpan) -> tuple[object, object, object]:
+    """Return what makes a span a step: its code, its run and the slot of its schedule."""
+    said = span.attributes or {}
+    return tuple(said.get(f"controltower.{name}") for name in ("step", "key.run", "key.slot"))  # type: ignore[return-value]
+
+
 def test_start_is_sent_at_once_and_end_is_linked() -> None:
     """A run that never ends is known to have started; its end is a span below the start, linked to it."""
     with capture() as captured, tracer.batch("nightly-invoice-load", expected=2, run_id="R-7") as run:
@@ -52,7 +58,10 @@ def test_start_is_sent_at_once_and_end_is_linked() -> None:
     assert [link.context for link in finished.links] == [started.context]
     assert finished.start_time == started.start_time
     assert of_run(finished)["outcome"] == "ok"
-    assert "controltower.step" not in (finished.attributes or {})
+    assert [step_of(span) for span in (started, finished)] == [
+        ("batch.run.started", "R-7", None),
+        ("batch.run.completed", "R-7", None),
+    ]
 
 
 def test_records_rejections_and_control_total() -> None:
@@ -263,6 +272,18 @@ def test_outcome_can_be_said() -> None:
     assert (finished["outcome"], finished["reason"], finished["context.exit_code"]) == ("exception", "exit_code", "3")
 
 
+def test_a_run_that_is_a_business_step_is_over_as_well() -> None:
+    """Its end is that step, and beside it the run is completed; all of them name the slot that a schedule expects."""
+    with capture() as captured, tracer.batch("pay", run_id="R-1", slot="pay|S", step="p2p.payment.issued"):
+        pass
+
+    assert [step_of(span) for span in captured.steps] == [
+        ("batch.run.started", "R-1", "pay|S"),
+        ("p2p.payment.issued", None, None),
+        ("batch.run.completed", "R-1", "pay|S"),
+    ]
+
+
 def test_thousands_of_records_are_all_there() -> None:
     """Records are spans below the run, so none is lost to a limit of links."""
     with capture(queue_size=20_000) as captured, tracer.batch("load") as run:
@@ -270,5 +291,5 @@ def test_thousands_of_records_are_all_there() -> None:
             with run.record("p2p.invoice.registered", keys={"invoice": f"I-{number}"}):
                 pass
 
-    assert len(captured.steps) == 3_000
+    assert len(captured.steps) == 3_000 + 2  # start and end of the run
     assert of_run(named(captured, "load"))["run.records"] == 3_000
