@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from controltower.store.client import Client
 from controltower.store.ocel.staged import Staged
 from tests.conftest import ManualClock
 from tests.event_logs import MAP, write
 from tests.samples import SAMPLES, needs_samples
 from tests.store.flow_steps import P2P
-from tests.store.test_export import Client, exported
+from tests.store.test_export import exported
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
