@@ -73,9 +73,15 @@ class Decorator:
 def carry(function: F) -> F:
     """Return *function* so that it runs below the step that is open now: for threads and executors.
 
-    A coroutine function stays one. The result can be called many times, also at the same time.
+    A coroutine function stays one, and so does one that makes a generator, whose body runs below the step whoever asks
+    for its items. The result can be called many times, also at the same time.
     """
     context = otel_context.get_current()
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        drive: Callable[..., Any] = _drive if inspect.isgeneratorfunction(function) else _drive_async
+        return cast(
+            F, functools.wraps(function)(lambda *args, **kwargs: drive(_Below(context), function(*args, **kwargs)))
+        )
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -94,6 +100,22 @@ def carry(function: F) -> F:
             otel_context.detach(token)
 
     return cast(F, call_async if inspect.iscoroutinefunction(function) else call)
+
+
+class _Below:
+    """A context that was taken along, in the place of a step that is opened and closed."""
+
+    def __init__(self, context: otel_context.Context) -> None:
+        self._context = context
+
+    def open(self) -> None:
+        """Do nothing: the step around is somebody else's."""
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Do nothing."""
+
+    def current(self) -> otel_context.Context:
+        return self._context
 
 
 def _drive(step: Opened, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:

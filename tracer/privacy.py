@@ -130,7 +130,8 @@ class Privacy:
         """Return whether nothing in *given* has to go; names seen before, nearly all, cost one look-up each."""
         if not given or self._allowed.issuperset(given):
             return True
-        for name, value in given.items():
+        for name in given.keys() - self._allowed:
+            value = given[name]
             if _is_denied(name):
                 return False
             if name in OPERATIONS:
@@ -144,7 +145,10 @@ class Privacy:
         return True
 
     def _is_clean_line(self, event: Event) -> bool:
-        return event.name == attributes.LINE_EVENT and self._are_clean(event.attributes)
+        given = event.attributes
+        if type(given) is BoundedAttributes:
+            given = given.copy()  # a plain dictionary: a document may have thousands of lines
+        return event.name == attributes.LINE_EVENT and self._are_clean(given)
 
     def _is_clean(self, link: Link) -> bool:
         return self._are_clean(link.attributes) and _has_no_state(link.context)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from opentelemetry import trace
 
 from controltower import tracer
 from controltower.tracer.testing import capture
@@ -120,3 +121,29 @@ def test_current_step_is_safe_without_one() -> None:
         tracer.current_step().key("invoice", "I-1").line(line=1).outcome("ok").context(vendor="V")
 
     assert captured.spans == ()
+
+
+def test_carried_generators_run_below_the_step() -> None:
+    """The body of a generator that another thread reads is below the step, and the reader in between is not."""
+
+    def numbers() -> Iterator[int]:
+        for number in range(2):
+            with tracer.step("a.b.inside"):
+                yield number
+
+    async def numbers_async() -> AsyncIterator[int]:
+        for number in numbers():
+            yield number
+
+    async def read(carried: AsyncIterator[int]) -> list[int]:
+        return [number async for number in carried]
+
+    with capture() as captured:
+        with tracer.step("a.b.outer") as outer:
+            carried, carried_async = tracer.carry(numbers), tracer.carry(numbers_async)
+        for _ in carried():
+            assert trace.get_current_span() is trace.INVALID_SPAN
+        assert asyncio.run(read(carried_async())) == [0, 1]
+
+    inside = [span for span in captured.steps if span.name == "a.b.inside"]
+    assert [span.parent and span.parent.span_id for span in inside] == [outer.span_context.span_id] * 4
