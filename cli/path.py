@@ -1,23 +1,25 @@
 """One transaction as text: where it is, what it is late for, which money does not add up, and why a step belongs. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from controltower.cli.text import amount, lasting, money, plain, section, table, when
-from controltower.store.read import KeySpan, Logs, Member, TransactionView
-from controltower.store.rows import Deadline, DeadlineState, Key, Reconciliation
+from controltower.cli.text import amount, correction_text, lasting, money, plain, section, table, when
+from controltower.store.read import Decided, KeySpan, Logs, Member, TransactionView
+from controltower.store.rows import Correction, Deadline, DeadlineState, Key, Reconciliation, Via
 
 INDENT: Final = "  "
 BODY_SHOWN: Final = 120  # characters of a log record; --json has them all
 ANCHOR_FIRST: Final = 12  # other keys shown in the head; a payment run carries hundreds
 
 
-def path(view: TransactionView, now: datetime, *, why: bool = False) -> str:
-    """Return everything a reader needs of one transaction, at the time *now*."""
+def path(view: TransactionView, now: datetime, *, why: bool = False, decided: Sequence[Decided] = ()) -> str:
+    """Return everything a reader needs of one transaction, at the time *now*; *decided* are the corrections about it."""
+    rules = f", by {view.transaction.flow} version {view.transaction.flow_version}" if why else ""
     blocks = [
         head(view),
-        section("Path (times in UTC)", steps(view.members, why=why)),
+        section(f"Path (times in UTC{rules})", steps(view.members, why=why, decided=decided)),
+        section("Corrections", corrections(decided) if why else ""),
         section("Deadlines", deadlines(view.deadlines, now)),
         section("Matches", matches(view.reconciliations)),
         section("Exceptions", exceptions(view)),
@@ -46,13 +48,19 @@ def head(view: TransactionView) -> str:
     return "\n".join(lines)
 
 
-def steps(members: Sequence[Member], *, why: bool) -> str:
+def corrections(decided: Sequence[Decided]) -> str:
+    """Return what people decided about the transaction, whether or not it holds."""
+    return table([[one.state, correction_text(one.correction)] for one in decided], indent=INDENT)
+
+
+def steps(members: Sequence[Member], *, why: bool, decided: Sequence[Decided] = ()) -> str:
     """Return the path: one line per step in order of time, with its explanation below it when *why*."""
     rows = [step_cells(member) for member in members]
     lines = table(rows, right=(4,), indent=INDENT).splitlines()
     if not why:
         return "\n".join(lines)
-    return "\n".join(f"{line}\n{explanation(member)}" for line, member in zip(lines, members, strict=True))
+    said = {one.correction.id: one.correction for one in decided}
+    return "\n".join(f"{line}\n{explanation(member, said)}" for line, member in zip(lines, members, strict=True))
 
 
 def step_cells(member: Member) -> list[str]:
@@ -62,10 +70,28 @@ def step_cells(member: Member) -> list[str]:
     return [when(step.at), step.stage or f"· {step.step}", step.system, outcome, money(step.amount, step.currency)]
 
 
-def explanation(member: Member) -> str:
-    """Return why a step belongs: the keys that were walked, and the spans they were seen on."""
-    hops = " → ".join(f"{via.type} {via.value} ({via.evidence}, span {via.span_id})" for via in member.membership.via)
-    return f"{INDENT * 2}because of {hops or 'its own key'}"
+# What a step's place rests on; a person's word stands in place of the span.
+RULES: Final = {
+    "key": "its own keys",
+    "trace": "the only such key of its trace",
+    "link": "the only such key behind its span links",
+    "confirm": "what a person confirmed",
+}
+
+
+def explanation(member: Member, said: Mapping[str, Correction]) -> str:
+    """Return why a step belongs: the rule, the keys that were walked, and the spans they were seen on."""
+    membership = member.membership
+    hops = " → ".join(f"{via.type} {via.value} ({seen_on(via, said)})" for via in membership.via)
+    return f"{INDENT * 2}because of {RULES.get(membership.evidence, membership.evidence)}: {hops}"
+
+
+def seen_on(via: Via, said: Mapping[str, Correction]) -> str:
+    """Return where one hop of an explanation was seen, or who said so."""
+    if via.evidence == "confirm":
+        by = said.get(via.span_id)
+        return f"confirmed by {by.user}: {by.reason}, {by.id}" if by else f"confirmed, {via.span_id}"
+    return f"{via.evidence}, span {via.span_id}"
 
 
 def deadlines(found: Sequence[Deadline], now: datetime) -> str:

@@ -8,8 +8,17 @@ from typing import Final
 
 from controltower.cli.text import plain
 from controltower.store.kpis import KpiValue
-from controltower.store.read import KeySpan, LogRecord, Logs, Member, SearchPage, TransactionView
-from controltower.store.rows import Deadline, DocumentLine, ExceptionRow, Key, Reconciliation, Transaction, Via
+from controltower.store.read import Decided, KeySpan, LogRecord, Logs, Member, SearchPage, TransactionView
+from controltower.store.rows import (
+    Correction,
+    Deadline,
+    DocumentLine,
+    ExceptionRow,
+    Key,
+    Reconciliation,
+    Transaction,
+    Via,
+)
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -36,16 +45,17 @@ def money_of(value: Decimal | None) -> str | None:
     return decimal_of(value, MONEY_PLACES)
 
 
-def trace_of(views: Sequence[tuple[TransactionView, Logs]], spans: Sequence[KeySpan]) -> Json:
-    """Return what ``trace`` prints: transactions with what was logged around them, and spans outside of them."""
+def trace_of(views: Sequence[tuple[TransactionView, Logs, Sequence[Decided]]], spans: Sequence[KeySpan]) -> Json:
+    """Return what ``trace`` prints: transactions with what was logged and decided around them, and spans outside of them."""
     return {
         "transactions": [
             {
                 **transaction_of(view),
+                "corrections": [decided_of(one) for one in decided],
                 "logs": [log_of(record) for record in logs.records],
                 "logs_truncated": logs.truncated,
             }
-            for view, logs in views
+            for view, logs, decided in views
         ],
         "spans": [key_span_of(span) for span in spans],
     }
@@ -87,6 +97,7 @@ def summary_of(transaction: Transaction) -> dict[str, Json]:
     """Return one transaction as ``search`` lists it."""
     return {
         "flow": transaction.flow,
+        "flow_version": transaction.flow_version,
         "anchor": key_of(transaction.anchor),
         "state": str(transaction.state),
         "stage": transaction.stage,
@@ -136,6 +147,28 @@ def via_of(via: Via) -> dict[str, Json]:
         "evidence": via.evidence,
         "span": {"trace_id": via.trace_id, "span_id": via.span_id},
     }
+
+
+def correction_of(correction: Correction) -> dict[str, Json]:
+    """Return a correction: about two keys, or about a step and a key."""
+    step = {"trace_id": correction.trace_id, "span_id": correction.span_id}
+    return {
+        "id": correction.id,
+        "flow": correction.flow,
+        "action": str(correction.action),
+        "key": None if correction.of_step else key_of(correction.key),
+        "span": step if correction.of_step else None,
+        "other": key_of(correction.other),
+        "undoes": correction.undoes or None,
+        "user": correction.user,
+        "reason": correction.reason,
+        "at": time_of(correction.at),
+    }
+
+
+def decided_of(decided: Decided) -> dict[str, Json]:
+    """Return a correction, and whether it holds."""
+    return {**correction_of(decided.correction), "state": decided.state}
 
 
 def line_of(line: DocumentLine) -> dict[str, Json]:

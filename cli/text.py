@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from controltower.store.rows import Correction, CorrectionAction
+
 GAP: Final = "  "
 MINUTE: Final = 60
 HOUR: Final = 3_600
@@ -59,6 +61,19 @@ def money(value: Decimal | None, currency: str) -> str:
 def when(at: datetime | None) -> str:
     """Return a time to the second, in UTC."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""
+
+
+def correction_text(correction: Correction) -> str:
+    """Return a correction as a sentence, with who said it, when and why."""
+    words = {
+        CorrectionAction.CUT: "cut from",
+        CorrectionAction.CONFIRM: "confirmed with",
+        CorrectionAction.UNDO: f"undone ({correction.undoes}):",
+    }
+    key, other = correction.key, correction.other
+    one = f"step {correction.trace_id}/{correction.span_id}" if correction.of_step else f"{key.type} {key.value}"
+    what = f"{one} {words[correction.action]} {other.type} {other.value}"
+    return f"{correction.id}: {what} by {correction.user}, {when(correction.at)} UTC: {correction.reason}"
 
 
 def lasting(span: timedelta) -> str:

@@ -61,6 +61,10 @@ class LimitError(StoreError):
     """A read asks for more than its limit allows; the message names the limit."""
 
 
+class CorrectionError(StoreError):
+    """A correction names nothing that is known, or nothing that can be corrected; the message says what."""
+
+
 class FlowError(StoreError):
     """A flow definition is refused: every problem with its file, line and field."""
 

@@ -27,6 +27,7 @@ from controltower.store.reads.answers import (
     TransactionView,
 )
 from controltower.store.reads.collectors import collectors, refusals
+from controltower.store.reads.corrections import Decided, corrections, corrections_of
 from controltower.store.reads.find import find_anchors, spans_with_key
 from controltower.store.reads.logs import logs_of
 from controltower.store.reads.overview import OVERFLOW, SYSTEMS_LIMIT, facets, freshness, overview
@@ -41,6 +42,7 @@ __all__ = [
     "AnchorRef",
     "CollectorState",
     "DayCount",
+    "Decided",
     "Facets",
     "Freshness",
     "KeySpan",
@@ -62,6 +64,8 @@ __all__ = [
     "StateCount",
     "TransactionView",
     "collectors",
+    "corrections",
+    "corrections_of",
     "count_parked",
     "facets",
     "find_anchors",

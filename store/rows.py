@@ -20,7 +20,12 @@ class Key(NamedTuple):
 
 
 class Via(NamedTuple):
-    """One hop of the explanation why a step belongs: this key, seen on that span, by that evidence (``key``, ``trace``)."""
+    """One hop of the explanation why a step belongs: this key, seen on that span, by that evidence.
+
+    ``key``: the span says the key, with the one before. ``alias``: it says both as numbers of one document. ``trace``: the
+    span is of the step's trace. ``link``: it is behind a span link of the step or its trace. ``confirm``: a person says so;
+    then there is no trace, and the correction's id stands for the span.
+    """
 
     type: str
     scope: str
@@ -132,6 +137,55 @@ class KeyLink:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanLink:
+    """A link from a span to one of another trace: from the receipt of a message to its sending."""
+
+    TABLE: ClassVar = "span_links"
+
+    trace_id: str
+    span_id: str
+    linked_trace_id: str
+    linked_span_id: str
+
+
+class CorrectionAction(StrEnum):
+    """What a person decided about a link."""
+
+    CUT = "cut"
+    CONFIRM = "confirm"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a person decided about two keys, or about a step and a key, and why."""
+
+    TABLE: ClassVar = "corrections"
+
+    id: str
+    flow: str
+    action: CorrectionAction
+    key: Key  # empty when it is about a step
+    trace_id: str  # empty when it is about two keys
+    span_id: str
+    other: Key
+    undoes: str  # the correction that no longer holds; empty unless this is an undo
+    user: str
+    reason: str
+    at: datetime
+
+    @property
+    def subject(self) -> tuple[Key, str, str, Key]:
+        """What it is about: of two corrections about the same, the later one holds."""
+        return self.key, self.trace_id, self.span_id, self.other
+
+    @property
+    def of_step(self) -> bool:
+        """Whether it is about a step and a key."""
+        return bool(self.span_id)
+
+
+@dataclass(frozen=True, slots=True)
 class TransactionStep:
     """A step's membership in a transaction, with its explanation."""
 
@@ -142,7 +196,7 @@ class TransactionStep:
     trace_id: str
     span_id: str
     stage: str
-    evidence: str  # the weakest hop of via: key | trace
+    evidence: str  # the first hop of via, on which the others rest: key | trace | link | confirm
     via: tuple[Via, ...]
     through: tuple[Key, ...] = ()  # keys above its own that lead from the step to this anchor
     anchors: int = 1  # number of transactions that share the step

@@ -15,9 +15,11 @@ from controltower.cli.shapes import dumps, trace_of
 from controltower.cli.text import section
 from controltower.store.client import Client
 from controltower.store.read import (
+    Decided,
     KeySpan,
     Logs,
     TransactionView,
+    corrections_of,
     find_anchors,
     logs_of,
     read_transaction,
@@ -59,13 +61,15 @@ def run(arguments: Namespace) -> int:
     with reading(settings) as client:
         found = traced(client, arguments.key, type=arguments.type, flow=arguments.flow)
         logs = [logs_of(client, view) for view in found.views] if arguments.logs or arguments.json else []
+        asked = arguments.why or arguments.json
+        decided = [corrections_of(client, view) if asked else [] for view in found.views]
     views, spans = found.views, found.spans
     if not views and not spans:
         raise UnknownKeyError(arguments.key, _filters(arguments))
     if arguments.json:
-        print(dumps(trace_of(list(zip(views, logs, strict=True)), spans)))
+        print(dumps(trace_of(list(zip(views, logs, decided, strict=True)), spans)))
     else:
-        print(_text(arguments, views, logs, spans, more=found.more))
+        print(_text(arguments, list(zip(views, decided, strict=True)), logs, spans, more=found.more))
     return 0
 
 
@@ -87,14 +91,14 @@ def outside(client: Client, key: str, type: str | None, views: Sequence[Transact
 
 def _text(
     arguments: Namespace,
-    views: Sequence[TransactionView],
+    views: Sequence[tuple[TransactionView, Sequence[Decided]]],
     logs: Sequence[Logs],
     spans: Sequence[KeySpan],
     *,
     more: bool,
 ) -> str:
     now = datetime.now(UTC)
-    blocks = [path(view, now, why=arguments.why) for view in views]
+    blocks = [path(view, now, why=arguments.why, decided=decided) for view, decided in views]
     if arguments.logs:
         blocks = [f"{block}\n{_logged(found)}" for block, found in zip(blocks, logs, strict=True)]
     if more:

@@ -2,14 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from controltower.store.flows.beside import HOPS, StepId
+from controltower.store.flows.corrections import Corrections, of_flow
 from controltower.store.flows.definition import Flow
+from controltower.store.flows.graph import KeyGraph, Value
 from controltower.store.flows.neighbourhood import Neighbourhood
-from controltower.store.flows.resolve import KeyGraph, Resolution, Resolver, StepId, Value
-from controltower.store.rows import Key, KeyLink, Step
+from controltower.store.flows.news import News
+from controltower.store.flows.resolve import Resolution, Resolver
+from controltower.store.rows import Correction, Key, KeyLink, Step
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -23,21 +28,32 @@ class Affected:
 
 
 def affected_by(
-    around: Neighbourhood, flow: Flow, new: Mapping[StepId, Step], links: Sequence[KeyLink], *, completed: int
+    around: Neighbourhood,
+    flow: Flow,
+    new: Mapping[StepId, Step],
+    links: Sequence[KeyLink],
+    news: News,
+    *,
+    completed: int,
 ) -> Affected:
     """Resolve the *new* steps, which say *links*, and every stored step whose place they may change.
 
     What is stored with a version above *completed* comes from a cycle that was cut off and counts as unknown.
     """
-    known = _Links(around, flow, links)
-    moved = known.with_everything_below(_changed_values(around, flow, new, links, completed))
+    corrections = of_flow(flow, news.said)
+    known = _Links(around, flow, (*links, *corrections.links))
+    fresh = [one for one in news.fresh if one.flow == flow.flow]
+    corrected = {(one.trace_id, one.span_id) for one in fresh if one.of_step}
+    stored = {_id(step): step for step in around.steps(flow, corrected - new.keys())}
+    changed = _changed_values(around, flow, new, links, completed) | _corrected_values(flow, fresh, stored | dict(new))
+    moved = known.with_everything_below(changed)
     carrying = around.steps_of_keys(flow, moved) if moved else set()
-    stored = {_id(step): step for step in around.steps(flow, carrying - new.keys())}
-    traces = {trace_id for trace_id, _ in (*new, *stored)}
-    hanging = around.trace_dependents(flow, traces) - new.keys() - stored.keys()
+    stored |= {_id(step): step for step in around.steps(flow, carrying - new.keys() - stored.keys())}
+    traces = news.linked | {trace_id for trace_id, _ in (*new, *stored)}
+    hanging = around.trace_dependents(flow, _with_linking(around, traces)) - new.keys() - stored.keys()
     stored |= {_id(step): step for step in around.steps(flow, hanging)}
     steps = {**stored, **new}
-    return Affected(steps, _resolved(around, known, steps, new))
+    return Affected(steps, _resolved(around, known, corrections, steps, new))
 
 
 class _Links:
@@ -100,11 +116,27 @@ def _changed_values(
     return moved | {_value(key) for key in scoped - {row.key for row in scopes if row.version <= completed}}
 
 
+def _corrected_values(flow: Flow, fresh: Iterable[Correction], steps: Mapping[StepId, Step]) -> set[Value]:
+    """Return the values whose way up is different now by corrections: of two keys, or of a step that says links."""
+    found: set[Value] = set()
+    for one in fresh:
+        if not one.of_step:
+            found |= {_value(one.key), _value(one.other)}
+        elif (step := steps.get((one.trace_id, one.span_id))) is not None:
+            below = (key for key in step.keys if one.other.type in flow.ancestors.get(key.type, ()))
+            found |= {_value(one.other), *map(_value, below)}
+    return {value for value in found if value[0] in flow.keys}
+
+
 def _resolved(
-    around: Neighbourhood, known: _Links, steps: Mapping[StepId, Step], new: Mapping[StepId, Step]
+    around: Neighbourhood,
+    known: _Links,
+    corrections: Corrections,
+    steps: Mapping[StepId, Step],
+    new: Mapping[StepId, Step],
 ) -> dict[StepId, Resolution]:
     flow = known.flow
-    graph = KeyGraph(flow)
+    graph = KeyGraph(flow, corrections=corrections)
     for step in new.values():
         for key in step.keys:
             if key.type in flow.keys:
@@ -114,7 +146,7 @@ def _resolved(
     found = {step_id: resolver.resolve(step) for step_id, step in steps.items()}
     waiting = [step_id for step_id, resolution in found.items() if resolution.parked is not None]
     if waiting:
-        traces = {trace_id for trace_id, _ in waiting}
+        traces = _with_linked(around, graph, {trace_id for trace_id, _ in waiting})
         together = [step for step in around.steps_of_traces(flow, traces) if _id(step) not in new]
         together += [step for step in new.values() if step.trace_id in traces]
         for step in together:
@@ -125,10 +157,31 @@ def _resolved(
     return found
 
 
+def _with_linking(around: Neighbourhood, traces: AbstractSet[str]) -> set[str]:
+    """Return *traces* and those that lead to them over links."""
+    found, frontier = set(traces), set(traces)
+    for _ in range(HOPS):
+        frontier = around.linking_traces(frontier) - found
+        found |= frontier
+    return found
+
+
+def _with_linked(around: Neighbourhood, graph: KeyGraph, traces: AbstractSet[str]) -> set[str]:
+    """Return *traces* and those that they lead to over links, which *graph* learns."""
+    found, frontier = set(traces), set(traces)
+    for _ in range(HOPS):
+        links = around.span_links(frontier)
+        for link in links:
+            graph.beside.add_link(link)
+        frontier = {link.linked_trace_id for link in links} - found
+        found |= frontier
+    return found
+
+
 def _learn_upward(around: Neighbourhood, known: _Links, graph: KeyGraph, steps: Iterable[Step]) -> None:
     """Teach *graph* every link and scope on the way up from *steps*, as far as it has not learnt them."""
     flow = graph.flow
-    frontier = {_value(key) for step in steps for key in step.keys if key.type in flow.keys} - graph.learnt
+    frontier = {_value(key) for step in steps for key in _said_of(graph, step) if key.type in flow.keys} - graph.learnt
     while frontier:
         graph.learnt |= frontier
         for row in around.scopes(flow, frontier):
@@ -138,6 +191,11 @@ def _learn_upward(around: Neighbourhood, known: _Links, graph: KeyGraph, steps: 
             graph.add_link(link)
             parents.add(_value(link.parent))
         frontier = parents - graph.learnt
+
+
+def _said_of(graph: KeyGraph, step: Step) -> Iterable[Key]:
+    """Return the keys that a step carries, and those that it was confirmed for."""
+    return (*step.keys, *(key for key, _ in graph.corrections.confirmed_for(step)))
 
 
 def _seen(link: KeyLink) -> tuple[datetime, str, str]:

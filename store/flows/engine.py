@@ -19,12 +19,15 @@ from datetime import datetime, timedelta
 from clickhouse_connect.driver.client import Client
 
 from controltower.store.flows.affected import Affected, affected_by
+from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import Classified, classify
 from controltower.store.flows.deadlines import Member
 from controltower.store.flows.definition import Flow
+from controltower.store.flows.graph import links_of
 from controltower.store.flows.neighbourhood import Neighbourhood
+from controltower.store.flows.news import News, NewsReader
 from controltower.store.flows.outcome import Outcome
-from controltower.store.flows.resolve import Resolution, StepId, links_of
+from controltower.store.flows.resolve import Resolution
 from controltower.store.flows.transaction import judge
 from controltower.store.rows import DocumentLine, Key, ParkedStep, Step, TransactionStep
 
@@ -71,6 +74,7 @@ class Engine:
         self._completed = 0
         self._unfinished: dict[str, list[Key]] = {}
         self._read_parts: frozenset[str] = frozenset()  # whose steps were all taken
+        self._news: NewsReader | None = None
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Run cycles until *stop* is set; a pause only when nothing is left to do. Errors end it: the caller decides."""
@@ -96,7 +100,9 @@ class Engine:
         position = self._start_position()
         now, version = self._now(), self._next_version()
         newest = self._around.newest_span_us()
-        parts = self._around.span_parts()
+        parts = self._around.parts("otel_traces")
+        reader = self._news_reader(position)
+        news = reader.take()
         spans = self._around.new_spans(
             self._flows,
             since_us=position - int(OVERLAP / timedelta(microseconds=1)),
@@ -112,12 +118,13 @@ class Engine:
             due = self._around.due(flow, _micros(now), DUE_PER_CYCLE)
             waiting = waiting or len(due) == DUE_PER_CYCLE
             due += self._unfinished.get(flow.flow, [])
-            if own or due:
-                judged += self._advance(flow, own, due, now, version)
+            if own or due or news.linked or news.fresh:
+                judged += self._advance(flow, own, due, news, now, version)
         more = len(spans) >= self._limit
         self._finish(_micros(spans[-1].loaded_at) if more else max(newest, position), version, bool(spans or judged))
         self._read_parts = frozenset() if more else parts  # of a part that was cut, what is left is not known
-        return CycleReport(len(classified), judged, more or waiting)
+        reader.dealt_with()
+        return CycleReport(len(classified), judged, more or waiting or news.more)
 
     # positions
 
@@ -142,6 +149,13 @@ class Engine:
                 self._save_state({"flows": fingerprint, "generation": str(version), "position_us": "0"}, version)
         return self._position_us
 
+    def _news_reader(self, position_us: int) -> NewsReader:
+        """Return what reads links and corrections; links before the engine's position are seen where they are asked for."""
+        if self._news is None:
+            since_us = position_us or self._around.newest_span_us()
+            self._news = NewsReader(self._around, since_us=since_us, overlap=OVERLAP)
+        return self._news
+
     def _finish(self, position_us: int, version: int, wrote: bool) -> None:
         """Record that everything up to this version is whole, and where to read on."""
         self._around.forget()
@@ -158,8 +172,11 @@ class Engine:
 
     # one flow
 
-    def _advance(self, flow: Flow, new: list[Classified], due: list[Key], now: datetime, version: int) -> int:
-        """Place the new steps, judge what they touch and what is due, and write it; nothing written is read back."""
+    def _advance(
+        self, flow: Flow, new: list[Classified], due: list[Key], news: News, now: datetime, version: int
+    ) -> int:
+        """Place the new steps and what the *news* move, judge what they touch and what is due, and write it; nothing written
+        is read back."""
         steps = {(found.step.trace_id, found.step.span_id): found.step for found in new}
         lines = {(found.step.trace_id, found.step.span_id): found.lines for found in new}
         outcome = Outcome(
@@ -167,7 +184,7 @@ class Engine:
             lines=[line for own in lines.values() for line in own],
             steps=list(steps.values()),
         )
-        affected = affected_by(self._around, flow, steps, outcome.links, completed=self._completed)
+        affected = affected_by(self._around, flow, steps, outcome.links, news, completed=self._completed)
         self._place(flow, affected, steps.keys(), outcome, version)
         placed = _by_anchor(outcome.memberships)
         anchors = placed.keys() | set(due)

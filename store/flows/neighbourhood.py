@@ -7,12 +7,14 @@ from typing import TypeVar
 
 from clickhouse_connect.driver.client import Client
 
+from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import SpanRow
 from controltower.store.flows.definition import Flow
-from controltower.store.flows.resolve import StepId, Value
+from controltower.store.flows.graph import Value
 from controltower.store.queries import named
 from controltower.store.reads.fetch import fetch, fetch_records
 from controltower.store.rows import (
+    Correction,
     Deadline,
     DocumentLine,
     ExceptionRow,
@@ -20,6 +22,7 @@ from controltower.store.rows import (
     KeyLink,
     ParkedStep,
     Reconciliation,
+    SpanLink,
     Step,
     Transaction,
     TransactionStep,
@@ -41,6 +44,19 @@ class _Identity:
 @dataclass(frozen=True, slots=True)
 class _Anchor:
     anchor: Key
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedTrace:
+    """A trace with span links, and when the last of them entered the store, in microseconds since 1970."""
+
+    name: str
+    loaded_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +96,22 @@ class Neighbourhood:
         """Return when the last span entered the store, in microseconds since 1970; 0 in an empty store."""
         return int(fetch_records(self._client, named("engine_newest_span"))[0]["newest"])
 
-    def span_parts(self) -> frozenset[str]:
-        """Return the parts that spans are stored in at the moment. Parts never change; a merged one has a new name."""
-        return frozenset(row["name"] for row in fetch_records(self._client, named("engine_span_parts")))
+    def parts(self, table: str) -> frozenset[str]:
+        """Return the parts that *table* is stored in at the moment. Parts never change; a merged one has a new name."""
+        return frozenset(row["name"] for row in fetch_records(self._client, named("engine_span_parts", table=table)))
+
+    def newly_linked(self, since_us: int, read: Iterable[str], limit: int) -> tuple[LinkedTrace, ...]:
+        """Return traces whose links entered the store since then, outside of the parts *read*, oldest first."""
+        query = named("engine_newly_linked", since=since_us, batch=self._look_up(_names(read)), limit=limit)
+        return fetch(self._client, query, LinkedTrace)
+
+    def span_links(self, trace_ids: Iterable[str]) -> tuple[SpanLink, ...]:
+        """Return the links from spans of these traces to those of others."""
+        return self._of_traces("engine_span_links", trace_ids, SpanLink)
+
+    def linking_traces(self, trace_ids: Iterable[str]) -> set[str]:
+        """Return the traces that link to one of these."""
+        return {row.name for row in self._of_traces("engine_linking_traces", trace_ids, _Name)}
 
     def new_spans(
         self,
@@ -186,11 +215,23 @@ class Neighbourhood:
         """Empty the lookup table."""
         self._client.command("TRUNCATE TABLE engine_lookup")
 
+    def corrections_count(self) -> int:
+        """Return how many corrections there are; they only become more."""
+        return int(fetch_records(self._client, named("engine_corrections_count"))[0]["corrections"])
+
+    def corrections(self) -> tuple[Correction, ...]:
+        """Return all corrections, in order of time."""
+        return fetch(self._client, named("select_corrections"), Correction)
+
     def _around(self, statement: str, flow: Flow, keys: Iterable[Key], kind: type[T]) -> tuple[T, ...]:
         rows = list(keys)
         if not rows:
             return ()
         return fetch(self._client, named(statement, flow=flow.flow, batch=self._look_up(rows)), kind)
+
+    def _of_traces(self, statement: str, trace_ids: Iterable[str], kind: type[T]) -> tuple[T, ...]:
+        rows = _names(trace_ids)
+        return fetch(self._client, named(statement, batch=self._look_up(rows)), kind) if rows else ()
 
     def _look_up(self, rows: Sequence[Key]) -> int:
         """Put *rows* into the lookup table and return their batch."""

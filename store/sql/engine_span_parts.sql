@@ -1,6 +1,6 @@
--- The parts that spans are stored in at the moment.
+-- The parts that spans, or their links, are stored in at the moment.
 SELECT name
 FROM system.parts
 WHERE active
     AND database = currentDatabase()
-    AND table = 'otel_traces'
+    AND table = {table:String}

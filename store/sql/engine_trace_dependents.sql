@@ -1,10 +1,10 @@
--- Steps of the looked-up traces whose place depends on their trace: joined by it, or parked.
+-- Steps of the looked-up traces whose place depends on what stands beside them: joined by it, or parked.
 SELECT
     trace_id,
     span_id
 FROM transaction_steps FINAL
 WHERE flow = {flow:String}
-    AND evidence = 'trace'
+    AND evidence IN ('trace', 'link')
     AND trace_id IN (
         SELECT type
         FROM engine_lookup

@@ -19,6 +19,10 @@ _COLUMNS = [
     "Events.Timestamp",
     "Events.Name",
     "Events.Attributes",
+    "Links.TraceId",
+    "Links.SpanId",
+    "Links.TraceState",
+    "Links.Attributes",
 ]
 
 
@@ -37,6 +41,7 @@ class Span:
     lines: Sequence[Mapping[str, str]] = ()
     more: Mapping[str, str] = field(default_factory=dict)
     failed: bool = False
+    links: Sequence[tuple[int, int]] = ()  # trace and span of each
 
     @property
     def id(self) -> tuple[str, str]:
@@ -54,7 +59,7 @@ class Span:
 
 def store(client: Client, spans: Sequence[Span]) -> None:
     """Write spans to otel_traces."""
-    rows = [
+    rows: list[list[object]] = [
         [
             span.at,
             *span.id,
@@ -66,6 +71,10 @@ def store(client: Client, spans: Sequence[Span]) -> None:
             [span.at for _ in span.lines],
             ["controltower.line" for _ in span.lines],
             [dict(line) for line in span.lines],
+            [f"{trace:032x}" for trace, _ in span.links],
+            [f"{linked:016x}" for _, linked in span.links],
+            ["" for _ in span.links],
+            [{} for _ in span.links],
         ]
         for span in spans
     ]

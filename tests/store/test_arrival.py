@@ -12,9 +12,9 @@ import pytest
 from controltower.cli.bench.pattern import pattern
 from controltower.store.bench_writes import PatternSpan, write_pattern
 from controltower.store.client import Client
+from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import SpanRow, classify
 from controltower.store.flows.engine import Engine
-from controltower.store.flows.resolve import StepId
 from controltower.store.rows import Key, Step
 from tests.conftest import ManualClock
 from tests.store.flow_steps import P2P

@@ -1,8 +1,8 @@
 """The engine over a real store: incremental, in any order, and whole again after it was cut off."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,44 +11,12 @@ from hypothesis import strategies as st
 
 from controltower.store.client import Client
 from controltower.store.flows.engine import Engine
-from controltower.store.rows import Key
+from controltower.store.rows import Correction, Key
+from controltower.store.write import insert
 from tests.conftest import ManualClock
-from tests.store.flow_steps import FLOW, P2P
+from tests.store.flow_steps import FLOW, P2P, corrected, seen
+from tests.store.orders import at, whole_order
 from tests.store.spans import Span, store
-
-START = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)  # a Monday, 09:00 in New York
-ACME = {"company": "acme", "vendor": "V-7"}
-
-
-def at(**after: float) -> datetime:
-    """Return a time after the start."""
-    return START + timedelta(**after)
-
-
-def line(number: int, quantity: str, price: str, **more: str) -> dict[str, str]:
-    """Return a line event's attributes."""
-    return {"line": str(number), "item": f"item-{number}", "quantity": quantity, "unit_price": price, **more}
-
-
-def whole_order(quantity: str = "2", price: str = "10.00") -> list[Span]:
-    """Return an order from requisition to clearing, each step in a system and a trace of its own."""
-    ordered = [line(1, "2", "10.00")]
-    return [
-        Span(1, 1, at(), "p2p.requisition.created", {"requisition": "R1"}, "saas", ACME),
-        Span(1, 2, at(hours=1), "p2p.requisition.approved", {"requisition": "R1"}, "saas", ACME),
-        Span(2, 3, at(hours=2), "p2p.purchase_order.created", {"requisition": "R1", "purchase_order": "po-1"}, "erp", ACME, lines=ordered, more={"amount": "20.00", "currency": "USD"}),
-        Span(3, 4, at(hours=2, minutes=5), "p2p.purchase_order.dispatched", {"purchase_order": "PO-1", "group": "77"}, "edi", ACME),
-        Span(4, 5, at(hours=2, minutes=20), "p2p.purchase_order.functional_acknowledged", {"group": "77"}, "edi"),
-        Span(5, 6, at(hours=5), "p2p.purchase_order.acknowledged", {"purchase_order": "PO-1"}, "edi", {"vendor": "V-7"}),
-        Span(6, 7, at(days=1), "p2p.shipment.notified", {"purchase_order": "PO-1", "shipment": "S1"}, "supplier", ACME),
-        Span(7, 8, at(days=2), "p2p.goods.received", {"shipment": "S1", "receipt": "G1"}, "wms", ACME, lines=[line(1, "2", "10.00")]),
-        Span(8, 9, at(days=3), "p2p.invoice.received", {"purchase_order": "PO-1", "invoice": "i-1"}, "ap", ACME, lines=[line(1, quantity, price)]),
-        Span(9, 10, at(days=3, hours=1), "p2p.invoice.registered", {"invoice": "I-1", "voucher": "V1"}, "ap", ACME),
-        Span(10, 11, at(days=3, hours=2), "p2p.invoice.matched", {"voucher": "V1"}, "ap", ACME),
-        Span(11, 12, at(days=4), "p2p.invoice.posted", {"voucher": "V1", "gl_journal": "J1"}, "erp", ACME),
-        Span(12, 13, at(days=20), "p2p.payment.issued", {"invoice": "I-1", "payment": "P1"}, "bank", ACME),
-        Span(13, 14, at(days=21), "p2p.payment.cleared", {"payment": "P1", "bank_ref": "B1"}, "bank"),
-    ]  # fmt: skip
 
 
 def rows(client: Client, sql: str) -> list[tuple[Any, ...]]:
@@ -247,32 +215,68 @@ drawn_spans = st.lists(
         st.sampled_from(("", "a", "b")),
         st.integers(1, 4),
         st.integers(0, 20),
+        st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5)), max_size=1),
     ),
     min_size=1,
     max_size=14,
 )
+Drawn = Sequence[tuple[dict[str, str], str, int, int, Sequence[tuple[int, int]]]]
 
 
-def made(drawn: Iterable[tuple[dict[str, str], str, int, int]]) -> list[Span]:
-    """Return spans of the small flow for a drawn description."""
+drawn_corrections = st.lists(
+    st.tuples(
+        st.sampled_from(("cut", "confirm", "undo")),
+        st.one_of(st.sampled_from(("box:1", "slip:1", "bill:1", "pay:1", "bill:2")), st.integers(1, 6).map(str)),
+        st.sampled_from(("order:1", "order:2", "bill:1", "bill:1@a")),
+        st.integers(1, 3),
+    ),
+    max_size=3,
+)
+
+
+def decided(drawn: Drawn, said: Sequence[tuple[str, str, str, int]]) -> list[Correction]:
+    """Return corrections for a drawn description: of keys, or of the span with a number."""
     return [
-        Span(trace, number, at(days=day), "s.thing.happened", keys, context={"vendor": scope} if scope else {})
-        for number, (keys, scope, trace, day) in enumerate(drawn, 1)
+        corrected(
+            number,
+            action,
+            seen(int(one), trace=drawn[(int(one) - 1) % len(drawn)][2]) if one.isdigit() else one,
+            other,
+            undoes=undoes if action == "undo" else 0,
+        )
+        for number, (action, one, other, undoes) in enumerate(said, 1)
+    ]
+
+
+def made(drawn: Drawn) -> list[Span]:
+    """Return spans of the small flow for a drawn description; each fifth is no step, but may be linked and link."""
+    return [
+        Span(
+            trace,
+            number,
+            at(days=day),
+            "s.thing.happened" if number % 5 else "",
+            keys,
+            context={"vendor": scope} if scope else {},
+            links=links,
+        )
+        for number, (keys, scope, trace, day, links) in enumerate(drawn, 1)
     ]
 
 
 def resolved(
-    client: Client, batches: Sequence[Sequence[Span]], steps_per_cycle: int
+    client: Client, batches: Sequence[Sequence[Span | Correction]], steps_per_cycle: int
 ) -> dict[str, list[tuple[Any, ...]]]:
-    """Return what the engine derives when the spans arrive in these batches."""
+    """Return what the engine derives when spans and corrections arrive in these batches."""
     for table in ("otel_traces", "steps", "document_lines", "step_keys", "key_links", "transaction_steps", "parked_steps",
                   "transactions", "transaction_history", "deadlines", "reconciliations", "exceptions", "engine_state",
-                  "source_watermarks"):  # fmt: skip
+                  "source_watermarks", "span_links", "corrections"):  # fmt: skip
         client.command(f"TRUNCATE TABLE {table}")
     clock = ManualClock(at(days=60))
     running = Engine(client, [FLOW], clock.now, steps_per_cycle=steps_per_cycle)
     for batch in batches:
-        store(client, batch)
+        store(client, [arrived for arrived in batch if isinstance(arrived, Span)])
+        insert(client, [arrived for arrived in batch if isinstance(arrived, Correction)])
         clock.advance(timedelta(milliseconds=1))
         running.catch_up()
     found = outcome(client)
@@ -280,26 +284,68 @@ def resolved(
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(drawn_spans, st.randoms(use_true_random=False), st.integers(1, 5), st.integers(1, 7))
+@given(drawn_spans, drawn_corrections, st.randoms(use_true_random=False), st.integers(1, 5), st.integers(1, 7))
 def test_batches_and_order_change_nothing(
     store_client: Client,
-    drawn: list[tuple[dict[str, str], str, int, int]],
+    drawn: Drawn,
+    said: Sequence[tuple[str, str, str, int]],
     random: Any,
     batch: int,
     steps_per_cycle: int,
 ) -> None:
-    """Spans one by one, in batches, in any order or all at once: the same transactions, explanations and parked steps."""
-    spans = made(drawn)
-    at_once = resolved(store_client, [spans], 1000)
-    random.shuffle(spans)
-    pieces = [spans[start : start + batch] for start in range(0, len(spans), batch)]
+    """Spans and corrections one by one, in batches, in any order or all at once: the same transactions, explanations and
+    parked steps."""
+    facts: list[Span | Correction] = [*made(drawn), *decided(drawn, said)]
+    at_once = resolved(store_client, [facts], 1000)
+    random.shuffle(facts)
+    pieces = [facts[start : start + batch] for start in range(0, len(facts), batch)]
 
     assert resolved(store_client, pieces, steps_per_cycle) == at_once
 
 
 def test_an_earlier_link_that_comes_later_explains(store_client: Client) -> None:
     """A step is explained by the first time its link was seen, also when that became known after a later one."""
-    spans = made([({"bill": "1"}, "", 1, 0), ({"bill": "1", "order": "1"}, "", 2, 10), ({"bill": "1", "order": "1"}, "", 3, 5)])  # fmt: skip
+    spans = made([({"bill": "1"}, "", 1, 0, ()), ({"bill": "1", "order": "1"}, "", 2, 10, ()), ({"bill": "1", "order": "1"}, "", 3, 5, ())])  # fmt: skip
     at_once = resolved(store_client, [spans], 1000)
 
     assert resolved(store_client, [[span] for span in spans], 1000) == at_once
+
+
+def test_a_link_that_arrives_last_joins(store_client: Client) -> None:
+    """The span that received a message ends after the step in it, and only its link leads to the order."""
+    sent = Span(1, 1, at(), "s.thing.happened", {"order": "1"})
+    step = Span(2, 2, at(days=1), "s.thing.happened", {})
+    received = Span(2, 3, at(days=1), "", {}, links=[(1, 9)])
+    other = Span(2, 4, at(days=1), "", {}, links=[(3, 9)])
+    elsewhere = Span(3, 5, at(days=2), "s.thing.happened", {"order": "2"})
+
+    joined = resolved(store_client, [[step], [received], [sent]], 1000)
+    assert joined == resolved(store_client, [[step, received, sent]], 1000)
+    assert [row[1][2] for row in joined["transaction_steps"]] == ["1", "1"]
+    assert resolved(store_client, [[sent], [step], [received]], 1000) == joined
+    doubtful = resolved(store_client, [[sent, step, received], [elsewhere], [other]], 1000)
+    assert [row[1][2] for row in doubtful["transaction_steps"]] == ["1", "2"]
+    assert len(doubtful["parked_steps"]) == 1
+
+
+def test_a_cut_takes_effect_and_its_undo_leaves_nothing(store_client: Client, clock: ManualClock) -> None:
+    """A correction moves what it touches in the next cycle, by an engine that started after it, too, and no more when undone."""
+    clock.set(at(days=30))
+    store(store_client, whole_order())
+    running = engine(store_client, clock)
+    running.catch_up()
+    before = outcome(store_client)
+
+    cut = corrected(1, "cut", "invoice:I-1@V-7", "purchase_order:PO-1@acme", flow=P2P)
+    insert(store_client, [cut])
+    clock.advance(timedelta(seconds=1))
+    running.catch_up()
+    assert sorted(rows(store_client, "SELECT anchor.type, steps FROM transactions FINAL")) == [
+        ("invoice", 5),
+        ("purchase_order", 9),
+    ]
+
+    insert(store_client, [corrected(2, "undo", "invoice:I-1@V-7", "purchase_order:PO-1@acme", undoes=1, flow=P2P)])
+    clock.advance(timedelta(seconds=1))
+    engine(store_client, clock).catch_up()
+    assert outcome(store_client) == before

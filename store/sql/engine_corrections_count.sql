@@ -1,0 +1,3 @@
+-- How many corrections there are.
+SELECT count() AS corrections
+FROM corrections
