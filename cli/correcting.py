@@ -1,6 +1,7 @@
 """What ``cut`` and ``confirm`` share: their options, and recording what was decided."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -11,7 +12,8 @@ from controltower.cli.settings import read_settings
 from controltower.cli.shapes import correction_of, dumps
 from controltower.cli.text import correction_text
 from controltower.store.correcting import Decision, record
-from controltower.store.flows.definition import Flow, load_packs
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.published import flows_in_force
 from controltower.store.rows import CorrectionAction
 from controltower.store.runtime import open_store
 from controltower.store.schema import pending
@@ -42,7 +44,7 @@ def decide(arguments: Namespace, action: CorrectionAction) -> int:
     with closing(open_store(settings.data, settings.store)) as client:
         if missing := pending(client):
             raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
-        flow = _flow(arguments)
+        flow = _flow(arguments, flows_in_force(client))
         correction = record(client, flow, decision, id=f"c-{uuid4().hex[:10]}", at=datetime.now(UTC))
     if arguments.json:
         print(dumps(correction_of(correction)))
@@ -51,9 +53,8 @@ def decide(arguments: Namespace, action: CorrectionAction) -> int:
     return 0
 
 
-def _flow(arguments: Namespace) -> Flow:
+def _flow(arguments: Namespace, flows: Sequence[Flow]) -> Flow:
     """Return the flow that is named, or the only one that has the types of the keys."""
-    flows = load_packs()
     types = {text.partition(":")[0] for text in (arguments.one, arguments.other) if ":" in text}
     fitting = [flow for flow in flows if arguments.flow in (None, flow.flow) and types <= flow.keys.keys()]
     if len(fitting) == 1:

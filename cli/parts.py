@@ -17,8 +17,7 @@ from controltower.cli.loops import Opening, Work
 from controltower.collector.report import Reporter
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client, connect
-from controltower.store.flows.definition import Flow
-from controltower.store.flows.engine import Engine
+from controltower.store.flows.publishing import EngineInForce
 from controltower.store.lease import LeaseKeeper
 from controltower.store.redacting import apply_redaction
 from controltower.store.redaction import Redaction
@@ -51,6 +50,11 @@ class Connections:
         self._ready = False
 
     @property
+    def address(self) -> StoreAddress:
+        """Where the store is."""
+        return self._address
+
+    @property
     def shared(self) -> bool:
         """Whether other processes may work on the same store."""
         return not self._address.embedded
@@ -80,13 +84,13 @@ class Connections:
             self._ready = True
 
 
-def engine_opening(connections: Connections, flows: tuple[Flow, ...], clock: SystemClock) -> Opening:
+def engine_opening(connections: Connections, clock: SystemClock) -> Opening:
     """Return how the engine is opened: a cycle is one round of its loop."""
 
     @contextmanager
     def opening() -> Iterator[Work]:
         with closing(connections.open()) as client:
-            engine = Engine(client, flows, clock.now)
+            engine = EngineInForce(connections.address, client, clock.now)
             if not connections.shared:
                 yield lambda: engine.run_cycle().more
                 return

@@ -44,7 +44,6 @@ from controltower.collector.tls import read_tls
 from controltower.store.backup import Backup, back_up
 from controltower.store.endpoint import Credentials, build_endpoint
 from controltower.store.errors import StoreError
-from controltower.store.flows.definition import load_packs
 from controltower.store.loader import LOADED_SIGNALS, Signal
 from controltower.store.runtime import INSTANCE_HEADER, RuntimeFile, remove_runtime, write_runtime
 from controltower.tracer.journal import Journal, SegmentFile
@@ -259,7 +258,7 @@ class Service:
 
     def _start_loops(self) -> None:
         if self.plan.engine:
-            opening = engine_opening(self._connections, load_packs(), self._clock)
+            opening = engine_opening(self._connections, self._clock)
             self._loops.append(Loop("engine", opening, interval_s=EVERY_S))
         if self.plan.alerts is not None:
             opening = alerts_opening(self._connections, self.plan.alerts, self._clock)

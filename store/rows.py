@@ -323,6 +323,29 @@ class ExceptionRow:
     version: int = 0
 
 
+class Publication(StrEnum):
+    """How far a flow that is being published came."""
+
+    READY = "ready"  # history is evaluated in the shadow; the engine takes it over
+    PUBLISHED = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowVersion:
+    """A step in the publication of a flow."""
+
+    TABLE: ClassVar = "flow_versions"
+
+    flow: str
+    version: int
+    state: Publication
+    text: str  # the YAML, as it was published
+    shadow: str  # the database in which history was evaluated under it
+    snapshot: int  # the newest version of the engine's rows when that began
+    user: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What became known of a transaction, and when."""

@@ -110,13 +110,16 @@ def open_store(data: Path, store: str | None = None, *, role: Role = "writer") -
     A server's address is used as it is. For the embedded engine: through the endpoint of the ``serve`` that holds the
     folder, else the folder itself. Raises AddressError, StoreUnavailableError.
     """
+    return connect(reachable(data, store, role=role), role=role)
+
+
+def reachable(data: Path, store: str | None = None, *, role: Role = "writer") -> StoreAddress:
+    """Return the address by which this process gets to the store: that of a running ``serve`` when it holds the folder."""
     address = parse_address(store) if store else embedded_address(data / "store")
-    if not address.embedded:
-        return connect(address, role=role)
-    runtime = running(data)
+    runtime = running(data) if address.embedded else None
     if runtime is not None and _same_folder(runtime.store, address):
-        return connect(runtime.address(role), role=role)
-    return connect(address, role=role)
+        return runtime.address(role)
+    return address
 
 
 def _same_folder(held: str, wanted: StoreAddress) -> bool:
@@ -201,6 +204,7 @@ __all__ = [
     "INSTANCE_HEADER",
     "RuntimeFile",
     "open_store",
+    "reachable",
     "read_runtime",
     "remove_runtime",
     "running",

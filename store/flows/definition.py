@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from controltower.store.errors import FlowError
 from controltower.store.flows.calendar import BusinessCalendar, Limit, parse_limit
+from controltower.store.flows.example import Example
 from controltower.store.yaml_lines import MistakesError, Problem, read_model
 
 # Values that stand for "no number": they must never join two documents (domain: placeholder keys).
@@ -241,6 +242,12 @@ class Flow(Model):
     sla: tuple[SlaRule, ...] = ()
     calendars: dict[str, CalendarSpec] = {}
     reconciliations: tuple[ReconciliationRule, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+    @cached_property
+    def rules(self) -> str:
+        """What decides, as text: without what only tests it. Equal for flows that come to the same results."""
+        return self.model_dump_json(by_alias=True, exclude={"examples"})
 
     @cached_property
     def stage_by_step(self) -> dict[str, Stage]:
@@ -312,22 +319,26 @@ def load_packs() -> tuple[Flow, ...]:
 
 def load_flow(path: Path) -> Flow:
     """Read one flow file; FlowError lists every problem with its line and field."""
+    return parse_flow(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a flow file; FlowError says why it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise FlowError(path, [(1, "file", f"cannot be read: {exc}")]) from exc
-    return parse_flow(text, path)
 
 
 def parse_flow(text: str, file: Path | str) -> Flow:
     """Read a flow from YAML *text*; *file* names it in errors. FlowError lists every problem with its line and field."""
     try:
-        return read_model(Flow, text, "flow", _contradictions)
+        return read_model(Flow, text, "flow", contradictions)
     except MistakesError as exc:
         raise FlowError(file, exc.problems) from exc
 
 
-def _contradictions(flow: Flow) -> Iterator[Problem]:
+def contradictions(flow: Flow) -> Iterator[Problem]:
     """Yield (place, problem) for everything that is well formed but cannot be meant."""
     yield from _key_problems(flow)
     yield from _stage_problems(flow)
@@ -369,7 +380,14 @@ def _parents_of(flow: Flow, name: str) -> set[str]:
 def _stage_problems(flow: Flow) -> Iterator[Problem]:
     names: set[str] = set()
     steps: set[str] = set()
+    matches: set[tuple[str, str]] = set()
     for position, stage in enumerate(flow.stages):
+        if not set(stage.outcomes) - {"duplicate"}:
+            yield ("stages", position, "outcomes"), f"{stage.name} cannot be reached: no outcome but a duplicate counts"
+        if stage.match is not None and (stage.match.service, stage.match.span) in matches:
+            yield ("stages", position, "match"), f"{stage.name} cannot be reached so: the span already is another stage"
+        if stage.match is not None:
+            matches.add((stage.match.service, stage.match.span))
         if stage.name in names:
             yield ("stages", position, "name"), f"two stages are named {stage.name}"
         if stage.step in steps:
@@ -396,6 +414,8 @@ def _sla_problems(flow: Flow) -> Iterator[Problem]:
         for field, stage in (("from", rule.from_), ("to", rule.to), ("renewed_by", rule.renewed_by)):
             if stage is not None and stage not in flow.stage_by_name:
                 yield ("sla", position, field), f"{stage} is not one of the stages"
+        if rule.from_ == rule.to:
+            yield ("sla", position, "to"), f"{rule.to} is reached when {rule.from_} is: nothing is ever due"
         if rule.per is not None and rule.per not in flow.keys:
             yield ("sla", position, "per"), f"{rule.per} is not one of the keys"
         yield from _limit_problems(flow, ("sla", position), rule.within, rule.calendar)

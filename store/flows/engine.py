@@ -306,7 +306,7 @@ def _lines_by_step(lines: Iterable[DocumentLine]) -> dict[StepId, tuple[Document
 
 
 def _fingerprint(flows: Iterable[Flow]) -> str:
-    text = "\n".join(sorted(flow.model_dump_json(by_alias=True) for flow in flows))
+    text = "\n".join(sorted(flow.rules for flow in flows))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

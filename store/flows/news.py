@@ -18,7 +18,7 @@ class News:
 
     linked: AbstractSet[str]  # traces with new span links
     said: Sequence[Correction]  # all corrections
-    fresh: Sequence[Correction]  # those that are not applied yet
+    fresh: Sequence[Correction]  # those that are not applied yet, and those that they undo
     more: bool  # there are more links than one cycle takes
 
 
@@ -44,10 +44,12 @@ class NewsReader:
         self._reached_us = max([self._since_us, *(row.loaded_us for row in found)])
         if self._around.corrections_count() != len(self._said):
             self._said = self._around.corrections()
+        unapplied = {one.id: one.undoes for one in self._said if one.id not in self._applied}
+        undone = set(unapplied.values())
         self._news = News(
             linked={row.name for row in found},
             said=self._said,
-            fresh=[one for one in self._said if one.id not in self._applied],
+            fresh=[one for one in self._said if one.id in unapplied or one.id in undone],
             more=len(found) == limit,
         )
         return self._news

@@ -52,3 +52,28 @@ def test_check_goes_on_after_a_mistake(run: Run, tmp_path: Path) -> None:
     assert ran.code == 1
     assert "absent.yaml:1: file: cannot be read" in ran.err
     assert "is correct" in ran.out
+
+
+def test_check_runs_the_examples(run: Run, tmp_path: Path) -> None:
+    """An example that comes out differently is told with its line, what is and what should be."""
+    text = files("controltower.store.flows").joinpath("packs/procure_to_pay.yaml").read_text(encoding="utf-8")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(text.replace("order dispatched: met,", "order dispatched: breached,"), encoding="utf-8")
+    line = next(number for number, line in enumerate(text.splitlines(), 1) if "order dispatched: met," in line)
+    ran = run("flows", "check", str(broken))
+
+    assert ran.code == 1
+    place = "examples[0].expect[0].deadlines"
+    assert f"{broken}:{line}: {place}: is order dispatched: met, not order dispatched: breached" in ran.err
+
+
+def test_check_tells_what_cannot_be_reached(run: Run, tmp_path: Path) -> None:
+    """A stage that no outcome reaches, and a deadline that is met when it begins, are mistakes."""
+    text = files("controltower.store.flows").joinpath("packs/procure_to_pay.yaml").read_text(encoding="utf-8")
+    broken = tmp_path / "broken.yaml"
+    text = text.replace("p2p.invoice.matched, outcomes: [ok]", "p2p.invoice.matched, outcomes: [duplicate]")
+    broken.write_text(text.replace("from: created,    to: paid, ", "from: paid, to: paid, "), encoding="utf-8")
+    ran = run("flows", "check", str(broken))
+
+    assert "matched cannot be reached: no outcome but a duplicate counts" in ran.err
+    assert "paid is reached when paid is: nothing is ever due" in ran.err

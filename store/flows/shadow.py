@@ -1,0 +1,104 @@
+"""A shadow: a database beside the store's own, in which changed flows are tried over all that is stored.
+
+What the engine derived begins as it is in the store, by parts that both share on the disk, so a shadow costs only what
+differs. Spans, their links and corrections are read where they are. Nobody reads a shadow until it takes the store's place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import uuid4
+
+from clickhouse_connect.driver.binding import quote_identifier
+from clickhouse_connect.driver.client import Client
+
+from controltower.store.address import StoreAddress
+from controltower.store.client import connect
+from controltower.store.queries import statement
+
+# Steps first: what is derived of a step that is not there yet is derived again.
+DERIVED: Final = (
+    "steps",
+    "document_lines",
+    "step_keys",
+    "key_links",
+    "parked_steps",
+    "transaction_steps",
+    "transactions",
+    "transaction_history",
+    "deadlines",
+    "reconciliations",
+    "exceptions",
+    "engine_state",
+)
+SHARED: Final = ("otel_traces", "source_watermarks", "span_links", "corrections")
+
+_MAKE: Final = "CREATE DATABASE {shadow:Identifier}"
+# After AS the engine takes no parameter: names are quoted.
+_LIKE: Final = "CREATE TABLE {shadow}.{table} AS {own}.{table}"
+_FILL: Final = "ALTER TABLE {shadow}.{table} ATTACH PARTITION tuple() FROM {own}.{table}"
+_THROUGH: Final = "CREATE TABLE {shadow}.{table} AS {own}.{table} ENGINE = Merge({{own:String}}, {{name:String}})"
+_DROP: Final = "DROP DATABASE IF EXISTS {shadow:Identifier} SYNC"
+# A table keeps its comment when it changes its name: so it is known which of two it is.
+_MARK: Final = "ALTER TABLE {shadow}.{table} MODIFY COMMENT '{mark}'"
+_COMMENTS: Final = "SELECT name, comment FROM system.tables WHERE database = {database:String}"
+
+
+def make_shadow(address: StoreAddress, own: Client, name: str) -> Client:
+    """Return a client on a new shadow of the store at *address*, whose client is *own*. Raises the engine's errors."""
+    quoted = {"shadow": quote_identifier(name), "own": quote_identifier(address.database), "mark": _mark(name)}
+    try:
+        own.command(_MAKE, parameters={"shadow": name})
+        for table in (*DERIVED, "engine_lookup"):
+            own.command(_LIKE.format(table=table, **quoted))
+        for table in DERIVED:
+            own.command(_FILL.format(table=table, **quoted))
+            own.command(_MARK.format(table=table, **quoted))
+        for table in SHARED:
+            named = {"own": address.database, "name": f"^{table}$"}
+            own.command(_THROUGH.format(table=table, **quoted), parameters=named)
+        shadow = open_shadow(address, name)
+        shadow.command(statement("shadow_view"))
+    except BaseException:
+        drop_shadow(own, name)
+        raise
+    return shadow
+
+
+def shadow_name(address: StoreAddress, purpose: str) -> str:
+    """Return the name of a new shadow."""
+    return f"{address.database}_{purpose}_{uuid4().hex}"
+
+
+def _mark(name: str) -> str:
+    mark = name.rpartition("_")[2]
+    if not mark.isalnum():
+        raise ValueError(f"{name} is no shadow's name")
+    return mark
+
+
+def open_shadow(address: StoreAddress, name: str) -> Client:
+    """Return a client on a shadow that is there."""
+    return connect(replace(address, database=name))
+
+
+def drop_shadow(own: Client, name: str) -> None:
+    """Remove a shadow; none is fine."""
+    own.command(_DROP, parameters={"shadow": name})
+
+
+def left_to_exchange(client: Client, database: str, name: str) -> list[str]:
+    """Return the tables of a shadow that did not take the place of the store's yet."""
+    taken = {
+        table
+        for table, comment in client.query(_COMMENTS, parameters={"database": database}).result_rows
+        if comment == _mark(name)
+    }
+    return [table for table in DERIVED if table not in taken]
+
+
+def exchange(client: Client, database: str, name: str, tables: Sequence[str]) -> None:
+    """Let these tables of a shadow and of the store change places, in one statement."""
+    pairs = ", ".join(f"{{own:Identifier}}.{table} AND {{shadow:Identifier}}.{table}" for table in tables)
+    if pairs:
+        client.command(f"EXCHANGE TABLES {pairs}", parameters={"own": database, "shadow": name})

@@ -1,0 +1,3 @@
+-- How many steps are stored.
+SELECT count() AS steps
+FROM steps
