@@ -34,6 +34,7 @@ from controltower.store.reads.overview import OVERFLOW, SYSTEMS_LIMIT, facets, f
 from controltower.store.reads.parked import count_parked, parked
 from controltower.store.reads.paths import Paths, paths
 from controltower.store.reads.search import search
+from controltower.store.reads.then import KnownThen, Restated, find_anchors_then, folded, known_then, restated
 from controltower.store.reads.transaction import read_transaction, spans_of_traces
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Facets",
     "Freshness",
     "KeySpan",
+    "KnownThen",
     "LogRecord",
     "Logs",
     "Member",
@@ -55,6 +57,7 @@ __all__ = [
     "Paths",
     "ReasonCount",
     "RefusalCount",
+    "Restated",
     "RuleCount",
     "SearchFilters",
     "SearchPage",
@@ -69,13 +72,17 @@ __all__ = [
     "count_parked",
     "facets",
     "find_anchors",
+    "find_anchors_then",
+    "folded",
     "freshness",
+    "known_then",
     "logs_of",
     "overview",
     "parked",
     "paths",
     "read_transaction",
     "refusals",
+    "restated",
     "search",
     "spans_of_traces",
     "spans_with_key",

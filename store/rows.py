@@ -5,10 +5,12 @@ passes nanoseconds of its cycle); ``is_deleted`` takes a row away.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
+
+UNKNOWN_SINCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Key(NamedTuple):
@@ -200,7 +202,28 @@ class TransactionStep:
     via: tuple[Via, ...]
     through: tuple[Key, ...] = ()  # keys above its own that lead from the step to this anchor
     anchors: int = 1  # number of transactions that share the step
+    known_at: datetime = UNKNOWN_SINCE  # since when it is known as it is
     is_deleted: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PastMembership:
+    """A membership as it was known for a time, before it was replaced or taken away."""
+
+    TABLE: ClassVar = "past_memberships"
+
+    flow: str
+    anchor: Key
+    trace_id: str
+    span_id: str
+    stage: str
+    evidence: str
+    via: tuple[Via, ...]
+    through: tuple[Key, ...]
+    anchors: int
+    known_at: datetime
+    known_until: datetime
     version: int = 0
 
 
@@ -360,5 +383,8 @@ class Change:
     stage: str
     steps: int
     at_stake: Decimal
-    verdicts: dict[str, str] = field(default_factory=dict)  # deadline or match -> verdict, those that changed
+    flow_version: int = 0  # 0: from before it was noted
+    verdicts: dict[str, str] = field(
+        default_factory=dict
+    )  # deadline, match or exception -> verdict, those that changed
     version: int = 0

@@ -29,7 +29,7 @@ from controltower.store.flows.news import News, NewsReader
 from controltower.store.flows.outcome import Outcome
 from controltower.store.flows.resolve import Resolution
 from controltower.store.flows.transaction import judge
-from controltower.store.rows import DocumentLine, Key, ParkedStep, Step, TransactionStep
+from controltower.store.rows import DocumentLine, Key, ParkedStep, PastMembership, Step, TransactionStep
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Engine:
             steps=list(steps.values()),
         )
         affected = affected_by(self._around, flow, steps, outcome.links, news, completed=self._completed)
-        self._place(flow, affected, steps.keys(), outcome, version)
+        self._place(flow, affected, steps.keys(), outcome, now, version)
         placed = _by_anchor(outcome.memberships)
         anchors = placed.keys() | set(due)
         for chunk in _chunks(sorted(anchors), ANCHORS_AT_ONCE):
@@ -193,16 +193,30 @@ class Engine:
         outcome.write(self._client)
         return len(anchors)
 
-    def _place(self, flow: Flow, affected: Affected, new: AbstractSet[StepId], outcome: Outcome, version: int) -> None:
+    def _place(
+        self,
+        flow: Flow,
+        affected: Affected,
+        new: AbstractSet[StepId],
+        outcome: Outcome,
+        now: datetime,
+        version: int,
+    ) -> None:
         """Gather where the affected steps belong now, as far as it differs; new steps in any case."""
         before = _by_step(self._around.memberships_of_steps(flow, affected.steps))
         parked = {(row.trace_id, row.span_id): row for row in self._around.parked_of_steps(flow, affected.steps)}
         for step_id, step in affected.steps.items():
             resolution = affected.resolutions[step_id]
-            after = {row.anchor: row for row in _memberships(step, resolution, version)}
             known = before.get(step_id, {})
-            gone = (replace(row, is_deleted=True, version=version) for key, row in known.items() if key not in after)
-            fresh = (row for key, row in after.items() if step_id in new or _differs(row, known.get(key)))
+            after = {row.anchor: row for row in _memberships(step, resolution, now, version)}
+            for anchor, row in after.items():
+                was = known.get(anchor)
+                if was is not None and not _differs(row, was):
+                    after[anchor] = replace(row, known_at=was.known_at)
+            changed = [row for anchor, row in known.items() if anchor not in after or _differs(after[anchor], row)]
+            gone = (replace(row, is_deleted=True, version=version) for row in changed if row.anchor not in after)
+            fresh = (row for anchor, row in after.items() if step_id in new or _differs(row, known.get(anchor)))
+            outcome.past.extend(_past(row, now, version) for row in changed)
             outcome.memberships.extend((*gone, *fresh))
             outcome.parked.extend(_parking(step, resolution, parked.get(step_id), version))
 
@@ -253,7 +267,24 @@ def _members(memberships: Mapping[StepId, TransactionStep], steps: Mapping[StepI
     ]
 
 
-def _memberships(step: Step, resolution: Resolution, version: int) -> Iterable[TransactionStep]:
+def _past(row: TransactionStep, now: datetime, version: int) -> PastMembership:
+    return PastMembership(
+        flow=row.flow,
+        anchor=row.anchor,
+        trace_id=row.trace_id,
+        span_id=row.span_id,
+        stage=row.stage,
+        evidence=row.evidence,
+        via=row.via,
+        through=row.through,
+        anchors=row.anchors,
+        known_at=row.known_at,
+        known_until=now,
+        version=version,
+    )
+
+
+def _memberships(step: Step, resolution: Resolution, now: datetime, version: int) -> Iterable[TransactionStep]:
     for membership in resolution.memberships:
         yield TransactionStep(
             flow=step.flow,
@@ -265,6 +296,7 @@ def _memberships(step: Step, resolution: Resolution, version: int) -> Iterable[T
             via=membership.via,
             through=membership.through,
             anchors=len(resolution.memberships),
+            known_at=now,
             version=version,
         )
 
@@ -281,7 +313,7 @@ def _parking(step: Step, resolution: Resolution, before: ParkedStep | None, vers
 
 
 def _differs(row: TransactionStep, before: TransactionStep | None) -> bool:
-    return before is None or replace(before, version=row.version) != row
+    return before is None or replace(before, version=row.version, known_at=row.known_at) != row
 
 
 def _by_anchor(rows: Iterable[TransactionStep]) -> dict[Key, dict[StepId, TransactionStep]]:

@@ -18,6 +18,7 @@ from controltower.store.rows import (
     ExceptionRow,
     KeyLink,
     ParkedStep,
+    PastMembership,
     Reconciliation,
     Step,
     Transaction,
@@ -38,12 +39,14 @@ R = TypeVar("R", Transaction, Deadline, Reconciliation, ExceptionRow)
 class Outcome:
     """Rows to write, in this order: wherever the writing is cut off, the next cycle finds what is left to do.
 
-    Memberships name the transactions concerned, so they come before the verdicts. The history is the difference to the
+    What was known of a membership is kept before it is replaced. Memberships name the transactions concerned, so they come
+    before the verdicts. The history is the difference to the
     verdicts that are stored, so it comes before the new ones. A span is new as long as its step is missing, so steps come
     last.
     """
 
     links: list[KeyLink] = field(default_factory=list)
+    past: list[PastMembership] = field(default_factory=list)
     memberships: list[TransactionStep] = field(default_factory=list)
     parked: list[ParkedStep] = field(default_factory=list)
     history: list[Change] = field(default_factory=list)

@@ -24,6 +24,7 @@ DERIVED: Final = (
     "key_links",
     "parked_steps",
     "transaction_steps",
+    "past_memberships",
     "transactions",
     "transaction_history",
     "deadlines",

@@ -9,6 +9,7 @@ SELECT
     via,
     through,
     anchors,
+    known_at,
     version
 FROM transaction_steps FINAL
 WHERE flow = {flow:String}

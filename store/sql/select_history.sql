@@ -8,6 +8,7 @@ SELECT
     stage,
     steps,
     at_stake,
+    flow_version,
     verdicts,
     version
 FROM transaction_history FINAL

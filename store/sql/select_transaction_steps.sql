@@ -9,6 +9,7 @@ SELECT
     via,
     through,
     anchors,
+    known_at,
     is_deleted,
     version
 FROM transaction_steps FINAL
