@@ -11,7 +11,8 @@ from controltower.cli.options import add_json
 from controltower.cli.settings import read_settings
 from controltower.cli.shapes import correction_of, dumps
 from controltower.cli.text import correction_text
-from controltower.store.correcting import Decision, record
+from controltower.store.client import Client
+from controltower.store.correcting import Decision, knows, record
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.published import flows_in_force
 from controltower.store.rows import CorrectionAction
@@ -44,7 +45,7 @@ def decide(arguments: Namespace, action: CorrectionAction) -> int:
     with closing(open_store(settings.data, settings.store)) as client:
         if missing := pending(client):
             raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
-        flow = _flow(arguments, flows_in_force(client))
+        flow = _flow(arguments, flows_in_force(client), client)
         correction = record(client, flow, decision, id=f"c-{uuid4().hex[:10]}", at=datetime.now(UTC))
     if arguments.json:
         print(dumps(correction_of(correction)))
@@ -53,10 +54,13 @@ def decide(arguments: Namespace, action: CorrectionAction) -> int:
     return 0
 
 
-def _flow(arguments: Namespace, flows: Sequence[Flow]) -> Flow:
-    """Return the flow that is named, or the only one that has the types of the keys."""
+def _flow(arguments: Namespace, flows: Sequence[Flow], client: Client) -> Flow:
+    """Return the flow that is named, or the only one that has the types of the keys and knows them."""
     types = {text.partition(":")[0] for text in (arguments.one, arguments.other) if ":" in text}
     fitting = [flow for flow in flows if arguments.flow in (None, flow.flow) and types <= flow.keys.keys()]
+    if len(fitting) > 1:
+        knowing = [flow for flow in fitting if knows(client, flow, arguments.one, arguments.other)]
+        fitting = knowing or fitting[:1]  # none: the first says what is wrong
     if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(flow.flow for flow in (fitting or flows))

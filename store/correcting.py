@@ -40,6 +40,16 @@ def record(client: Client, flow: Flow, decision: Decision, *, id: str, at: datet
     return correction
 
 
+def knows(client: Client, flow: Flow, *texts: str) -> bool:
+    """Whether steps of *flow* carry these keys, or are these steps."""
+    try:
+        for text in texts:
+            _key(client, flow, text) if _KEY.fullmatch(text) else _step(client, flow, text)
+    except CorrectionError:
+        return False
+    return True
+
+
 def _checked(client: Client, flow: Flow, decision: Decision, id: str, at: datetime) -> Correction:
     for name, text in (("user", decision.user), ("reason", decision.reason)):
         if not text.strip():

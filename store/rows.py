@@ -383,8 +383,8 @@ class Change:
     stage: str
     steps: int
     at_stake: Decimal
-    flow_version: int = 0  # 0: from before it was noted
     verdicts: dict[str, str] = field(
         default_factory=dict
     )  # deadline, match or exception -> verdict, those that changed
     version: int = 0
+    flow_version: int = 0  # of the rules that say so; 0 from before it was noted

@@ -8,11 +8,12 @@ from typing import Final
 
 from controltower.cli.errors import UnknownKeyError
 from controltower.cli.opening import reading
-from controltower.cli.options import Subparsers, add_command, add_json
+from controltower.cli.options import Subparsers, add_command, add_json, moment
 from controltower.cli.path import log_lines, loose_spans, path
-from controltower.cli.settings import read_settings
+from controltower.cli.settings import Settings, read_settings
 from controltower.cli.shapes import dumps, trace_of
-from controltower.cli.text import section
+from controltower.cli.text import section, when
+from controltower.cli.then import then_of, then_text
 from controltower.store.client import Client
 from controltower.store.read import (
     Decided,
@@ -21,6 +22,8 @@ from controltower.store.read import (
     TransactionView,
     corrections_of,
     find_anchors,
+    find_anchors_then,
+    known_then,
     logs_of,
     read_transaction,
     spans_with_key,
@@ -51,6 +54,12 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--type", help="type of the key, when the value alone is ambiguous: purchase_order, invoice …")
     parser.add_argument("--flow", help="only in this flow")
     parser.add_argument("--why", action="store_true", help="explain why each step belongs")
+    parser.add_argument(
+        "--as-known-at",
+        type=moment,
+        metavar="TIME",
+        help="what was known at this time, and what was restated or retracted since: 2026-01-31T18:00Z",
+    )
     parser.add_argument("--logs", action="store_true", help="also what was logged in its traces and with its keys")
     add_json(parser)
 
@@ -58,6 +67,8 @@ def register(subparsers: Subparsers) -> None:
 def run(arguments: Namespace) -> int:
     """Print the transactions that the key leads to, and spans that carry it outside of any transaction."""
     settings = read_settings(arguments)
+    if arguments.as_known_at is not None:
+        return _as_known(arguments, settings)
     with reading(settings) as client:
         found = traced(client, arguments.key, type=arguments.type, flow=arguments.flow)
         logs = [logs_of(client, view) for view in found.views] if arguments.logs or arguments.json else []
@@ -70,6 +81,26 @@ def run(arguments: Namespace) -> int:
         print(dumps(trace_of(list(zip(views, logs, decided, strict=True)), spans)))
     else:
         print(_text(arguments, list(zip(views, decided, strict=True)), logs, spans, more=found.more))
+    return 0
+
+
+def _as_known(arguments: Namespace, settings: Settings) -> int:
+    """Print what was known at a time of the transactions that the key led to then."""
+    at = arguments.as_known_at
+    with reading(settings) as client:
+        anchors = find_anchors_then(
+            client, arguments.key, at, type=arguments.type, flow=arguments.flow, limit=TRANSACTIONS_LIMIT
+        )
+        read = [known_then(client, ref.flow, ref.anchor, at) for ref in anchors]
+        if not anchors and not find_anchors(client, arguments.key, type=arguments.type, flow=arguments.flow):
+            raise UnknownKeyError(arguments.key, _filters(arguments))
+    found = [known for known in read if known is not None]
+    if arguments.json:
+        print(dumps({"transactions": [then_of(known) for known in found]}))
+    elif found:
+        print("\n\n".join(map(then_text, found)))
+    else:
+        print(f"Nothing was known of {arguments.key} at {when(at)} UTC.")
     return 0
 
 

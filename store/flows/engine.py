@@ -118,7 +118,7 @@ class Engine:
             due = self._around.due(flow, _micros(now), DUE_PER_CYCLE)
             waiting = waiting or len(due) == DUE_PER_CYCLE
             due += self._unfinished.get(flow.flow, [])
-            if own or due or news.linked or news.fresh:
+            if own or due or news.concern(flow.flow):
                 judged += self._advance(flow, own, due, news, now, version)
         more = len(spans) >= self._limit
         self._finish(_micros(spans[-1].loaded_at) if more else max(newest, position), version, bool(spans or judged))

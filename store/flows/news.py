@@ -21,6 +21,10 @@ class News:
     fresh: Sequence[Correction]  # those that are not applied yet, and those that they undo
     more: bool  # there are more links than one cycle takes
 
+    def concern(self, flow: str) -> bool:
+        """Whether they may move steps of *flow*."""
+        return bool(self.linked) or any(one.flow == flow for one in self.fresh)
+
 
 class NewsReader:
     """Reads on where it ended. Twice is harmless, so nothing of it is stored: a new engine looks back a little for links,

@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 from controltower.store.flows.history import GONE
 from controltower.store.queries import (
     ANCHORS_LIMIT,
+    KEY_STEPS_LIMIT,
     MEMBERS_AT_ONCE,
     checked,
     key_values,
@@ -20,7 +21,6 @@ from controltower.store.queries import (
 )
 from controltower.store.reads.answers import AnchorRef, Member
 from controltower.store.reads.fetch import fetch, fetch_records
-from controltower.store.reads.find import find_anchors
 from controltower.store.rows import Change, Key, Step, TransactionStep
 
 MEMBERS_LIMIT: Final = 5_000
@@ -58,7 +58,7 @@ class KnownThen:
 def find_anchors_then(
     client: Client, value: str, at: datetime, *, type: str | None = None, flow: str | None = None, limit: int = 50
 ) -> list[AnchorRef]:
-    """Return the transactions that the key *value* led to at a time, or leads to now."""
+    """Return the transactions that the key *value* led to at a time."""
     if not key_values(value):
         return []
     query = named(
@@ -67,12 +67,12 @@ def find_anchors_then(
         then=timestamp(at),
         type=type or "",
         flow=flow or "",
+        steps=KEY_STEPS_LIMIT,
         limit=checked(limit, ANCHORS_LIMIT),
     )
-    then = [
+    return [
         AnchorRef(row["flow"], Key(row["type"], row["scope"], row["value"])) for row in fetch_records(client, query)
     ]
-    return list(dict.fromkeys((*then, *find_anchors(client, value, type=type, flow=flow, limit=limit))))[:limit]
 
 
 def known_then(client: Client, flow: str, anchor: Key, at: datetime) -> KnownThen | None:
