@@ -1,6 +1,8 @@
 """``cut``, ``confirm`` and ``corrections``: what people decide, what becomes of it, and who said so."""
 
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -72,25 +74,24 @@ def test_a_step_is_cut_and_confirmed(shop: Run) -> None:
     assert "step " in shop("corrections").out
 
 
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        (("invoice:I-9", "purchase_order:PO-1"), "No step of procure_to_pay carries invoice:I-9."),
-        (("invoice:I-1", "vendor:V-7"), "No flow joins keys of type invoice and vendor"),
-        (("approval:1", "invoice:I-1"), "No step of procure_to_pay carries approval:1."),
-        (("receipt:G1", "voucher:V1"), "neither of receipt and voucher stands above the other"),
-        (("invoice:I-1", "invoice:I-1"), "invoice I-1 is named twice."),
-        (("feed/beef", "purchase_order:PO-1"), "procure_to_pay has no step feed/beef."),
-        (("I-1", "purchase_order:PO-1"), "'I-1' is neither a key (invoice:I-1) nor a step"),
-        (("invoice:I-1", "purchase_order:PO-1", "--undo"), "No cut of invoice:I-1 and purchase_order:PO-1 holds."),
-    ],
-)
-def test_what_is_unknown_is_refused(shop: Run, words: tuple[str, ...], problem: str) -> None:
-    """Nothing is recorded that names nothing, or no link."""
-    ran = shop("cut", *words, *BY)
+REFUSED = {
+    ("invoice:I-9", "purchase_order:PO-1"): "No step of procure_to_pay carries invoice:I-9.",
+    ("invoice:I-1", "vendor:V-7"): "No flow joins keys of type invoice and vendor",
+    ("approval:1", "invoice:I-1"): "No step of procure_to_pay carries approval:1.",
+    ("receipt:G1", "voucher:V1"): "neither of receipt and voucher stands above the other",
+    ("invoice:I-1", "invoice:I-1"): "invoice I-1 is named twice.",
+    ("feed/beef", "purchase_order:PO-1"): "has no step feed/beef.",
+    ("I-1", "purchase_order:PO-1"): "'I-1' is neither a key (invoice:I-1) nor a step",
+    ("invoice:I-1", "purchase_order:PO-1", "--undo"): "No cut of invoice:I-1 and purchase_order:PO-1 holds.",
+}
 
-    assert ran.code == 1
-    assert problem in ran.err
+
+def test_what_is_unknown_is_refused(shop: Run) -> None:
+    """Nothing is recorded that names nothing, or no link."""
+    for words, problem in REFUSED.items():
+        ran = shop("cut", *words, *BY)
+        assert ran.code == 1
+        assert problem in ran.err
     assert shop("corrections", "--json").json == {"corrections": []}
 
 
@@ -102,3 +103,15 @@ def test_the_same_is_not_said_twice(shop: Run) -> None:
     assert (
         "needs a reason" in shop("confirm", "invoice:I-1", "purchase_order:PO-1", "--user", "ana", "--reason", " ").err
     )
+
+
+def test_the_documents_commands_run(shop: Run) -> None:
+    """What docs/operate.md shows of corrections does what it says."""
+    text = (Path(__file__).parents[2] / "docs" / "operate.md").read_text(encoding="utf-8")
+    part = text.partition("## Correcting what was joined")[2].partition("\n## ")[0]
+    commands = [shlex.split(line)[2:] for line in part.splitlines() if line.startswith("$ controltower ")]
+    ran = {" ".join(words[:1]): shop(*words) for words in commands}
+
+    assert len(commands) == 5
+    assert [one.err for one in ran.values() if one.code] == []
+    assert "cut from purchase_order PO-1 by ana" in ran["corrections"].out

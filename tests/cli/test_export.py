@@ -10,8 +10,9 @@ from controltower.store.client import Client
 from tests.cli.conftest import Run
 from tests.conftest import ManualClock
 from tests.store.ocel_logs import content_of
-from tests.store.orders import at, engine, whole_order
+from tests.store.orders import at, whole_order
 from tests.store.spans import store
+from tests.store.test_engine import engine
 
 pytest.importorskip("ijson", reason="event logs need controltower[import]")
 

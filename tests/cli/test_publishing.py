@@ -62,6 +62,7 @@ def test_a_flow_that_parts_documents(
     assert databases(store_client) == before
     assert "purchase_order PO-1 (acme) (14 steps) into" in run("flows", "diff", str(changed)).out
 
+    assert "is correct" in run("flows", "check", str(changed)).out
     assert "is in force" in run("flows", "publish", str(changed), "--user", "ana").out
     assert databases(store_client) == before
     engine.run_cycle()

@@ -16,8 +16,9 @@ from controltower.store.ocel.staged import Staged
 from controltower.store.rows import Key
 from tests.conftest import ManualClock
 from tests.store.ocel_logs import staging
-from tests.store.orders import at, engine, rows, whole_order
+from tests.store.orders import at, whole_order
 from tests.store.spans import store
+from tests.store.test_engine import engine, rows
 
 pytest.importorskip("ijson", reason="event logs need controltower[import]")
 from controltower.store.ocel.tables import objects_beside, write_csv, write_parquet
