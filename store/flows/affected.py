@@ -50,10 +50,11 @@ def affected_by(
     carrying = around.steps_of_keys(flow, moved) if moved else set()
     stored |= {_id(step): step for step in around.steps(flow, carrying - new.keys() - stored.keys())}
     traces = news.linked | {trace_id for trace_id, _ in (*new, *stored)}
-    hanging = around.trace_dependents(flow, _with_linking(around, traces)) - new.keys() - stored.keys()
+    nearby = _with_linking(around, traces) if news.any_links else traces
+    hanging = around.trace_dependents(flow, nearby) - new.keys() - stored.keys()
     stored |= {_id(step): step for step in around.steps(flow, hanging)}
     steps = {**stored, **new}
-    return Affected(steps, _resolved(around, known, corrections, steps, new))
+    return Affected(steps, _resolved(around, known, corrections, steps, new, any_links=news.any_links))
 
 
 class _Links:
@@ -134,6 +135,8 @@ def _resolved(
     corrections: Corrections,
     steps: Mapping[StepId, Step],
     new: Mapping[StepId, Step],
+    *,
+    any_links: bool,
 ) -> dict[StepId, Resolution]:
     flow = known.flow
     graph = KeyGraph(flow, corrections=corrections)
@@ -146,7 +149,9 @@ def _resolved(
     found = {step_id: resolver.resolve(step) for step_id, step in steps.items()}
     waiting = [step_id for step_id, resolution in found.items() if resolution.parked is not None]
     if waiting:
-        traces = _with_linked(around, graph, {trace_id for trace_id, _ in waiting})
+        traces = {trace_id for trace_id, _ in waiting}
+        if any_links:
+            traces = _with_linked(around, graph, traces)
         together = [step for step in around.steps_of_traces(flow, traces) if _id(step) not in new]
         together += [step for step in new.values() if step.trace_id in traces]
         for step in together:

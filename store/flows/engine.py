@@ -24,12 +24,12 @@ from controltower.store.flows.classify import Classified, classify
 from controltower.store.flows.deadlines import Member
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import links_of
+from controltower.store.flows.membership import differs, memberships, parking, past
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.news import News, NewsReader
 from controltower.store.flows.outcome import Outcome
-from controltower.store.flows.resolve import Resolution
 from controltower.store.flows.transaction import judge
-from controltower.store.rows import DocumentLine, Key, ParkedStep, PastMembership, Step, TransactionStep
+from controltower.store.rows import DocumentLine, Key, Step, TransactionStep
 
 logger = logging.getLogger(__name__)
 
@@ -208,17 +208,17 @@ class Engine:
         for step_id, step in affected.steps.items():
             resolution = affected.resolutions[step_id]
             known = before.get(step_id, {})
-            after = {row.anchor: row for row in _memberships(step, resolution, now, version)}
+            after = {row.anchor: row for row in memberships(step, resolution, now, version)}
             for anchor, row in after.items():
                 was = known.get(anchor)
-                if was is not None and not _differs(row, was):
+                if was is not None and not differs(row, was):
                     after[anchor] = replace(row, known_at=was.known_at)
-            changed = [row for anchor, row in known.items() if anchor not in after or _differs(after[anchor], row)]
+            changed = [row for anchor, row in known.items() if anchor not in after or differs(after[anchor], row)]
             gone = (replace(row, is_deleted=True, version=version) for row in changed if row.anchor not in after)
-            fresh = (row for anchor, row in after.items() if step_id in new or _differs(row, known.get(anchor)))
-            outcome.past.extend(_past(row, now, version) for row in changed)
+            fresh = (row for anchor, row in after.items() if step_id in new or differs(row, known.get(anchor)))
+            outcome.past.extend(past(row, now, version) for row in changed)
             outcome.memberships.extend((*gone, *fresh))
-            outcome.parked.extend(_parking(step, resolution, parked.get(step_id), version))
+            outcome.parked.extend(parking(step, resolution, parked.get(step_id), version))
 
     def _judge(
         self,
@@ -232,17 +232,17 @@ class Engine:
         version: int,
     ) -> None:
         """Gather the verdicts on these transactions, and what of the stored ones no longer holds."""
-        memberships = _by_anchor(self._around.memberships_of_anchors(flow, anchors))
+        own = _by_anchor(self._around.memberships_of_anchors(flow, anchors))
         for anchor in anchors:
-            memberships[anchor].update(placed.get(anchor, {}))
-        stored = {step_id for own in memberships.values() for step_id in own} - new.keys()
+            own[anchor].update(placed.get(anchor, {}))
+        stored = {step_id for rows in own.values() for step_id in rows} - new.keys()
         steps = ChainMap(new, {(step.trace_id, step.span_id): step for step in self._around.steps(flow, stored)})
         lines = ChainMap(new_lines, _lines_by_step(self._around.lines(flow, stored)))
         known = self._around.known(flow, anchors)
         verdicts = [
             judge(flow, anchor, members, lines, now, version)
             for anchor in anchors
-            if (members := _members(memberships[anchor], steps))
+            if (members := _members(own[anchor], steps))
         ]
         outcome.add(verdicts, known, now, version)
 
@@ -265,55 +265,6 @@ def _members(memberships: Mapping[StepId, TransactionStep], steps: Mapping[StepI
     return [
         Member(steps[step_id], row) for step_id, row in memberships.items() if not row.is_deleted and step_id in steps
     ]
-
-
-def _past(row: TransactionStep, now: datetime, version: int) -> PastMembership:
-    return PastMembership(
-        flow=row.flow,
-        anchor=row.anchor,
-        trace_id=row.trace_id,
-        span_id=row.span_id,
-        stage=row.stage,
-        evidence=row.evidence,
-        via=row.via,
-        through=row.through,
-        anchors=row.anchors,
-        known_at=row.known_at,
-        known_until=now,
-        version=version,
-    )
-
-
-def _memberships(step: Step, resolution: Resolution, now: datetime, version: int) -> Iterable[TransactionStep]:
-    for membership in resolution.memberships:
-        yield TransactionStep(
-            flow=step.flow,
-            anchor=membership.anchor,
-            trace_id=step.trace_id,
-            span_id=step.span_id,
-            stage=step.stage,
-            evidence=membership.evidence,
-            via=membership.via,
-            through=membership.through,
-            anchors=len(resolution.memberships),
-            known_at=now,
-            version=version,
-        )
-
-
-def _parking(step: Step, resolution: Resolution, before: ParkedStep | None, version: int) -> Iterable[ParkedStep]:
-    if resolution.parked is None:
-        if before is not None:
-            yield replace(before, is_deleted=True, version=version)
-        return
-    state, reason, candidates = resolution.parked
-    now = ParkedStep(step.flow, step.trace_id, step.span_id, state, reason, candidates, version=version)
-    if before is None or replace(before, version=version) != now:
-        yield now
-
-
-def _differs(row: TransactionStep, before: TransactionStep | None) -> bool:
-    return before is None or replace(before, version=row.version, known_at=row.known_at) != row
 
 
 def _by_anchor(rows: Iterable[TransactionStep]) -> dict[Key, dict[StepId, TransactionStep]]:

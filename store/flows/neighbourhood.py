@@ -105,6 +105,10 @@ class Neighbourhood:
         query = named("engine_newly_linked", since=since_us, batch=self._look_up(_names(read)), limit=limit)
         return fetch(self._client, query, LinkedTrace)
 
+    def has_links(self) -> bool:
+        """Return whether there is any link from a span of one trace to one of another."""
+        return bool(fetch_records(self._client, named("engine_has_links")))
+
     def span_links(self, trace_ids: Iterable[str]) -> tuple[SpanLink, ...]:
         """Return the links from spans of these traces to those of others."""
         return self._of_traces("engine_span_links", trace_ids, SpanLink)

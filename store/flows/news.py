@@ -16,6 +16,7 @@ TRACES_PER_CYCLE: Final = 20_000
 class News:
     """What may move steps that are stored."""
 
+    any_links: bool  # whether there are span links at all
     linked: AbstractSet[str]  # traces with new span links
     said: Sequence[Correction]  # all corrections
     fresh: Sequence[Correction]  # those that are not applied yet, and those that they undo
@@ -39,7 +40,7 @@ class NewsReader:
         self._reached_us = since_us
         self._said: Sequence[Correction] = ()
         self._applied: frozenset[str] = frozenset()
-        self._news = News(frozenset(), (), (), more=False)
+        self._news = News(any_links=False, linked=frozenset(), said=(), fresh=(), more=False)
 
     def take(self, limit: int = TRACES_PER_CYCLE) -> News:
         """Return what is new; the same again until it is dealt with."""
@@ -51,6 +52,7 @@ class NewsReader:
         unapplied = {one.id: one.undoes for one in self._said if one.id not in self._applied}
         undone = set(unapplied.values())
         self._news = News(
+            any_links=bool(found) or self._around.has_links(),
             linked={row.name for row in found},
             said=self._said,
             fresh=[one for one in self._said if one.id in unapplied or one.id in undone],

@@ -86,17 +86,26 @@ def take_over(address: StoreAddress, client: Client, ready: FlowVersion, now: Ca
 
 
 class EngineInForce:
-    """The engine by the flows in force: takes over what is published, and goes on by that."""
+    """The engine by the flows in force: takes over what is ready, and goes on by what was published, by whomever."""
 
     def __init__(self, address: StoreAddress, client: Client, now: Callable[[], datetime]) -> None:
         self._address = address
         self._client = client
         self._now = now
-        self._engine = Engine(client, flows_in_force(client), now)
+        self._seen = -1
+        self._engine: Engine | None = None
 
     def run_cycle(self) -> CycleReport:
         """Run one cycle, after taking over what is ready."""
+        if self._engine is None or self._count() != self._seen:
+            self._engine = self._newest()
+        return self._engine.run_cycle()
+
+    def _newest(self) -> Engine:
         if (ready := waiting(flow_versions(self._client))) is not None:
             take_over(self._address, self._client, ready, self._now)
-            self._engine = Engine(self._client, flows_in_force(self._client), self._now)
-        return self._engine.run_cycle()
+        self._seen = self._count()
+        return Engine(self._client, flows_in_force(self._client), self._now)
+
+    def _count(self) -> int:
+        return int(fetch_records(self._client, named("count_flow_versions"))[0]["versions"])
