@@ -38,7 +38,8 @@ _MAKE: Final = "CREATE DATABASE {shadow:Identifier}"
 # After AS the engine takes no parameter: names are quoted.
 _LIKE: Final = "CREATE TABLE {shadow}.{table} AS {own}.{table}"
 _FILL: Final = "ALTER TABLE {shadow}.{table} ATTACH PARTITION tuple() FROM {own}.{table}"
-_THROUGH: Final = "CREATE TABLE {shadow}.{table} AS {own}.{table} ENGINE = Merge({{own:String}}, {{name:String}})"
+# A view, because an engine that names a table by a text is refused by the endpoint; the engine asks by parts, too.
+_THROUGH: Final = "CREATE VIEW {shadow}.{table} AS SELECT *, _part FROM {own}.{table}"
 _DROP: Final = "DROP DATABASE IF EXISTS {shadow:Identifier} SYNC"
 # A table keeps its comment when it changes its name: so it is known which of two it is.
 _MARK: Final = "ALTER TABLE {shadow}.{table} MODIFY COMMENT '{mark}'"
@@ -56,8 +57,7 @@ def make_shadow(address: StoreAddress, own: Client, name: str) -> Client:
             own.command(_FILL.format(table=table, **quoted))
             own.command(_MARK.format(table=table, **quoted))
         for table in SHARED:
-            named = {"own": address.database, "name": f"^{table}$"}
-            own.command(_THROUGH.format(table=table, **quoted), parameters=named)
+            own.command(_THROUGH.format(table=table, **quoted))
         shadow = open_shadow(address, name)
         shadow.command(statement("shadow_view"))
     except BaseException:
