@@ -121,7 +121,8 @@ class Settings:
     """Age at which a segment that holds anything is closed and loaded."""
 
     load_workers: int = 2
-    """How many segments of a signal are loaded at the same time, when so many are full; an insert works on one core."""
+    """How many segments of a signal are loaded at the same time, when so many are full, or the last one a quarter full; an
+    insert works on one core."""
 
     keep_loaded_s: float = 900.0
     """Loaded segments are kept so long, for a store that loses after a power cut what it had acknowledged; 0 keeps none."""

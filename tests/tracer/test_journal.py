@@ -276,6 +276,24 @@ def test_age_closes_no_second_segment_while_one_waits_to_be_loaded(tmp_path: Pat
     assert held == ["two", "three"]
 
 
+def test_a_loader_without_work_gets_what_is_a_quarter_full_while_others_load(tmp_path: Path) -> None:
+    """The end of a burst is loaded on all cores; what is smaller waits, since each load costs something whatever its size."""
+    journal = open_journal(tmp_path, replace(PATIENT, segment_age_s=0.01, segment_bytes=1_000))
+    store(journal, body("one"))
+    first = journal.wait_closed(PATIENCE_S)
+    assert first is not None
+    store(journal, body("two"))
+    too_small = journal.wait_closed(0.1, {first.id})
+    store(journal, body("three", 300))
+    second = journal.wait_closed(PATIENCE_S, {first.id})
+    assert second is not None
+    held = [name_of(content) for content in bodies(second.path)]
+    journal.close()
+
+    assert too_small is None
+    assert held == ["two", "three"]
+
+
 def test_ids_sort_by_time_over_restarts_and_clocks_that_jump_back(tmp_path: Path) -> None:
     """Ids are insert tokens: none comes twice, and later segments sort behind earlier ones."""
     ids: list[str] = []

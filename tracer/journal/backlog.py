@@ -84,6 +84,7 @@ class Backlog:
         self._closed: dict[str, SegmentFile] = {}
         self._held: dict[str, tuple[SegmentFile, float]] = {}  # and until when
         self._bytes = self._disk_bytes = 0
+        self._idle = 0  # loaders that wait for a segment
         self._ended = False
         self._looked_at = monotonic()
         self._quarantined = quarantine.measure()
@@ -122,17 +123,39 @@ class Backlog:
 
     def wait(self, timeout_s: float | None, taken: Container[str] = ()) -> SegmentFile | None:
         """Return the oldest segment whose id is not *taken*; wait for one, or return None after *timeout_s* or at the end."""
+        self._look()
+        with self._lock:
+            found = self._oldest(taken)
+            self._idle += found is None
+            is_behind = bool(self._closed)
+        if found is not None:
+            return found
+        try:
+            if is_behind:  # others load these: what is being written may be worth loading beside them
+                self._changed()
+            return self._wait(timeout_s, taken)
+        finally:
+            with self._lock:
+                self._idle -= 1
+
+    def _oldest(self, taken: Container[str]) -> SegmentFile | None:
+        return min((segment for segment in self._closed.values() if segment.id not in taken), key=_order, default=None)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a loader waits for a segment and there is none that it could load."""
+        return bool(self._idle)
+
+    def _wait(self, timeout_s: float | None, taken: Container[str]) -> SegmentFile | None:
         left_s = timeout_s
         while True:
             self._look()
             pause_s = LOOK_EVERY_S if left_s is None else min(left_s, LOOK_EVERY_S)
             with self._lock:
                 self._loadable.wait_for(lambda: self._ended or not all(name in taken for name in self._closed), pause_s)
-                free = [segment for segment in self._closed.values() if segment.id not in taken]
-                if free:
-                    return min(free, key=_order)
-                if self._ended:
-                    return None
+                found = self._oldest(taken)
+                if found is not None or self._ended:
+                    return found
             left_s = None if left_s is None else left_s - pause_s
             if left_s is not None and left_s <= 0:
                 return None

@@ -242,7 +242,7 @@ class Journal:
     def _next_work(self) -> tuple[list[Waiting], list[Future[None]], bool]:
         with self._lock:
             while not (self._line or self._rotations or self._closing or self._is_due()):
-                self._work.wait(None if self._backlog else self._segments.time_left())
+                self._work.wait(self._segments.time_left() if self._age_counts() else None)
             batch = self._line.take(self._segments.room())
             rotations: list[Future[None]] = []
             if not self._line:  # what was appended before a rotation was asked for is written before it
@@ -250,12 +250,17 @@ class Journal:
             return batch, rotations, self._closing
 
     def _is_due(self) -> bool:
-        """Whether the open segment is to be closed.
+        """Whether the open segment is to be closed."""
+        return self._segments.is_full() or (self._age_counts() and self._segments.is_old())
+
+    def _age_counts(self) -> bool:
+        """Whether the open segment is to be closed when it is old.
 
         While closed segments wait to be loaded, age alone closes none: a loader that is behind, or a store that was away
-        for an hour, would find thousands of small ones, each as dear to load as a large one.
+        for an hour, would find thousands of small ones, each as dear to load as a large one. But a loader that has nothing
+        to do while others load gets what is worth a load of its own, so that a burst does not end on one core.
         """
-        return self._segments.is_full() or (not self._backlog and self._segments.is_old())
+        return not self._backlog or (self._backlog.is_awaited and self._segments.is_worth_a_load())
 
     def _commit(self, batch: list[Waiting]) -> None:
         try:

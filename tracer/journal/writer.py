@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 # Given-up segments that could not be cut yet. A disk that refuses so many writes and cuts is asked for no more.
 MOST_UNCUT: Final = 64
 
+LEAST_SHARE: Final = 4  # a quarter of a full segment costs about as much to load as there is to any load
+
 
 class Entry(NamedTuple):  # not a dataclass: one is made for each request
     """What goes into one record: a body with its envelope, and what the index says about it."""
@@ -214,6 +216,10 @@ class SegmentWriter:
     def is_full(self) -> bool:
         """Whether the open segment is large enough to be closed."""
         return self.active is not None and self.room() <= 0
+
+    def is_worth_a_load(self) -> bool:
+        """Whether the open segment holds enough to be loaded beside others, before it is full."""
+        return self.active is not None and self.active.size * LEAST_SHARE >= self._segment_bytes
 
     def is_old(self) -> bool:
         """Whether the open segment is old enough to be closed."""
