@@ -253,5 +253,5 @@ def test_a_heartbeat_that_stops_is_a_breach() -> None:
     assert alive(10, 20, 30, at_s=60, heartbeat_s="10") is DeadlineState.BREACHED
     assert alive(30, 20, 10, at_s=59, heartbeat_s="10") is DeadlineState.RUNNING
     assert alive(10, at_s=12, ended=True, heartbeat_s="10") is DeadlineState.MET
-    for nothing in ({}, {"heartbeat_s": "soon"}, {"heartbeat_s": "-1"}, {"heartbeat_s": "inf"}):
-        assert alive(at_s=86_400, **nothing) is None
+    for nothing in ("", "soon", "-1", "inf", "nan"):
+        assert alive(at_s=86_400, heartbeat_s=nothing) is None
