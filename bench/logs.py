@@ -33,6 +33,7 @@ GIB: Final = 1024**3
 MIB: Final = 1024**2
 ONE_IN: Final = (100, 10, 1)
 AHEAD_BYTES: Final = 32 * MIB  # that the writer of a stream is ahead of who reads it
+LINES_OF_BLOCK: Final = 100_000
 ROTATED_AT: Final = 256 * MIB
 NOISE: Final = {
     "text": ("sent purchase order", "tried connection"),
@@ -116,7 +117,7 @@ def stream(folder: Path, url: str, wanted: int) -> None:
     """Read a log that grows by *wanted* bytes, and tell the memory of this process at each tenth."""
     form = mixed(FORMS[0], 100)
     block = folder / "block"
-    size = write_log(block, form, 100_000)
+    size = write_log(block, form, LINES_OF_BLOCK)
     content = block.read_bytes()
     log = folder / "app.log"
     log.touch()
@@ -130,27 +131,29 @@ def stream(folder: Path, url: str, wanted: int) -> None:
             told = written * 10 // wanted
             print(f"{written / GIB:6.2f} GiB  {health.records:13,} lines  {_resident_mib():6.0f} MiB", flush=True)
         if written < wanted and health.behind_bytes < AHEAD_BYTES:
-            written += size
-            _append(log, content)
+            written += _append(log, written, content)
 
     with _worker(file, folder / "state", url) as worker:
         before, since = time.process_time(), time.perf_counter()
-        _append(log, content)
-        written = size
+        written = _append(log, 0, content)
         worker.run_once(grow)
         used, took = time.process_time() - before, time.perf_counter() - since
     health = worker.health
-    assert health.records == written // size * 100_000
-    assert health.steps == written // size * 1_000
+    blocks = written // size
+    assert health.records == blocks * (LINES_OF_BLOCK + 1)
+    assert health.steps == blocks * LINES_OF_BLOCK // 100
     print(f"{health.records / took:,.0f} lines/s, {used / health.records * 1e6:.2f} µs of CPU a line, writing included")
 
 
-def _append(log: Path, content: bytes) -> None:
-    """Append, and rotate by rename what is large; what was rotated before is read by then."""
+def _append(log: Path, number: int, content: bytes) -> int:
+    """Append a block and return its size; rotate by rename what is large, and what was rotated before is read by then.
+
+    A line of its own begins each block: a file that begins as another one does is taken for its copy.
+    """
     if log.stat().st_size > ROTATED_AT:
         log.rename(log.with_name("app.log.1"))
     with log.open("ab") as file:
-        file.write(content)
+        return file.write(b"block %d\n" % number + content)
 
 
 @contextmanager
