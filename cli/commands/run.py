@@ -17,6 +17,7 @@ from controltower.cli.settings import Settings, read_settings
 from controltower.collector.errors import CollectorError
 from controltower.tracer.batch import MAX_HEARTBEAT_S, Batch, BatchOptions
 from controltower.tracer.configure import Options
+from controltower.tracer.pseudonyms import NO_KEY
 
 # What only some jobs need is imported when it is needed: each of two hundred jobs a night would wait for it.
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ FOLDER: Final = "spool"  # of the data folder: what the collector does not have 
 SERVICE: Final = "jobs"
 MOST_TAIL: Final = 100
 TAIL_CHARACTERS: Final = 4_000
+LEFT_OUT: Final = "A key that leads to a patient was left out: there is no key to make a token of it (CONTROLTOWER_REDACTION_KEY_FILE)."
 EXIT_S: Final = 5.0  # what the end of a job may wait for the collector
 
 
@@ -85,6 +87,8 @@ def run(arguments: Namespace) -> int:
         ended = run_job(command, tracer.environment(), arguments.tail)
         _describe(watched, ended, masker)
     tracer.shutdown(EXIT_S)
+    if tracer.health().misuse.get(NO_KEY):
+        print(LEFT_OUT, file=sys.stderr)
     return _told(ended).code
 
 
@@ -168,7 +172,8 @@ def _configure(arguments: Namespace) -> None:
 
 def _tracing(arguments: Namespace, settings: Settings, folder: DataFolder) -> Options:
     """Return the tracer's options: arguments, then its own variables, then what runs on this machine."""
-    options = Options()
+    # What misuse would raise in development is counted here: it must not cost the job its exit code.
+    options = Options(mode="production")
     if arguments.service or not (os.environ.get("CONTROLTOWER_SERVICE") or os.environ.get("OTEL_SERVICE_NAME")):
         options["service"] = arguments.service or SERVICE
     if not os.environ.get("CONTROLTOWER_DURABLE"):

@@ -176,6 +176,23 @@ def test_job_that_cannot_be_started(recorder: Recorder, tmp_path: Path) -> None:
     assert told(by_name(recorder)["job"])["reason"] == "not_started"
 
 
+def test_a_patients_key_is_told_as_a_token_or_not_at_all(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the key for tokens the run bears one; without it the key is left out, which is said, and the job is as it was."""
+    monkeypatch.setenv("CONTROLTOWER_MODE", "development")  # for the host's own programs
+    options = ("--name", "claims", "--key", "case=C-4711")
+    without = run(tmp_path, recorder.url, *options, job="exit 3")
+    monkeypatch.setenv("CONTROLTOWER_REDACTION_KEY", f"1:{'A' * 43}=")
+    having = run(tmp_path, recorder.url, *options, job="exit 3")
+
+    assert (without.returncode, having.returncode, having.stderr) == (3, 3, "")
+    assert without.stderr.startswith("A key that leads to a patient was left out")
+    ended = [told(span) for _, span in recorder.spans() if span.name == "claims"]
+    assert [said.get("key.case", "")[:3] for said in ended] == ["", "t1:"]
+    assert "4711" not in str(recorder.spans())
+
+
 @pytest.mark.parametrize(
     ("endpoint", "variables", "why"),
     [
