@@ -7,9 +7,11 @@ import pytest
 
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client
+from controltower.store.ocel.kept import attributes, pieces
+from controltower.store.ocel.staged import Event, Object, Related
 from tests.cli.conftest import Run
 from tests.conftest import ManualClock
-from tests.store.ocel_logs import content_of
+from tests.store.ocel_logs import Log, content, content_of, staging
 from tests.store.orders import at, whole_order
 from tests.store.spans import store
 from tests.store.test_engine import engine
@@ -42,6 +44,28 @@ def test_every_form_holds_the_same_log(
     assert sorted(each.name for each in out.iterdir()) == [
         "log.csv", "log.json", "log.objects.csv", "log.objects.parquet", "log.parquet", "log.sqlite", "log.xmlocel",
     ]  # fmt: skip
+
+
+def test_a_kept_log_is_given_back(
+    store_client: Client, store_address: StoreAddress, run_on: Callable[[StoreAddress], Run], tmp_path: Path
+) -> None:
+    """``--log`` writes a log that was kept, sent twice or not; a name that is not kept is told with those that are."""
+    event = Event("e1", "Pay", at().isoformat(timespec="microseconds"), {"by": "ana"}, [Related("o1", "for")])
+    with staging() as staged:
+        Log({"Pay": {"by": "string"}}, {"Order": {}}, (Object("o1", "Order", [], []),), (event,)).stage(staged)
+        kept = [attributes("mine", number, piece) for number, piece in enumerate(pieces(staged))]
+        there = content(staged)
+    rows = [[at(), f"{number:032x}", f"{number:016x}", each] for number, each in enumerate([*kept, *kept], start=1)]
+    store_client.insert("otel_traces", rows, column_names=["Timestamp", "TraceId", "SpanId", "SpanAttributes"])
+    run = run_on(store_address)
+    given = run("export", "ocel2", str(tmp_path / "log.json"), "--log", "mine")
+    unknown = run("export", "ocel2", str(tmp_path / "none.json"), "--log", "yours")
+
+    assert given.code == 0, given.err
+    assert content_of(tmp_path / "log.json") == there
+    assert unknown.code == 1
+    assert "keeps no log yours; it keeps mine" in unknown.err
+    assert run("export", "ocel2", str(tmp_path / "none.json")).code == 1  # no step of any flow
 
 
 def test_what_is_there_is_not_overwritten(
