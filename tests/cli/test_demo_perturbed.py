@@ -12,7 +12,7 @@ from controltower.store.rows import Step
 from controltower.store.truth_reads import FoundMembership
 from controltower.tracer import attributes as names
 from tests.cli.test_score import END, NOW
-from tests.store.flow_steps import P2P, resolve_all
+from tests.store.flow_steps import P2P, anchors, resolve_all, seen
 from tests.store.spans import text_of
 
 ORDERS = 150  # more than a shipment may have, so that a hub is one
@@ -89,6 +89,20 @@ def test_hubs_join_nothing(plan: Plan, truth: Truth) -> None:
     assert {key.type for key in reported} == {*HUB_TYPES}
     assert (found.precision, found.wrongly_joined) == (1.0, 0)
     assert found.recall >= 0.999
+
+
+def test_a_set_that_nobody_links_is_not_its_group() -> None:
+    """An acknowledgement of one set is not of the other order in the same file, when the own order does not say its set."""
+    steps = [
+        seen(1, "purchase_order:PO-1@acme", "group:7", "set:7.1", flow=P2P),
+        seen(2, "purchase_order:PO-2@acme", flow=P2P),
+        seen(3, "group:7", "set:7.2", flow=P2P),
+        seen(4, "group:7", flow=P2P),
+    ]
+    found = resolve_all(steps, flow=P2P)
+
+    assert found[3].parked is not None
+    assert anchors(found[4]) == ["purchase_order:PO-1"]
 
 
 def test_both_at_once(plan: Plan, truth: Truth) -> None:
