@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from controltower.cli.hops import Hop, Way
 from controltower.cli.text import amount, correction_text, lasting, money, plain, section, table, when
 from controltower.store.read import Decided, KeySpan, Logs, Member, TransactionView
 from controltower.store.rows import Correction, Deadline, DeadlineState, Key, Reconciliation, Via
@@ -155,6 +156,36 @@ def loose_spans(spans: Sequence[KeySpan]) -> str:
         for span in spans
     ]
     return table(rows, indent=INDENT)
+
+
+def hop_lines(way: Way) -> str:
+    """Return the messages on a transaction's way, one line each: what was done with it, where, and its wait."""
+    rows = [
+        [
+            when(hop.span.at),
+            hop.operation,
+            hop.span.system,
+            f"{hop.broker} {hop.destination}".rstrip(),
+            waited(hop),
+            fate(hop),
+        ]
+        for hop in way.hops
+    ]
+    more = f"\n{INDENT}More spans are stored of its traces than were looked at." if way.truncated else ""
+    return table(rows, indent=INDENT) + more
+
+
+def waited(hop: Hop) -> str:
+    """Return how long a message waited: ``waited 1,250 ms``."""
+    return "" if hop.wait_ms is None else f"waited {hop.wait_ms:,} ms"
+
+
+def fate(hop: Hop) -> str:
+    """Return what became of a message, and whether it came more than once."""
+    again = f"delivery {hop.delivery_count}" if hop.delivery_count else "delivered again"
+    return " ".join(
+        filter(None, ("failed" if hop.failed else "", hop.outcome, hop.reason, again if hop.redelivered else ""))
+    )
 
 
 def log_lines(logs: Logs) -> str:

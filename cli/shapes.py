@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from controltower.cli.hops import Hop, Way
 from controltower.cli.text import plain
 from controltower.store.kpis import KpiValue
 from controltower.store.read import Decided, KeySpan, LogRecord, Logs, Member, SearchPage, TransactionView
@@ -45,19 +46,39 @@ def money_of(value: Decimal | None) -> str | None:
     return decimal_of(value, MONEY_PLACES)
 
 
-def trace_of(views: Sequence[tuple[TransactionView, Logs, Sequence[Decided]]], spans: Sequence[KeySpan]) -> Json:
+def trace_of(views: Sequence[tuple[TransactionView, Way, Logs, Sequence[Decided]]], spans: Sequence[KeySpan]) -> Json:
     """Return what ``trace`` prints: transactions with what was logged and decided around them, and spans outside of them."""
     return {
         "transactions": [
             {
                 **transaction_of(view),
+                "hops": [hop_of(hop) for hop in way.hops],
+                "hops_truncated": way.truncated,
                 "corrections": [decided_of(one) for one in decided],
                 "logs": [log_of(record) for record in logs.records],
                 "logs_truncated": logs.truncated,
             }
-            for view, logs, decided in views
+            for view, way, logs, decided in views
         ],
         "spans": [key_span_of(span) for span in spans],
+    }
+
+
+def hop_of(hop: Hop) -> dict[str, Json]:
+    """Return one end of a message's way."""
+    return {
+        "at": time_of(hop.span.at),
+        "operation": hop.operation,
+        "system": hop.span.system,
+        "broker": hop.broker,
+        "destination": hop.destination,
+        "wait_ms": hop.wait_ms,
+        "redelivered": hop.redelivered,
+        "delivery_count": hop.delivery_count,
+        "outcome": hop.outcome,
+        "reason": hop.reason,
+        "failed": hop.failed,
+        "span": {"trace_id": hop.span.trace_id, "span_id": hop.span.span_id},
     }
 
 

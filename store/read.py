@@ -35,11 +35,13 @@ from controltower.store.reads.parked import count_parked, parked
 from controltower.store.reads.paths import Paths, paths
 from controltower.store.reads.search import search
 from controltower.store.reads.then import KnownThen, Restated, find_anchors_then, folded, known_then, restated
-from controltower.store.reads.transaction import read_transaction, spans_of_traces
+from controltower.store.reads.transaction import SPANS_LIMIT, TRACES_LIMIT, read_transaction, spans_of_traces
 
 __all__ = [
     "OVERFLOW",
+    "SPANS_LIMIT",
     "SYSTEMS_LIMIT",
+    "TRACES_LIMIT",
     "AnchorRef",
     "CollectorState",
     "DayCount",

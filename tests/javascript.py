@@ -17,6 +17,7 @@ PACKAGES = (
         for signal, version in (("trace", _LINE), ("logs", _LINE), ("metrics", "0.223.0"))
         for kind in ("proto", "http", "grpc")
     ),
+    "@opentelemetry/core@2.12.1",
     "@opentelemetry/resources@2.12.1",
     f"@opentelemetry/sdk-logs@{_LINE}",
     "@opentelemetry/sdk-metrics@2.12.1",

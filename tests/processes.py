@@ -66,7 +66,7 @@ class Tower:
         self.wait_for(process)
         return process
 
-    def wait_for(self, process: "subprocess.Popen[str]") -> None:
+    def wait_for(self, process: "subprocess.Popen[str]", patience_s: float = PATIENCE_S) -> None:
         """Wait until a process with a collector has told where it is."""
 
         def ready() -> RuntimeFile | None:
@@ -74,7 +74,7 @@ class Tower:
             found = running(self.data)
             return found if found is not None and found.pid == process.pid else None
 
-        found = until(ready, "the process is ready")
+        found = until(ready, "the process is ready", patience_s)
         assert found is not None
         self.runtime = found
 
@@ -107,6 +107,18 @@ class Tower:
     def client(self) -> Client:
         """Open the store as other processes do."""
         return open_store(self.data, self.store)
+
+    def tables(self) -> Iterator[tuple[str, str]]:
+        """Yield every table of the store with its name, and its rows as text."""
+        client = self.client()
+        try:
+            names = client.query(
+                "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine NOT IN ('MaterializedView', 'Null')"
+            )
+            for (name,) in names.result_rows:
+                yield name, client.raw_query(f"SELECT * FROM `{name}` FORMAT TSVRaw").decode(errors="replace")
+        finally:
+            client.close()
 
     def ask_apart(self, statement: str) -> list[list[Any]]:
         """Return the rows of *statement* while nothing holds the store: a process opens one embedded engine in its life."""

@@ -80,19 +80,6 @@ def post(running: Tower, signal: str, token: str, body: bytes, kind: str = PROTO
     return httpx.post(f"{running.runtime.collector}/v1/{signal}", content=body, headers=headers, timeout=60)
 
 
-def tables_of(running: Tower) -> Iterator[tuple[str, str]]:
-    """Yield every table of the store with its name, and its rows as text."""
-    client = running.client()
-    try:
-        names = client.query(
-            "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine NOT IN ('MaterializedView', 'Null')"
-        )
-        for (name,) in names.result_rows:
-            yield name, client.raw_query(f"SELECT * FROM `{name}` FORMAT TSVRaw").decode(errors="replace")
-    finally:
-        client.close()
-
-
 def test_nothing_of_a_patient_gets_through(here: Tower, tmp_path: Path) -> None:
     """Over both transports, phi tokens and others send every canary in every field of every signal; 0 hits anywhere."""
     answers: list[httpx.Response] = []
@@ -119,7 +106,7 @@ def test_nothing_of_a_patient_gets_through(here: Tower, tmp_path: Path) -> None:
     said = [json.dumps(items), here.run("quarantine", "list")]
     said += [here.run("quarantine", "show", item["id"]) for item in {item["signal"]: item for item in items}.values()]
     said += [httpx.get(f"{here.runtime.collector}/{page}").text for page in ("metrics", "readyz", "healthz")]
-    found = dict(tables_of(here))
+    found = dict(here.tables())
     if here.store is None:  # a server's backups lie in its own folder
         here.run("backup", "monday")
 

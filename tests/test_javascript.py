@@ -1,50 +1,44 @@
 """Spans of the stock OpenTelemetry SDK for JavaScript, as a service in Node.js sends them."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.javascript import node_modules, run_node
-from tests.processes import tower, until
+from tests.processes import Tower, tower, until
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = """
-const { OTLPTraceExporter } = require("@opentelemetry/exporter-trace-otlp-proto");
-const { resourceFromAttributes } = require("@opentelemetry/resources");
-const { BasicTracerProvider, SimpleSpanProcessor } = require("@opentelemetry/sdk-trace-base");
-
-const exporter = new OTLPTraceExporter({
-  url: process.env.URL,
-  headers: { authorization: `Bearer ${process.env.TOKEN}` },
-});
-const provider = new BasicTracerProvider({
-  resource: resourceFromAttributes({ "service.name": "storefront" }),
-  spanProcessors: [new SimpleSpanProcessor(exporter)],
-});
-const span = provider.getTracer("orders").startSpan("create order");
-span.setAttributes({
-  "controltower.step": "p2p.purchase_order.created",
-  "controltower.key.purchase_order": ["PO-JS-1"],
-  "controltower.amount": "980.10",
-  "controltower.currency": "USD",
-});
-span.addEvent("controltower.line", { line: "1", item: "00810012345678", quantity: "3", unit_price: "326.70" });
-span.end();
-provider.forceFlush().then(() => provider.shutdown());
-"""
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "javascript.md"
 
 
-def test_a_step_sent_from_javascript_is_traced(tmp_path: Path) -> None:
-    """A stock exporter for JavaScript needs our attributes and nothing else."""
+def test_what_the_page_shows_is_traced(tmp_path: Path) -> None:
+    """Every block of docs/javascript.md as one program: two steps, a line, and a message with its wait, in one transaction."""
     node_modules()
+    blocks = re.findall(r"```javascript\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     with tower(tmp_path / "data") as running:
         running.serve()
-        runtime = running.runtime
-        run_node(SCRIPT, tmp_path, URL=f"{runtime.collector}/v1/traces", TOKEN=runtime.token)
-        found = until(lambda: running.trace("PO-JS-1"), "the order is there")
+        run_node("\n".join(blocks), tmp_path, TOWER=running.runtime.collector, TOWER_TOKEN=running.runtime.token)
+        found = until(lambda: resolved(running), "both steps are there")
 
     assert found is not None
-    assert found["stages"][0]["system"] == "storefront"
-    assert found["amounts"] == {"created": "980.10"}
+    sent, worked = found["hops"]
+    assert len(blocks) == 5
+    assert [stage["name"] for stage in found["stages"]] == ["created", "dispatched"]
+    assert {stage["system"] for stage in found["stages"]} == {"storefront"}
+    assert found["amounts"]["created"] == "980.10"
     assert [(line["quantity"], line["unit_price"]) for line in found["lines"]] == [("3", "326.70")]
+    assert [(hop["operation"], hop["broker"], hop["destination"]) for hop in (sent, worked)] == [
+        ("send", "rabbitmq", "orders"),
+        ("process", "rabbitmq", "orders"),
+    ]
+    assert sent["span"]["trace_id"] != worked["span"]["trace_id"]
+    assert 0 <= worked["wait_ms"] < 60_000
+
+
+def resolved(running: Tower) -> dict[str, Any] | None:
+    """Return the transaction when both of its steps are in it."""
+    found = running.trace("PO-JS-1")
+    return found if found is not None and len(found["stages"]) == 2 else None

@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 from typing import Final
 
 from controltower.cli.errors import UnknownKeyError
+from controltower.cli.hops import Way, around
 from controltower.cli.opening import reading
 from controltower.cli.options import Subparsers, add_command, add_json, moment
-from controltower.cli.path import log_lines, loose_spans, path
+from controltower.cli.path import hop_lines, log_lines, loose_spans, path
 from controltower.cli.settings import Settings, read_settings
 from controltower.cli.shapes import dumps, trace_of
 from controltower.cli.text import section, when
 from controltower.cli.then import then_of, then_text
 from controltower.store.client import Client
 from controltower.store.read import (
+    SPANS_LIMIT,
+    TRACES_LIMIT,
     Decided,
     KeySpan,
     Logs,
@@ -26,11 +29,12 @@ from controltower.store.read import (
     known_then,
     logs_of,
     read_transaction,
+    spans_of_traces,
     spans_with_key,
 )
 
 TRANSACTIONS_LIMIT: Final = 20  # a payment run leads to hundreds of orders; a reader wants to choose
-SPANS_LIMIT: Final = 200
+LOOSE_SPANS_LIMIT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Traced:
     """The transactions of a key, and spans that carry it and are in none of them; *more* says that there are others."""
 
     views: Sequence[TransactionView]
+    ways: Sequence[Way]
     spans: Sequence[KeySpan]
     more: bool
 
@@ -74,13 +79,13 @@ def run(arguments: Namespace) -> int:
         logs = [logs_of(client, view) for view in found.views] if arguments.logs or arguments.json else []
         asked = arguments.why or arguments.json
         decided = [corrections_of(client, view) if asked else [] for view in found.views]
-    views, spans = found.views, found.spans
+    views, ways, spans = found.views, found.ways, found.spans
     if not views and not spans:
         raise UnknownKeyError(arguments.key, _filters(arguments))
     if arguments.json:
-        print(dumps(trace_of(list(zip(views, logs, decided, strict=True)), spans)))
+        print(dumps(trace_of(list(zip(views, ways, logs, decided, strict=True)), spans)))
     else:
-        print(_text(arguments, list(zip(views, decided, strict=True)), logs, spans, more=found.more))
+        print(_text(arguments, found, logs, decided))
     return 0
 
 
@@ -109,33 +114,45 @@ def traced(client: Client, key: str, *, type: str | None = None, flow: str | Non
     anchors = find_anchors(client, key, type=type, flow=flow, limit=TRANSACTIONS_LIMIT + 1)
     read = (read_transaction(client, ref.flow, ref.anchor, history=False) for ref in anchors[:TRANSACTIONS_LIMIT])
     views = [view for view in read if view is not None]
-    spans = [] if flow else outside(client, key, type, views)
-    return Traced(views, spans, more=len(anchors) > TRANSACTIONS_LIMIT)
+    ways = [way_of(client, view) for view in views]
+    spans = [] if flow else outside(client, key, type, views, ways)
+    return Traced(views, ways, spans, more=len(anchors) > TRANSACTIONS_LIMIT)
 
 
-def outside(client: Client, key: str, type: str | None, views: Sequence[TransactionView]) -> list[KeySpan]:
-    """Return the spans that carry the key and are in none of the transactions shown."""
+def way_of(client: Client, view: TransactionView) -> Way:
+    """Return the spans above and below the steps of a transaction. Raises StoreError."""
+    steps = [member.step for member in view.members]
+    traces = list(dict.fromkeys(step.trace_id for step in steps))
+    if not steps:
+        return Way((), truncated=False)
+    since = min(min(step.at, step.observed_at) for step in steps)
+    until = max(max(step.at, step.observed_at) for step in steps)
+    spans = spans_of_traces(client, traces[:TRACES_LIMIT], since=since, until=until)
+    return Way(tuple(around(view, spans)), truncated=len(traces) > TRACES_LIMIT or len(spans) >= SPANS_LIMIT)
+
+
+def outside(
+    client: Client, key: str, type: str | None, views: Sequence[TransactionView], ways: Sequence[Way]
+) -> list[KeySpan]:
+    """Return the spans that carry the key and are in none of the transactions shown, nor around their steps."""
     inside = {(member.step.trace_id, member.step.span_id) for view in views for member in view.members}
-    spans = spans_with_key(client, key, type=type, limit=SPANS_LIMIT)
+    inside |= {(span.trace_id, span.span_id) for way in ways for span in way.spans}
+    spans = spans_with_key(client, key, type=type, limit=LOOSE_SPANS_LIMIT)
     return [span for span in spans if (span.trace_id, span.span_id) not in inside]
 
 
-def _text(
-    arguments: Namespace,
-    views: Sequence[tuple[TransactionView, Sequence[Decided]]],
-    logs: Sequence[Logs],
-    spans: Sequence[KeySpan],
-    *,
-    more: bool,
-) -> str:
+def _text(arguments: Namespace, found: Traced, logs: Sequence[Logs], decided: Sequence[Sequence[Decided]]) -> str:
     now = datetime.now(UTC)
-    blocks = [path(view, now, why=arguments.why, decided=decided) for view, decided in views]
+    blocks = [
+        f"{path(view, now, why=arguments.why, decided=each)}\n{section('Messages', hop_lines(way))}".rstrip("\n")
+        for view, way, each in zip(found.views, found.ways, decided, strict=True)
+    ]
     if arguments.logs:
-        blocks = [f"{block}\n{_logged(found)}" for block, found in zip(blocks, logs, strict=True)]
-    if more:
+        blocks = [f"{block}\n{_logged(each)}" for block, each in zip(blocks, logs, strict=True)]
+    if found.more:
         blocks.append(f"More than {TRANSACTIONS_LIMIT} transactions share this key; `controltower search` lists them.")
     text = "\n\n".join(blocks)
-    loose = section(f"Spans with {arguments.key} outside of these transactions", loose_spans(spans))
+    loose = section(f"Spans with {arguments.key} outside of these transactions", loose_spans(found.spans))
     return (text + "\n" + loose if text else loose).strip("\n")
 
 

@@ -13,6 +13,7 @@ tracer.instrument("httpx", "pika")
 tracer.configure(service="order-adapter")
 
 QUEUE = os.environ.get("ORDERS_QUEUE", "orders")
+RABBITMQ = pika.URLParameters(os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1/"))
 supplier = httpx.Client(base_url=os.environ["SUPPLIER_URL"], timeout=10)
 
 
@@ -27,8 +28,9 @@ def send(channel: Any, method: Any, properties: Any, body: bytes) -> None:
             channel.basic_reject(method.delivery_tag, requeue=False)
 
 
-with pika.BlockingConnection(pika.URLParameters(os.environ["RABBITMQ_URL"])) as connection:
+with pika.BlockingConnection(RABBITMQ) as connection:
     channel = connection.channel()
     channel.queue_declare(QUEUE)
     channel.basic_consume(QUEUE, send)
+    print("order-adapter is ready", flush=True)
     channel.start_consuming()

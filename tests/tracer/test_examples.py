@@ -1,131 +1,118 @@
-"""The services of docs/examples, as processes: one order is one transaction in all three."""
+"""The services of docs/examples, as processes on the real brokers: one order is one transaction in all of them."""
 
-import os
-import subprocess
-import sys
+import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.cli.otlp_recorder import Recorder, recording
 from tests.processes import until
-from tests.tracer.hooked import broker, fresh, needs
+from tests.tracer.hooked import needs
 
-needs("fastapi", "flask", "httpx", "pika", "yaml", "jsonpath_rfc9535", instrumentations=("fastapi", "flask", "httpx"))
-import pika
+needs(
+    "confluent_kafka", "fastapi", "flask", "httpx", "jsonpath_rfc9535", "nats", "paho.mqtt", "pika", "psycopg", "redis",
+    "yaml", instrumentations=("fastapi", "flask", "httpx", "psycopg"),
+)  # fmt: skip
+from tests.tracer.example_network import CONSUMERS, PATIENCE_S, Network, clocked, network, waited
 
-pytestmark = pytest.mark.slow
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
-
-
-@contextmanager
-def running(script: str, environment: dict[str, str]) -> Iterator[None]:
-    """Run one service for the length of the block."""
-    process = subprocess.Popen([sys.executable, str(EXAMPLES / script)], env={**os.environ, **environment})
-    try:
-        yield
-        assert process.poll() is None, f"{script} ended by itself"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
-
-
-def answers(url: str) -> bool:
-    """Return whether a server is there."""
-    try:
-        return httpx.get(url, timeout=5).status_code > 0
-    except httpx.TransportError:
-        return False
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+HELD_S = 0.3
+SECRET = "Maria-Example-1957-04-12"  # in the payload of every message
+SERVICES = {  # step -> its service
+    "p2p.purchase_order.created": "order-api",
+    "p2p.purchase_order.dispatched": "order-adapter",
+    "p2p.purchase_order.acknowledged": "supplier",
+    "p2p.shipment.dispatched": "shipping",
+    "p2p.shipment.notified": "warehouse",
+    "p2p.goods.received": "dock",
+    "p2p.invoice.received": "payables",
+    "p2p.invoice.posted": "ledger",
+}
+BROKERS = ("rabbitmq", "redis", "nats", "mqtt", "kafka")
 
 
 @pytest.fixture(scope="module")
-def network() -> Iterator[tuple[Recorder, str]]:
-    """The three services with a broker and a recorder; gives it and the address of the first."""
-    host, port = broker("RabbitMQ", "RABBITMQ_ADDRESS", 5672)
-    address, queue = f"amqp://guest:guest@{host}:{port}/", fresh()
-    api, supplier = free_port(), free_port()
-    with ExitStack() as stack:
-        recorder = stack.enter_context(recording())
-        shared = {
-            "CONTROLTOWER_ENDPOINT": recorder.url,
-            "CONTROLTOWER_EXTRACT": str(EXAMPLES / "keys.yaml"),
-            "RABBITMQ_URL": address,
-            "ORDERS_QUEUE": queue,
-            "SUPPLIER_URL": f"http://127.0.0.1:{supplier}",
-        }
-        for script, own in (("supplier.py", supplier), ("order_adapter.py", 0), ("order_api.py", api)):
-            stack.enter_context(running(script, {**shared, "PORT": str(own)}))
-        until(lambda: answers(f"http://127.0.0.1:{api}") and answers(f"http://127.0.0.1:{supplier}"), "services answer")
-        yield recorder, f"http://127.0.0.1:{api}"
-    with pika.BlockingConnection(pika.URLParameters(address)) as connection:
-        connection.channel().queue_delete(queue)
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """Everything, running."""
+    with network(tmp_path_factory.mktemp("network")) as running:
+        yield running
 
 
-def attributes(span: Span) -> dict[str, Any]:
-    """Return the attributes of a span that are text or a flag."""
-    return {item.key: item.value.string_value or item.value.bool_value for item in span.attributes}
+def traced(services: Network, number: str) -> list[dict[str, Any]]:
+    """Return the transactions that ``controltower trace`` tells of an order."""
+    found: list[dict[str, Any]] = json.loads(services.tower.run("trace", number, "--json"))["transactions"]
+    return found
 
 
-def of_order(recorder: Recorder, number: str) -> list[tuple[str, Span]]:
-    """Return the spans with the key of one order."""
-    return [
-        (service, span)
-        for service, span in recorder.spans()
-        if attributes(span).get("controltower.key.purchase_order") == number
-    ]
+def sent_slowly(services: Network, order: dict[str, str]) -> dict[str, tuple[float, float]]:
+    """Send an order while all consumers stand still, and let one after the other go on.
+
+    Returns for each broker between which two durations, in milliseconds, its message waited by this test's own clock:
+    it was sent after the consumer before was let go and before its step was seen; the same holds for its arrival.
+    """
+    for name in CONSUMERS:
+        services.hold(name)
+    sent = clocked(lambda: services.send(**order))
+    waits = {}
+    for name, broker in zip(CONSUMERS, BROKERS, strict=True):
+        waited(HELD_S)
+        service = name.replace("_", "-")
+
+        def go_on(name: str = name, service: str = service) -> None:
+            services.release(name)
+            until(lambda: services.steps_of(service, order["number"]), f"the step of {name} is stored", PATIENCE_S)
+
+        arrived = clocked(go_on)
+        waits[broker] = (arrived[0] - sent[1], arrived[1] - sent[0])
+        sent = arrived
+    return waits
 
 
-def steps(recorder: Recorder, number: str) -> dict[str, str]:
-    """Return each step of one order with its service."""
-    found = {attributes(span).get("controltower.step"): service for service, span in of_order(recorder, number)}
-    return {step: service for step, service in found.items() if step}
+def test_an_order_is_one_transaction_over_every_broker(services: Network) -> None:
+    """Eight services, five brokers, a database and a nightly job: one transaction, each wait as the clock says."""
+    order = {"number": "PO-1042", "amount": "250.00", "note": SECRET}
+    waits = sent_slowly(services, order)
+    job = services.start("nightly")
+    assert job.wait(PATIENCE_S) == 0, services.said("nightly")
+    until(lambda: services.steps_of("ledger", "PO-1042"), "the posting is stored", PATIENCE_S)
+    until(lambda: len(traced(services, "PO-1042")[0]["steps"]) == len(SERVICES), "all steps are resolved", PATIENCE_S)
+
+    (transaction,) = traced(services, "PO-1042")
+    assert {step["step"]: step["system"] for step in transaction["steps"]} == SERVICES
+    hops = {(hop["operation"], hop["broker"]): hop for hop in transaction["hops"]}
+    assert len(transaction["hops"]) == len(hops) == 2 * len(BROKERS)
+    for broker, (shortest, longest) in waits.items():
+        sent, arrived = hops["send", broker], hops["process", broker]
+        assert shortest <= arrived["wait_ms"] <= longest, broker
+        assert shortest >= HELD_S * 1000 - 1
+        assert sent["span"]["trace_id"] != arrived["span"]["trace_id"]
+        assert sent["destination"] == arrived["destination"]
+    assert [hop["broker"] for hop in transaction["hops"] if hop["operation"] == "process"] == list(BROKERS)
 
 
-def test_an_order_is_one_transaction(network: tuple[Recorder, str]) -> None:
-    """Every step has the key that no service handles, and the queue hop is a link."""
-    recorder, address = network
-    httpx.post(f"{address}/orders", json={"number": "PO-1042", "amount": "250.00"}).raise_for_status()
-    until(lambda: len(steps(recorder, "PO-1042")) == 3, "all steps are there")
-    until(lambda: len(of_order(recorder, "PO-1042")) == 8, "all spans are there")
+def test_what_the_supplier_refuses_is_rejected_on_its_way_back(services: Network) -> None:
+    """The supplier's step, the adapter's, the work on the message and its return are rejected; nothing goes on."""
+    services.send(number="PO-9", amount="2500.00", note=SECRET)
+    until(lambda: services.steps_of("order-adapter", "PO-9"), "the adapter's step is stored", PATIENCE_S)
+    until(lambda: len(traced(services, "PO-9")[0]["steps"]) == 3, "all steps are resolved", PATIENCE_S)
 
-    assert steps(recorder, "PO-1042") == {
-        "p2p.purchase_order.created": "order-api",
-        "p2p.purchase_order.dispatched": "order-adapter",
-        "p2p.purchase_order.acknowledged": "supplier",
+    (transaction,) = traced(services, "PO-9")
+    assert {step["system"] for step in transaction["steps"] if step["outcome"] == "rejected"} == {
+        "order-adapter",
+        "supplier",
     }
-    spans = {f"{service} {span.name.split()[0]}": span for service, span in of_order(recorder, "PO-1042")}
-    (link,) = spans["order-adapter process"].links
-    assert link.span_id == spans["order-api send"].span_id
-    assert not any("250.00" in str(span) for _, span in of_order(recorder, "PO-1042") if span.name.startswith("send"))
+    assert {hop["operation"]: hop["outcome"] for hop in transaction["hops"]} == {
+        "send": "",
+        "process": "rejected",
+        "settle": "rejected",
+    }
 
 
-def test_a_refused_order_is_rejected_in_both(network: tuple[Recorder, str]) -> None:
-    """What the supplier refuses is rejected by its step, by the adapter's, and by the message."""
-    recorder, address = network
-    httpx.post(f"{address}/orders", json={"number": "PO-9", "amount": "2500.00"}).raise_for_status()
-    until(lambda: len(of_order(recorder, "PO-9")) == 9, "all spans are there")
+def test_nothing_of_a_payload_is_stored(services: Network) -> None:
+    """The note that every message carried is in no table and no file of the tower; the key that a rule named is."""
+    tables = dict(services.tower.tables())
+    files = [path for path in services.tower.data.rglob("*") if path.is_file()]
 
-    rejected = sorted(
-        f"{service} {span.name.split()[0]}"
-        for service, span in of_order(recorder, "PO-9")
-        if attributes(span).get("controltower.outcome") == "rejected"
-    )
-    assert rejected == [
-        "order-adapter p2p.purchase_order.dispatched",
-        "order-adapter process",
-        "order-adapter settle",
-        "supplier p2p.purchase_order.acknowledged",
-    ]
+    assert "PO-1042" in tables["otel_traces"]
+    assert [name for name, rows in tables.items() if SECRET in rows] == []
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []

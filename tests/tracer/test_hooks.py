@@ -17,7 +17,9 @@ from tests.tracer.hooked import needs
 from tests.tracer.serving import asgi
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrument.md"
-ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ([a-z ]+) \| (\S+) (\S+) \| (\S+) \|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| `([a-z0-9-]+)` \| ([a-z ]+) \| (\S+) (\S+) \| (\S+) \| .+ \| `(test_hook_\w+\.py)` \|$", re.MULTILINE
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +30,14 @@ def _off() -> Iterator[None]:
 
 
 def test_the_page_lists_every_hook() -> None:
-    """The table of docs/instrument.md and the registry say the same."""
+    """The table of docs/instrument.md and the registry say the same, and each hook's test is where the table says."""
     rows = ROW.findall(PAGE.read_text(encoding="utf-8"))
 
-    assert rows == [(hook.name, hook.kind, hook.distribution, hook.oldest, hook.tested) for hook in HOOKS.values()]
+    assert [row[:5] for row in rows] == [
+        (hook.name, hook.kind, hook.distribution, hook.oldest, hook.tested) for hook in HOOKS.values()
+    ]
+    for name, *_, test in rows:
+        assert f'"{name}"' in Path(__file__).with_name(test).read_text(encoding="utf-8"), name
 
 
 @pytest.mark.parametrize("hook", HOOKS.values(), ids=lambda hook: hook.name)
