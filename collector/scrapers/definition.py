@@ -45,6 +45,7 @@ ROW_CHANGED: Final = "row.changed"  # field of a row: when it changed, where the
 ADDRESSES: Final = {  # variables that hold the address of a broker
     "rabbitmq": "RABBITMQ_URL",
     "redis": "REDIS_URL",
+    "redis_list": "REDIS_URL",
     "nats": "NATS_URL",
     "kafka": "KAFKA_BOOTSTRAP_SERVERS",
     "mqtt": "MQTT_URL",
@@ -55,8 +56,9 @@ BROKERS_OF: Final = {  # which brokers a field of a source is for
     "most": ("rabbitmq",),
     "body": ("redis",),
     "begin": ("redis", "nats", "kafka"),
-    "options": ("redis", "nats", "kafka", "sqs"),
-    "url": ("rabbitmq", "redis", "nats", "kafka", "mqtt"),
+    "topics": ("mqtt",),
+    "options": ("redis", "redis_list", "nats", "kafka", "sqs"),
+    "url": ("rabbitmq", "redis", "redis_list", "nats", "kafka", "mqtt"),
     "queues": ("rabbitmq", "redis", "nats", "kafka", "sqs"),
     "groups": ("kafka",),
 }
@@ -443,7 +445,7 @@ class DeadLetterSource(MessageSource):
     """A queue of dead letters, which stay in it."""
 
     kind: Literal["dead_letters"]
-    broker: Literal["rabbitmq", "redis", "nats", "kafka"] = "rabbitmq"
+    broker: Literal["rabbitmq", "redis", "redis_list", "nats", "kafka", "sqs"] = "rabbitmq"
     every: Within = Limit(1, "minute")
 
 
@@ -451,10 +453,11 @@ class TapSource(MessageSource):
     """Copies of messages: of a stream or topic, or of what an exchange gets, in a queue of the source's own."""
 
     kind: Literal["tap"]
-    broker: Literal["rabbitmq", "redis", "nats", "kafka"] = "rabbitmq"
+    broker: Literal["rabbitmq", "redis", "nats", "kafka", "mqtt"] = "rabbitmq"
     exchange: Annotated[str | None, Field(min_length=1, max_length=255)] = None  # the default one copies nothing
     routing_keys: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] = ("#",)
     most: Annotated[int, Field(ge=1)] = 1_000_000  # messages in the queue; then the broker drops the oldest
+    topics: Annotated[tuple[Text, ...], Field(max_length=100)] = ()  # of MQTT; the queue is the name of our session
 
 
 class Limits(Model):
@@ -690,6 +693,8 @@ def _broker_problems(source: BrokerSource, place: tuple[Any, ...]) -> Iterator[P
             yield (*place, name), f"is for broker: {' and '.join(BROKERS_OF[name])}"
     if isinstance(source, TapSource) and source.broker == "rabbitmq" and source.exchange is None:
         yield (*place, "exchange"), "is needed: whose messages are copied into the queue"
+    if isinstance(source, TapSource) and source.broker == "mqtt" and not source.topics:
+        yield (*place, "topics"), "is needed: what the session subscribes to"
     if isinstance(source, QueueSource) and not source.queues and source.broker in BROKERS_OF["queues"]:
         yield (*place, "queues"), "is needed: names of queues, or patterns of names"
     if isinstance(source, DeadLetterSource) and "every" in source.model_fields_set and source.broker in STREAMS:

@@ -7,21 +7,26 @@ send it, save the position. So a crash loses nothing, and what is read again has
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from controltower.collector.scrapers.dead_letters import DeadLetterReader
+from controltower.collector.scrapers.dead_letters import DeadLetterKind
 from controltower.collector.scrapers.definition import AnySource, MessageSource, TimeSpec
 from controltower.collector.scrapers.event_log import EventLogReader
 from controltower.collector.scrapers.folder import FolderReader
 from controltower.collector.scrapers.kafka_topic import KafkaTopic
 from controltower.collector.scrapers.log import LogReader
+from controltower.collector.scrapers.mqtt_copies import MqttCopies
 from controltower.collector.scrapers.nats_stream import NatsStream
 from controltower.collector.scrapers.observation import Fields, Level, Record, Taken
 from controltower.collector.scrapers.queues import QueueReader
+from controltower.collector.scrapers.rabbitmq_copies import RabbitCopies
+from controltower.collector.scrapers.rabbitmq_shelf import RabbitShelf
+from controltower.collector.scrapers.redis_list import RedisList
 from controltower.collector.scrapers.redis_stream import RedisStream
 from controltower.collector.scrapers.rows import RowReader
 from controltower.collector.scrapers.schedule import ScheduleReader
+from controltower.collector.scrapers.sqs_shelf import SqsShelf
 from controltower.collector.scrapers.stream import StreamKind
 from controltower.collector.scrapers.syslog import SyslogReader
-from controltower.collector.scrapers.tap import TapReader
+from controltower.collector.scrapers.tap import TapKind
 
 
 class Reader(Protocol):
@@ -87,8 +92,11 @@ STREAMS: Final[Mapping[str, Kind]] = {  # brokers that keep what was read: copie
     "kafka": StreamKind(KafkaTopic),
 }
 QUEUES: Final[Mapping[tuple[str, str], Kind]] = {  # others
-    ("dead_letters", "rabbitmq"): DeadLetterReader,
-    ("tap", "rabbitmq"): TapReader,
+    ("dead_letters", "rabbitmq"): DeadLetterKind(RabbitShelf),
+    ("dead_letters", "redis_list"): DeadLetterKind(RedisList),
+    ("dead_letters", "sqs"): DeadLetterKind(SqsShelf),
+    ("tap", "rabbitmq"): TapKind(RabbitCopies),
+    ("tap", "mqtt"): TapKind(MqttCopies),
 }
 
 

@@ -19,10 +19,12 @@ def connected(
     take: Callable[[Any, Any, Any], None],
     topics: Sequence[tuple[str, int]],
     session: str = "",
+    most: int = 0,
 ) -> Any:
     """Return a client of MQTT 5 that has subscribed; *take* gets what comes, and acknowledges it when it is safe.
 
-    With a *session* the broker keeps for it what comes while nobody is there. AddressError, QueueError, or OSError.
+    With a *session* the broker keeps for it what comes while nobody is there, and hands at most *most* messages out
+    before the first is acknowledged. AddressError, QueueError, or OSError.
     """
     try:
         from paho.mqtt.client import Client, MQTTv5
@@ -47,7 +49,7 @@ def connected(
         address.port or PORTS[address.scheme],
         KEEP_ALIVE_S,
         clean_start=not session,
-        properties=_properties(session),
+        properties=_properties(most) if session else None,
     )
     _wait(client, answers, 1)
     client.subscribe([(topic, _options(qos)) for topic, qos in topics])
@@ -55,14 +57,13 @@ def connected(
     return client
 
 
-def _properties(session: str) -> Any:
+def _properties(most: int) -> Any:
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
 
     made = Properties(PacketTypes.CONNECT)
-    if session:
-        made.SessionExpiryInterval = FOR_EVER
-        made.ReceiveMaximum = 65_535  # as many as the broker hands out before the first is acknowledged
+    made.SessionExpiryInterval = FOR_EVER
+    made.ReceiveMaximum = most
     return made
 
 

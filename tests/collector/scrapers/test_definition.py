@@ -131,6 +131,8 @@ sources:
         ("    queue", "    options: {password: x}\n    queue", 5, "sources.mq.options.password", "is a secret"),
         ("    queue", "    options: {password: {}}\n    queue", 5, "sources.mq.options.password", "either env or file"),
         ("redis\n", "kafka\n    body: data\n", 5, "sources.mq.body", "is for broker: redis"),
+        ("broker: redis", "broker: sqs", 4, "sources.mq.broker", "'mqtt'"),
+        ("broker: redis", "broker: mqtt", 2, "sources.mq.topics", "is needed"),
     ],
 )
 def test_each_mistake_of_a_broker_has_its_place(old: str, new: str, line: int, field: str, words: str) -> None:

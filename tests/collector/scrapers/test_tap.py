@@ -9,6 +9,7 @@ import pytest
 
 from controltower.collector.scrapers import tap
 from controltower.collector.scrapers.definition import TapSource
+from controltower.collector.scrapers.kind import kind_of
 from controltower.collector.scrapers.tap import TapReader
 from tests.collector.scrapers.answering import Answer, answering
 from tests.collector.scrapers.brokers import SPAN, TRACE, Rabbit, rabbit, source_of, worker_of
@@ -32,10 +33,16 @@ def tap_of(mq: Rabbit, **options: Any) -> TapSource:
     """Return a source on a new exchange, whose queue is there already."""
     source = source_of("tap", mq.known(fresh("tap")), exchange=mq.exchange(), **options)
     assert isinstance(source, TapSource)
-    reader = TapReader(source, time.time_ns)
+    reader = reader_of(source)
     assert reader.read() == ([], True)
     reader.close()
     return source
+
+
+def reader_of(source: TapSource) -> TapReader:
+    made = kind_of(source)(source, time.time_ns)
+    assert isinstance(made, TapReader)
+    return made
 
 
 def orders(reader: TapReader) -> list[str]:
@@ -78,11 +85,11 @@ def test_what_is_not_kept_comes_again(mq: Rabbit) -> None:
     """After a crash before it was saved, every message is read as if for the first time."""
     source = tap_of(mq)
     send(mq, source, 1, 2)
-    first = TapReader(source, time.time_ns)
+    first = reader_of(source)
     assert orders(first) == numbered(1, 2)
     first.close()
 
-    second = TapReader(source, time.time_ns)
+    second = reader_of(source)
     assert orders(second) == numbered(1, 2)
     second.close()
 
@@ -91,13 +98,13 @@ def test_what_was_saved_and_not_given_up_is_no_second_step(mq: Rabbit) -> None:
     """After a crash between the two, the broker delivers it again, and it is known; others that are alike are not."""
     source = tap_of(mq)
     send(mq, source, 1, 1, 2)
-    first = TapReader(source, time.time_ns)
+    first = reader_of(source)
     assert orders(first) == numbered(1, 1, 2)
     saved = first.state()
     first.close()
     send(mq, source, 2, 3)
 
-    second = TapReader(source, time.time_ns)
+    second = reader_of(source)
     second.restore(saved)
     assert orders(second) == numbered(2, 3)
     second.acknowledged(second.state())
@@ -110,7 +117,7 @@ def test_no_more_is_held_than_it_says(mq: Rabbit, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tap, "MOST_HELD", 10)
     source = tap_of(mq)
     send(mq, source, *range(25))
-    reader = TapReader(source, time.time_ns)
+    reader = reader_of(source)
     first = [record for _ in range(5) for record in reader.read().records]
     assert len(first) == 10
     assert reader.holding
@@ -134,7 +141,7 @@ def test_a_queue_that_was_full_is_told(mq: Rabbit) -> None:
     """The broker drops the oldest copies, and nobody could know."""
     source = tap_of(mq, most=3)
     send(mq, source, *range(5))
-    reader = TapReader(source, time.time_ns)
+    reader = reader_of(source)
 
     assert orders(reader) == numbered(2, 3, 4)
     assert "was full" in reader.problems[source.queue]
