@@ -80,12 +80,10 @@ class NatsStream:
 
     def read(self, most: int) -> tuple[list[Entry], bool]:
         """Return the messages behind the last one."""
-        from nats.errors import TimeoutError as NatsTimeoutError
-
         assert self._nats is not None  # begun
         try:
             messages = self._nats.run(self._subscription.fetch(most, timeout=WAIT_S))
-        except NatsTimeoutError:
+        except TimeoutError:  # the library raises that of asyncio as well as its own, which is one
             return [], True
         return [self._entry(message) for message in messages], messages[-1].metadata.num_pending == 0
 

@@ -1,4 +1,4 @@
-"""Brokers of a test's own that keep what was read: servers of Redis and NATS that can be killed, and librdkafka's Kafka."""
+"""Brokers of a test's own: servers of Redis, NATS and MQTT that can be killed, and librdkafka's Kafka."""
 
 import asyncio
 import json
@@ -181,6 +181,55 @@ class OwnKafka:
     def close(self) -> None:
         """Nothing else ends than this process."""
         self.producer.flush(1)
+
+
+MOSQUITTO = """
+listener {port} 127.0.0.1
+allow_anonymous true
+user root
+persistence true
+persistence_location {folder}/
+autosave_interval 1
+autosave_on_changes true
+max_queued_messages 0
+max_inflight_messages {inflight}
+"""
+
+
+class OwnMqtt:
+    """A Mosquitto that has on the disk what it keeps for sessions, and keeps any number of messages."""
+
+    name = "mqtt"
+
+    def __init__(self, folder: Path, inflight: int = 20) -> None:
+        self.process = Process("mosquitto", "-c", str(folder / "mosquitto.conf"))
+        self.address = f"mqtt://127.0.0.1:{self.process.port}"
+        self.kept = folder / "mosquitto.db"
+        text = MOSQUITTO.format(port=self.process.port, folder=folder, inflight=inflight)
+        (folder / "mosquitto.conf").write_text(text, encoding="ascii")
+        self.process.start()
+
+    def put(self, topic: str, bodies: list[bytes], headers: Mapping[str, str] | None = None) -> None:
+        """Publish messages, and wait until the broker has them."""
+        from paho.mqtt.client import Client, MQTTv5
+        from paho.mqtt.enums import CallbackAPIVersion
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        client.connect("127.0.0.1", self.process.port)
+        client.loop_start()
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.UserProperty = list((headers or {}).items())
+        sent = [client.publish(topic, body, qos=1, properties=properties) for body in bodies]
+        for each in sent:
+            each.wait_for_publish(60)
+        client.disconnect()
+        client.loop_stop()
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
 
 
 Own = OwnRedis | OwnNats | OwnKafka
