@@ -44,6 +44,7 @@ _SECRET: Final = re.compile("(?i)passw|passphrase|secret|token")  # names of opt
 ROW_CHANGED: Final = "row.changed"  # field of a row: when it changed, where the column says so
 ADDRESSES: Final = {  # variables that hold the address of a broker
     "rabbitmq": "RABBITMQ_URL",
+    "rabbitmq_stream": "RABBITMQ_URL",
     "redis": "REDIS_URL",
     "redis_list": "REDIS_URL",
     "nats": "NATS_URL",
@@ -58,11 +59,11 @@ BROKERS_OF: Final = {  # which brokers a field of a source is for
     "begin": ("redis", "nats", "kafka"),
     "topics": ("mqtt",),
     "options": ("redis", "redis_list", "nats", "kafka", "sqs"),
-    "url": ("rabbitmq", "redis", "redis_list", "nats", "kafka", "mqtt"),
+    "url": ("rabbitmq", "rabbitmq_stream", "redis", "redis_list", "nats", "kafka", "mqtt"),
     "queues": ("rabbitmq", "redis", "nats", "kafka", "sqs"),
     "groups": ("kafka",),
 }
-STREAMS: Final = ("redis", "nats", "kafka")  # brokers that keep what was read
+STREAMS: Final = ("rabbitmq_stream", "redis", "nats", "kafka")  # brokers that keep what was read
 MOST_SOURCES: Final = 1_000
 MERGED: Final = ("when", "match", "keys", "scopes", "context")  # of rules that are like another
 MOST_LINE_SPECS: Final = 20  # of a rule: services, adjustments, charges
@@ -445,7 +446,7 @@ class DeadLetterSource(MessageSource):
     """A queue of dead letters, which stay in it."""
 
     kind: Literal["dead_letters"]
-    broker: Literal["rabbitmq", "redis", "redis_list", "nats", "kafka", "sqs"] = "rabbitmq"
+    broker: Literal["rabbitmq", "rabbitmq_stream", "redis", "redis_list", "nats", "kafka", "sqs"] = "rabbitmq"
     every: Within = Limit(1, "minute")
 
 
@@ -453,7 +454,7 @@ class TapSource(MessageSource):
     """Copies of messages: of a stream or topic, or of what an exchange gets, in a queue of the source's own."""
 
     kind: Literal["tap"]
-    broker: Literal["rabbitmq", "redis", "nats", "kafka", "mqtt"] = "rabbitmq"
+    broker: Literal["rabbitmq", "rabbitmq_stream", "redis", "nats", "kafka", "mqtt"] = "rabbitmq"
     exchange: Annotated[str | None, Field(min_length=1, max_length=255)] = None  # the default one copies nothing
     routing_keys: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] = ("#",)
     most: Annotated[int, Field(ge=1)] = 1_000_000  # messages in the queue; then the broker drops the oldest

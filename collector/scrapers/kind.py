@@ -19,6 +19,7 @@ from controltower.collector.scrapers.observation import Fields, Level, Record, T
 from controltower.collector.scrapers.queues import QueueReader
 from controltower.collector.scrapers.rabbitmq_copies import RabbitCopies
 from controltower.collector.scrapers.rabbitmq_shelf import RabbitShelf
+from controltower.collector.scrapers.rabbitmq_stream import RabbitStream
 from controltower.collector.scrapers.redis_list import RedisList
 from controltower.collector.scrapers.redis_stream import RedisStream
 from controltower.collector.scrapers.rows import RowReader
@@ -87,6 +88,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "event_log": EventLogReader,
 }
 STREAMS: Final[Mapping[str, Kind]] = {  # brokers that keep what was read: copies and dead letters are read the same way
+    "rabbitmq_stream": StreamKind(RabbitStream),
     "redis": StreamKind(RedisStream),
     "nats": StreamKind(NatsStream),
     "kafka": StreamKind(KafkaTopic),

@@ -126,7 +126,7 @@ class StreamReader(HoldsNothing):
             self._begun = True
         entries, caught_up = self._log.read(self._page.count)
         self._page.note(entries)
-        if caught_up and self._monotonic() >= self._looked_s:
+        if self._monotonic() >= self._looked_s:
             self._looked_s = self._monotonic() + LOOK_S
             self._log.look()
         return Taken([_record(self._source.queue, entry) for entry in entries], caught_up)

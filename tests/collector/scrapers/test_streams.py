@@ -14,13 +14,13 @@ from controltower.collector.scrapers.kind import kind_of
 from controltower.collector.scrapers.observation import Level, Record
 from controltower.collector.scrapers.stream import StreamReader
 from tests.collector.scrapers.answering import Answer, answering
-from tests.collector.scrapers.brokers import SPAN, TRACE, source_of, worker_of
+from tests.collector.scrapers.brokers import SPAN, TRACE, rabbit, source_of, worker_of
 from tests.collector.scrapers.streams import OWN, Own, OwnKafka, OwnNats, OwnRedis, orders
 from tests.collector.scrapers.test_worker import attributes_of, spans_of
 from tests.processes import until
 from tests.tracer.hooked import needs
 
-needs("redis", "nats", "confluent_kafka")
+needs("pika", "redis", "nats", "confluent_kafka")
 import nats
 import redis
 
@@ -240,6 +240,35 @@ def one_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnNats]:
     """A NATS."""
     with closing(OwnNats(tmp_path_factory.mktemp("nats"))) as made:
         yield made
+
+
+def test_a_stream_of_rabbitmq(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By offset: what was saved is not read again, what follows is, and all of it stays for others."""
+    with rabbit() as mq:
+        monkeypatch.setenv("RABBITMQ_URL", mq.url)
+        queue = mq.queue("stream")
+        mq.channel.confirm_delivery()
+        for body in orders(*range(200)):
+            mq.put(queue, body, headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
+        source = source_of("dead_letters", queue, broker="rabbitmq_stream")
+        assert isinstance(source, Source)
+        with closing(reader_of(source)) as reader:
+            records = until(lambda: reader.read().records, "some came")
+            saved = reader.state()
+            fields = reader.parse(records[0])
+        mq.put(queue, orders(200)[0])
+        with closing(reader_of(source, saved)) as reader:
+            rest: list[Record] = []
+            while len(records) + len(rest) < 201:
+                rest += until(lambda: records_of(reader), "more comes")
+            found = [reader.parse(record)["po"] for record in (*records, *rest)]
+            assert reader.problems == {}
+        with closing(reader_of(source)) as again:
+            alike = list(zip(until(lambda: again.read().records, "some came"), records, strict=False))
+
+    assert found == numbered(*range(201))
+    assert [one for one, other in alike if one != other] == []
+    assert (fields["trace.id"], fields["header.x-stream-offset"]) == (TRACE, "0")
 
 
 def test_fields_of_an_entry_are_its_body(one_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
