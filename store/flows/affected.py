@@ -11,7 +11,7 @@ from controltower.store.flows.beside import HOPS, StepId
 from controltower.store.flows.corrections import Corrections, of_flow
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import KeyGraph, Value
-from controltower.store.flows.neighbourhood import Neighbourhood
+from controltower.store.flows.neighbourhood import Neighbourhood, ScopedKey
 from controltower.store.flows.news import News
 from controltower.store.flows.resolve import Resolution, Resolver
 from controltower.store.rows import Correction, Key, KeyLink, Step
@@ -21,10 +21,12 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """The steps to be placed, new and stored, with their resolutions."""
+    """The steps to be placed, new and stored, with their resolutions; *stored* are those that the store has, as they are
+    or as they were when they were sent before."""
 
     steps: Mapping[StepId, Step]
     resolutions: Mapping[StepId, Resolution]
+    stored: AbstractSet[StepId]
 
 
 def affected_by(
@@ -38,47 +40,71 @@ def affected_by(
 ) -> Affected:
     """Resolve the *new* steps, which say *links*, and every stored step whose place they may change.
 
+    What is looked up is what new steps name: their keys, what hangs below those that moved, and the traces of all these.
+
     What is stored with a version above *completed* comes from a cycle that was cut off and counts as unknown.
     """
     corrections = of_flow(flow, news.said)
-    known = _Links(around, flow, (*links, *corrections.links))
+    known = _Keys(around, flow, (*links, *corrections.links))
     fresh = [one for one in news.fresh if one.flow == flow.flow]
     corrected = {(one.trace_id, one.span_id) for one in fresh if one.of_step}
     stored = {_id(step): step for step in around.steps(flow, corrected - new.keys())}
-    changed = _changed_values(around, flow, new, links, completed) | _corrected_values(flow, fresh, stored | dict(new))
+    changed = _changed_values(known, new, links, completed) | _corrected_values(flow, fresh, stored | dict(new))
     moved = known.with_everything_below(changed)
     carrying = around.steps_of_keys(flow, moved) if moved else set()
     stored |= {_id(step): step for step in around.steps(flow, carrying - new.keys() - stored.keys())}
     traces = news.linked | {trace_id for trace_id, _ in (*new, *stored)}
-    nearby = _with_linking(around, traces) if news.any_links else traces
-    hanging = around.trace_dependents(flow, nearby) - new.keys() - stored.keys()
+    beside = around.steps_beside(flow, _with_linking(around, traces) if news.any_links else traces)
+    hanging = around.trace_dependents(flow, beside - new.keys() - stored.keys())
     stored |= {_id(step): step for step in around.steps(flow, hanging)}
     steps = {**stored, **new}
-    return Affected(steps, _resolved(around, known, corrections, steps, new, any_links=news.any_links))
+    resolutions = _resolved(known, corrections, steps, new, any_links=news.any_links)
+    return Affected(steps, resolutions, stored=steps.keys() & beside)
 
 
-class _Links:
-    """The links that are stored and those that new steps say, which come to the store with them."""
+class _Keys:
+    """What is known of keys: scopes and links that are stored, and the links that new steps say, which come to the store
+    with them. What is stored of a value is read once."""
 
     def __init__(self, around: Neighbourhood, flow: Flow, new: Sequence[KeyLink]) -> None:
         self.flow = flow
-        self._around = around
+        self.around = around
         self._new = {_name(link) for link in new}
         self._up: dict[Value, list[KeyLink]] = defaultdict(list)
         self._down: dict[Value, list[KeyLink]] = defaultdict(list)
+        self._stored_up: dict[Value, list[KeyLink]] = {}
+        self._scopes: dict[Value, list[ScopedKey]] = {}
         for link in new:
             self._up[_value(link.child)].append(link)
             self._down[_value(link.parent)].append(link)
 
+    def stored_up(self, values: Iterable[Value]) -> list[KeyLink]:
+        """Return the stored links from keys of these values to their parents."""
+        asked = set(values)
+        unread = asked - self._stored_up.keys()
+        self._stored_up |= {value: [] for value in unread}
+        for link in self.around.links_up(self.flow, unread):
+            self._stored_up[_value(link.child)].append(link)
+        return [link for value in asked for link in self._stored_up[value]]
+
+    def scopes(self, values: Iterable[Value]) -> list[ScopedKey]:
+        """Return the scoped keys that these values are stored as."""
+        asked = set(values)
+        unread = asked - self._scopes.keys()
+        self._scopes |= {value: [] for value in unread}
+        for row in self.around.scopes(self.flow, unread):
+            self._scopes[_value(row.key)].append(row)
+        return [row for value in asked for row in self._scopes[value]]
+
     def up(self, values: set[Value]) -> list[KeyLink]:
         """Return the links from keys of these values to their parents."""
-        return self._all(self._around.links_up(self.flow, values), self._up, values)
+        return self._all(self.stored_up(values), self._up, values)
 
     def with_everything_below(self, values: set[Value]) -> set[Value]:
         """Return *values* and all that hang below them in the key tree."""
         found, frontier = set(values), set(values)
         while frontier:
-            below = self._all(self._around.links_down(self.flow, frontier), self._down, frontier)
+            below = self._all(self.around.links_down(self.flow, frontier), self._down, frontier)
             frontier = {_value(link.child) for link in below} - found
             found |= frontier
         return found
@@ -92,17 +118,15 @@ class _Links:
         return found
 
 
-def _changed_values(
-    around: Neighbourhood, flow: Flow, new: Mapping[StepId, Step], links: Sequence[KeyLink], completed: int
-) -> set[Value]:
+def _changed_values(known: _Keys, new: Mapping[StepId, Step], links: Sequence[KeyLink], completed: int) -> set[Value]:
     """Return the values whose way up is different now: a link or a scope that was not known, or a link seen earlier.
 
     The explanation of a step names the first link of each hop.
     Links of fenced keys count as different each time: they are true only around their own time.
     """
-    stored = around.links_up(flow, {_value(link.child) for link in links})
+    flow = known.flow
     first: dict[tuple[Key, Key], tuple[datetime, str, str]] = {}
-    for link in stored:
+    for link in known.stored_up(_value(link.child) for link in links):
         if link.version <= completed:
             pair = link.child, link.parent
             first[pair] = min(first.get(pair, _seen(link)), _seen(link))
@@ -113,7 +137,7 @@ def _changed_values(
         or _seen(link) < first.get((link.child, link.parent), (_NEVER, "", ""))
     }
     scoped = {key for step in new.values() for key in step.keys if key.scope and key.type in flow.keys}
-    scopes = around.scopes(flow, {_value(key) for key in scoped})
+    scopes = known.scopes(map(_value, scoped))
     return moved | {_value(key) for key in scoped - {row.key for row in scopes if row.version <= completed}}
 
 
@@ -130,8 +154,7 @@ def _corrected_values(flow: Flow, fresh: Iterable[Correction], steps: Mapping[St
 
 
 def _resolved(
-    around: Neighbourhood,
-    known: _Links,
+    known: _Keys,
     corrections: Corrections,
     steps: Mapping[StepId, Step],
     new: Mapping[StepId, Step],
@@ -144,19 +167,19 @@ def _resolved(
         for key in step.keys:
             if key.type in flow.keys:
                 graph.add_scope(key)
-    _learn_upward(around, known, graph, steps.values())
+    _learn_upward(known, graph, steps.values())
     resolver = Resolver(flow, graph)
     found = {step_id: resolver.resolve(step) for step_id, step in steps.items()}
     waiting = [step_id for step_id, resolution in found.items() if resolution.parked is not None]
     if waiting:
         traces = {trace_id for trace_id, _ in waiting}
         if any_links:
-            traces = _with_linked(around, graph, traces)
-        together = [step for step in around.steps_of_traces(flow, traces) if _id(step) not in new]
+            traces = _with_linked(known.around, graph, traces)
+        together = [step for step in known.around.steps_of_traces(flow, traces) if _id(step) not in new]
         together += [step for step in new.values() if step.trace_id in traces]
         for step in together:
             graph.add_trace(step)
-        _learn_upward(around, known, graph, together)
+        _learn_upward(known, graph, together)
         resolver = Resolver(flow, graph)
         found |= {step_id: resolver.resolve(steps[step_id]) for step_id in waiting}
     return found
@@ -183,13 +206,13 @@ def _with_linked(around: Neighbourhood, graph: KeyGraph, traces: AbstractSet[str
     return found
 
 
-def _learn_upward(around: Neighbourhood, known: _Links, graph: KeyGraph, steps: Iterable[Step]) -> None:
+def _learn_upward(known: _Keys, graph: KeyGraph, steps: Iterable[Step]) -> None:
     """Teach *graph* every link and scope on the way up from *steps*, as far as it has not learnt them."""
     flow = graph.flow
     frontier = {_value(key) for step in steps for key in _said_of(graph, step) if key.type in flow.keys} - graph.learnt
     while frontier:
         graph.learnt |= frontier
-        for row in around.scopes(flow, frontier):
+        for row in known.scopes(frontier):
             graph.add_scope(row.key)
         parents = set()
         for link in known.up(frontier):

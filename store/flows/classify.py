@@ -70,10 +70,11 @@ class _Parts(NamedTuple):
 _PREFIXES = (names.KEY, names.SCOPE, names.CONTEXT)  # in the order of _Parts
 # The attributes that spans have together, and texts of numbers, come again and again; what is not remembered is worked out
 # again.
-_REMEMBERED = 65_536
+_SHAPES = 4_096
+_NUMBERS = 65_536
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_SHAPES)
 def _shape(attributes: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], ...]:
     """Return, part by part, the attributes that are in it, each with its name there."""
     return tuple(
@@ -188,7 +189,7 @@ def values(text: str) -> tuple[str, ...]:
     return (text,)
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_NUMBERS)
 def exact(text: str | None) -> Decimal | None:
     """Return a decimal with six places, or None when *text* is no number that the store can hold."""
     if not text:

@@ -73,6 +73,7 @@ class Engine:
         self._generation = 0
         self._completed = 0
         self._unfinished: dict[str, list[Key]] = {}
+        self._whole = False  # no cycle was cut off: what has a place in the store is stored itself
         self._read_parts: frozenset[str] = frozenset()  # whose steps were all taken
         self._news: NewsReader | None = None
 
@@ -99,6 +100,7 @@ class Engine:
     def _cycle(self) -> CycleReport:
         position = self._start_position()
         now, version = self._now(), self._next_version()
+        whole, self._whole = self._whole, False
         newest = self._around.newest_span_us()
         parts = self._around.parts("otel_traces")
         reader = self._news_reader(position)
@@ -112,17 +114,18 @@ class Engine:
             limit=self._limit,
         )
         classified = [found for span in spans for found in classify(self._flows, span, version)]
-        judged, waiting = 0, False
+        all_due = self._around.due(self._flows, _micros(now), DUE_PER_CYCLE)
+        waiting = any(len(due) == DUE_PER_CYCLE for due in all_due.values())
+        judged = 0
         for flow in self._flows:
             own = [found for found in classified if found.step.flow == flow.flow]
-            due = self._around.due(flow, _micros(now), DUE_PER_CYCLE)
-            waiting = waiting or len(due) == DUE_PER_CYCLE
-            due += self._unfinished.get(flow.flow, [])
+            due = [*all_due[flow.flow], *self._unfinished.get(flow.flow, [])]
             if own or due or news.concern(flow.flow):
-                judged += self._advance(flow, own, due, news, now, version)
+                judged += self._advance(flow, own, due, news, now, version, whole=whole)
         more = len(spans) >= self._limit
         self._finish(_micros(spans[-1].loaded_at) if more else max(newest, position), version, bool(spans or judged))
         self._read_parts = frozenset() if more else parts  # of a part that was cut, what is left is not known
+        self._whole = whole or not more
         reader.dealt_with()
         return CycleReport(len(classified), judged, more or waiting or news.more)
 
@@ -138,6 +141,7 @@ class Engine:
             state = self._around.state()
             self._version = self._around.newest_version()  # a clock that was set back must not hide new rows
             self._completed = int(state.get("completed", 0))
+            self._whole = self._version <= self._completed
             self._unfinished = {flow.flow: self._around.unfinished(flow, self._completed) for flow in self._flows}
             fingerprint = _fingerprint(self._flows)
             if state.get("flows") == fingerprint:
@@ -173,7 +177,15 @@ class Engine:
     # one flow
 
     def _advance(
-        self, flow: Flow, new: list[Classified], due: list[Key], news: News, now: datetime, version: int
+        self,
+        flow: Flow,
+        new: list[Classified],
+        due: list[Key],
+        news: News,
+        now: datetime,
+        version: int,
+        *,
+        whole: bool,
     ) -> int:
         """Place the new steps and what the *news* move, judge what they touch and what is due, and write it; nothing written
         is read back."""
@@ -185,7 +197,8 @@ class Engine:
             steps=list(steps.values()),
         )
         affected = affected_by(self._around, flow, steps, outcome.links, news, completed=self._completed)
-        self._place(flow, affected, steps.keys(), outcome, now, version)
+        placed_before = affected.stored if whole else affected.steps.keys()
+        self._place(flow, affected, placed_before, steps.keys(), outcome, now, version)
         placed = _by_anchor(outcome.memberships)
         anchors = placed.keys() | set(due)
         for chunk in _chunks(sorted(anchors), ANCHORS_AT_ONCE):
@@ -197,14 +210,16 @@ class Engine:
         self,
         flow: Flow,
         affected: Affected,
+        placed: AbstractSet[StepId],
         new: AbstractSet[StepId],
         outcome: Outcome,
         now: datetime,
         version: int,
     ) -> None:
-        """Gather where the affected steps belong now, as far as it differs; new steps in any case."""
-        before = _by_step(self._around.memberships_of_steps(flow, affected.steps))
-        parked = {(row.trace_id, row.span_id): row for row in self._around.parked_of_steps(flow, affected.steps)}
+        """Gather where the affected steps belong now, as far as it differs; new steps in any case. Only those *placed* may
+        have a place in the store."""
+        before = _by_step(self._around.memberships_of_steps(flow, placed))
+        parked = {(row.trace_id, row.span_id): row for row in self._around.parked_of_steps(flow, placed)}
         for step_id, step in affected.steps.items():
             resolution = affected.resolutions[step_id]
             known = before.get(step_id, {})

@@ -1,6 +1,6 @@
 """The engine's reads: what is stored around some keys, steps or transactions. Thin: SQL in, rows out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
@@ -57,6 +57,14 @@ class LinkedTrace:
 
     name: str
     loaded_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class _FlowAnchor:
+    """A transaction of a flow."""
+
+    flow: str
+    anchor: Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +178,15 @@ class Neighbourhood:
         """Return the steps of these traces."""
         return self._around("engine_steps_of_traces", flow, _names(trace_ids), Step)
 
-    def trace_dependents(self, flow: Flow, trace_ids: Iterable[str]) -> set[StepId]:
-        """Return the steps of these traces that were joined by their trace or are parked."""
-        return {
-            (row.trace_id, row.span_id)
-            for row in self._around("engine_trace_dependents", flow, _names(trace_ids), _Identity)
-        }
+    def steps_beside(self, flow: Flow, trace_ids: Iterable[str]) -> set[StepId]:
+        """Return which steps these traces have in the store."""
+        rows = self._around("engine_steps_beside", flow, _names(trace_ids), _Identity)
+        return {(row.trace_id, row.span_id) for row in rows}
+
+    def trace_dependents(self, flow: Flow, ids: Iterable[StepId]) -> set[StepId]:
+        """Return which of these steps were joined by their trace or are parked."""
+        rows = self._around("engine_trace_dependents", flow, _values(ids), _Identity)
+        return {(row.trace_id, row.span_id) for row in rows}
 
     def memberships_of_steps(self, flow: Flow, ids: Iterable[StepId]) -> tuple[TransactionStep, ...]:
         """Return where these steps belong so far."""
@@ -203,10 +214,14 @@ class Neighbourhood:
             exceptions=self._around("engine_exceptions", flow, rows, ExceptionRow),
         )
 
-    def due(self, flow: Flow, now_us: int, limit: int) -> list[Key]:
-        """Return the transactions whose verdict may have changed by time alone, longest waiting first."""
-        query = named("engine_due", flow=flow.flow, now=now_us, limit=limit)
-        return [row.anchor for row in fetch(self._client, query, _Anchor)]
+    def due(self, flows: Sequence[Flow], now_us: int, limit: int) -> Mapping[str, list[Key]]:
+        """Return flow -> the transactions whose verdict may have changed by time alone, longest waiting first; *limit* of
+        each flow."""
+        query = named("engine_due", flows=[flow.flow for flow in flows], now=now_us, limit=limit)
+        found: dict[str, list[Key]] = {flow.flow: [] for flow in flows}
+        for row in fetch(self._client, query, _FlowAnchor):
+            found[row.flow].append(row.anchor)
+        return found
 
     def unfinished(self, flow: Flow, completed: int) -> list[Key]:
         """Return the transactions that a cycle after *completed* touched before it was cut off."""

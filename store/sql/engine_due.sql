@@ -1,8 +1,9 @@
 -- Transactions whose verdict may have changed by time alone.
 SELECT
+    flow,
     anchor
 FROM transactions FINAL
-WHERE flow = {flow:String}
+WHERE flow IN {flows:Array(String)}
     AND evaluate_at <= fromUnixTimestamp64Micro({now:Int64}, 'UTC')
 ORDER BY evaluate_at
-LIMIT {limit:UInt32}
+LIMIT {limit:UInt32} BY flow

@@ -57,8 +57,9 @@ class Span:
         return {"controltower.step": self.step, **named} if self.step else named
 
 
-def store(client: Client, spans: Sequence[Span]) -> None:
-    """Write spans to otel_traces."""
+def store(client: Client, spans: Sequence[Span], loaded_at: datetime | None = None) -> None:
+    """Write spans to otel_traces, as if they had been loaded then and not now."""
+    loaded = {"LoadedAt": loaded_at} if loaded_at else {}
     rows: list[list[object]] = [
         [
             span.at,
@@ -75,11 +76,12 @@ def store(client: Client, spans: Sequence[Span]) -> None:
             [f"{linked:016x}" for _, linked in span.links],
             ["" for _ in span.links],
             [{} for _ in span.links],
+            *loaded.values(),
         ]
         for span in spans
     ]
     if rows:
-        client.insert("otel_traces", rows, column_names=_COLUMNS, settings={"async_insert": 0})
+        client.insert("otel_traces", rows, column_names=[*_COLUMNS, *loaded], settings={"async_insert": 0})
 
 
 def text_of(value: str | Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -147,6 +148,24 @@ def test_an_invoice_finds_its_order_later(store_client: Client, clock: ManualClo
     store(store_client, spans)
     running.catch_up()
     assert rows(store_client, "SELECT anchor.type, steps FROM transactions FINAL") == [("purchase_order", 14)]
+
+
+def test_a_span_sent_again_leaves_its_old_place(store_client: Client, clock: ManualClock) -> None:
+    """A span that comes again with another key, long after the first time, is in its new transaction only."""
+    clock.set(at(days=30))
+    first, other, again = made([({"order": str(n)}, "", 2 - n % 2, 0, ()) for n in (1, 2, 3)])
+    running = Engine(store_client, [FLOW], clock.now)
+    store(store_client, [first], loaded_at=at())
+    running.catch_up()
+    store(store_client, [other], loaded_at=at(minutes=20))
+    running.catch_up()
+    store(store_client, [replace(again, span=first.span)], loaded_at=at(minutes=40))
+    running.catch_up()
+
+    assert rows(store_client, "SELECT trace_id, anchor.value FROM transaction_steps FINAL ORDER BY trace_id") == [
+        (first.id[0], "3"),
+        (other.id[0], "2"),
+    ]
 
 
 def test_changed_flows_look_at_history_again(store_client: Client, clock: ManualClock) -> None:
