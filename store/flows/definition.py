@@ -244,7 +244,7 @@ class Flow(Model):
     reconciliations: tuple[ReconciliationRule, ...] = ()
     examples: tuple[Example, ...] = ()
 
-    @cached_property
+    @property
     def rules(self) -> str:
         """What decides, as text: without what only tests it. Equal for flows that come to the same results."""
         return self.model_dump_json(by_alias=True, exclude={"examples"})

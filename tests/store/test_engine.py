@@ -29,7 +29,7 @@ def outcome(client: Client) -> dict[str, list[tuple[Any, ...]]]:
     """Return everything derived, without versions and times of knowing."""
     order = "ORDER BY ALL"
     return {
-        "transaction_steps": rows(client, f"SELECT * EXCEPT (version, is_deleted) FROM transaction_steps FINAL {order}"),
+        "transaction_steps": rows(client, f"SELECT * EXCEPT (version, is_deleted, known_at) FROM transaction_steps FINAL {order}"),
         "transactions": rows(client, f"SELECT * EXCEPT (version, is_deleted, context, amounts) FROM transactions FINAL {order}"),
         "deadlines": rows(client, f"SELECT * EXCEPT (version, is_deleted) FROM deadlines FINAL {order}"),
         "reconciliations": rows(
