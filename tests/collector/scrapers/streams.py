@@ -189,7 +189,7 @@ allow_anonymous true
 user root
 persistence true
 persistence_location {folder}/
-autosave_interval 1
+autosave_interval {changes}
 autosave_on_changes true
 max_queued_messages 0
 max_inflight_messages {inflight}
@@ -201,11 +201,12 @@ class OwnMqtt:
 
     name = "mqtt"
 
-    def __init__(self, folder: Path, inflight: int = 20) -> None:
+    def __init__(self, folder: Path, inflight: int = 20, changes: int = 1) -> None:
+        """Hand so many messages out before the first is acknowledged; save, all of it, after so many changes."""
         self.process = Process("mosquitto", "-c", str(folder / "mosquitto.conf"))
         self.address = f"mqtt://127.0.0.1:{self.process.port}"
         self.kept = folder / "mosquitto.db"
-        text = MOSQUITTO.format(port=self.process.port, folder=folder, inflight=inflight)
+        text = MOSQUITTO.format(port=self.process.port, folder=folder, inflight=inflight, changes=changes)
         (folder / "mosquitto.conf").write_text(text, encoding="ascii")
         self.process.start()
 
