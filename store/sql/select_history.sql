@@ -8,9 +8,9 @@ SELECT
     stage,
     steps,
     at_stake,
-    flow_version,
     verdicts,
-    version
+    version,
+    flow_version
 FROM transaction_history FINAL
 WHERE flow = {flow:String}
     AND anchor.type = {type:String}

@@ -144,7 +144,7 @@ def test_why_explains_each_step(run_filled: Run) -> None:
     """``--why`` says over which keys and spans a step belongs."""
     out = run_filled("trace", "PO-1042", "--why").out
 
-    assert out.count("because of purchase_order PO-1042 (key, span ") == 2
+    assert out.count("because of its own keys: purchase_order PO-1042 (key, span ") == 2
 
 
 @pytest.mark.parametrize("words", [["PO-3"], ["PO-1042", "--type", "voucher"], ["PO-1042", "--flow", "other"], [""]])
