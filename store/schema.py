@@ -7,7 +7,7 @@ that was cut off between the two is run again, and then "exists already" is the 
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -96,14 +96,16 @@ def migrate(client: Client, known: Sequence[Migration] | None = None) -> list[st
 
 
 def _apply(client: Client, migration: Migration, record: Record) -> None:
+    # The end of a statement is noted with the start of the next: a note costs more than most statements.
+    ended: dict[int, State] = {}
     for position, statement in enumerate(migration.statements, start=1):
         before = record.get((migration.number, position))
         if before is None or before[1] != "done":
             cut_off = before is not None and before[1] == "started"
-            _note(client, migration, position, "started")
+            _note(client, migration, {**ended, position: "started"})
             _run(client, migration, position, statement, cut_off=cut_off)
-            _note(client, migration, position, "done")
-    _note(client, migration, WHOLE, "done")
+            ended = {position: "done"}
+    _note(client, migration, {**ended, WHOLE: "done"})
 
 
 def _run(client: Client, migration: Migration, position: int, statement: str, *, cut_off: bool) -> None:
@@ -112,7 +114,7 @@ def _run(client: Client, migration: Migration, position: int, statement: str, *,
     except EngineError as exc:
         if cut_off and exc.code in EXISTS_ALREADY:
             return  # the run that was cut off had come this far
-        _note(client, migration, position, "failed")
+        _note(client, migration, {position: "failed"})
         raise SchemaError(
             f"{migration.name}, statement {position} of {len(migration.statements)} failed "
             f"({normal(statement)[:EXCERPT]} …): {engine_text(exc)} "
@@ -120,16 +122,14 @@ def _run(client: Client, migration: Migration, position: int, statement: str, *,
         ) from exc
 
 
-def _note(client: Client, migration: Migration, position: int, state: State) -> None:
+def _note(client: Client, migration: Migration, states: Mapping[int, State]) -> None:
     client.command(
-        "INSERT INTO schema_version SELECT {version:UInt32}, {name:String}, {statement:UInt32}, {digest:String}, "
-        "{state:String}, now64(6), {recorded:UInt64}",
+        "INSERT INTO schema_version SELECT {version:UInt32}, {name:String}, noted.1, noted.2, noted.3, now64(6), "
+        "{recorded:UInt64} FROM (SELECT arrayJoin({noted:Array(Tuple(UInt32, String, String))}) AS noted)",
         parameters={
             "version": migration.number,
             "name": migration.name,
-            "statement": position,
-            "digest": _digest(migration, position),
-            "state": state,
+            "noted": [(position, _digest(migration, position), state) for position, state in states.items()],
             "recorded": time.time_ns(),
         },
     )

@@ -17,7 +17,7 @@ from controltower.store.client import Client
 from controltower.store.runtime import RuntimeFile, open_store, running
 
 COMMAND = [sys.executable, "-P", "-m", "controltower.cli"]
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 T = TypeVar("T")
 
 
