@@ -1,15 +1,19 @@
 """The product as processes: started, asked, killed and started again, as an operator does it."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +41,15 @@ def until(question: Callable[[], T], what: str, patience_s: float = PATIENCE_S) 
         time.sleep(0.02)
 
 
+@cache
+def migrated_store() -> Path:
+    """Return a store without rows, made once by the command: migrating a new one costs more than all else at a start."""
+    data = Path(tempfile.mkdtemp(prefix="controltower-migrated-"))
+    atexit.register(shutil.rmtree, data, ignore_errors=True)
+    subprocess.run([*COMMAND, "migrate", "--data", str(data)], check=True, capture_output=True, timeout=PATIENCE_S * 2)
+    return data / "store"
+
+
 class Tower:
     """One data folder, and the processes over it."""
 
@@ -61,6 +74,9 @@ class Tower:
 
     def serve(self, collector_port: int = 0, grpc_port: int = 0) -> "subprocess.Popen[str]":
         """Start `serve` and wait until it takes spans in and its store can be read."""
+        if self.store is None and not (self.data / "store").exists():
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # as serve makes it
+            shutil.copytree(migrated_store(), self.data / "store", symlinks=True)
         ports = ["--collector-port", str(collector_port), "--grpc-port", str(grpc_port), "--endpoint-port", "0"]
         process = self.start("serve", *ports)
         self.wait_for(process)
