@@ -21,7 +21,7 @@ import sqlalchemy
 
 from tests.collector.scrapers.test_rows import address_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 ORDERS = ("PO-10042", "PO-10043", "PO-10044")
