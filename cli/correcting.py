@@ -12,7 +12,7 @@ from controltower.cli.settings import read_settings
 from controltower.cli.shapes import correction_of, dumps
 from controltower.cli.text import correction_text
 from controltower.store.client import Client
-from controltower.store.correcting import Decision, knows, record
+from controltower.store.correcting import Decision, known, record
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.published import flows_in_force
 from controltower.store.rows import CorrectionAction
@@ -59,8 +59,10 @@ def _flow(arguments: Namespace, flows: Sequence[Flow], client: Client) -> Flow:
     types = {text.partition(":")[0] for text in (arguments.one, arguments.other) if ":" in text}
     fitting = [flow for flow in flows if arguments.flow in (None, flow.flow) and types <= flow.keys.keys()]
     if len(fitting) > 1:
-        knowing = [flow for flow in fitting if knows(client, flow, arguments.one, arguments.other)]
-        fitting = knowing or fitting[:1]  # none: the first says what is wrong
+        counts = [known(client, flow, arguments.one, arguments.other) for flow in fitting]
+        fitting = [flow for flow, count in zip(fitting, counts, strict=True) if count == max(counts)]
+        if max(counts) < 2:
+            fitting = fitting[:1]  # it says what is wrong
     if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(flow.flow for flow in (fitting or flows))

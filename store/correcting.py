@@ -40,11 +40,14 @@ def record(client: Client, flow: Flow, decision: Decision, *, id: str, at: datet
     return correction
 
 
-def knows(client: Client, flow: Flow, *texts: str) -> bool:
-    """Whether steps of *flow* carry these keys, or are these steps."""
+def known(client: Client, flow: Flow, *texts: str) -> int:
+    """Return how many of these keys are carried by steps of *flow*, or are its steps."""
+    return sum(_is_known(client, flow, text) for text in texts)
+
+
+def _is_known(client: Client, flow: Flow, text: str) -> bool:
     try:
-        for text in texts:
-            _key(client, flow, text) if _KEY.fullmatch(text) else _step(client, flow, text)
+        _key(client, flow, text) if _KEY.fullmatch(text) else _step(client, flow, text)
     except CorrectionError:
         return False
     return True

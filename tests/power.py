@@ -35,6 +35,10 @@ class Volume:
         """Mount it, as after the power came back: the file system recovers by its journal. Raises NoVolumeError."""
         _run("mount", "-t", "ext4", "-o", "loop", str(self._image), str(self.folder))
 
+    def write_out(self) -> None:
+        """Write out what lies there: a folder that a test copied is as if the product had made it, which syncs."""
+        _run("sync", "--file-system", str(self.folder))
+
     def cut_power(self) -> None:
         """Stop the file system where it is; every call that needs its disk fails from here on."""
         descriptor = os.open(self.folder, os.O_RDONLY)

@@ -52,6 +52,7 @@ def test_a_power_cut_costs_nothing_that_was_acknowledged(disk: Volume) -> None:
         sender = Sender(token)
         for _ in range(ROUNDS):
             process = running.serve()
+            disk.write_out()
             port = int(running.runtime.collector.rpartition(":")[2])
             clients = [threading.Thread(target=sender.send_until_gone, args=[port]) for _ in range(CLIENTS)]
             for client in clients:

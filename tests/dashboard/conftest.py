@@ -1,5 +1,6 @@
 """Stores for the pages: filled, and empty."""
 
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -10,6 +11,12 @@ from clickhouse_connect.driver.client import Client
 from controltower.dashboard.settings import DATA_VARIABLE, STORE_VARIABLE
 from controltower.store.address import StoreAddress
 from tests.dashboard.scenario import fill
+
+
+@pytest.fixture(autouse=True)
+def _main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's test runner makes its page the main module, which a process spawned by a later test would then run."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture
