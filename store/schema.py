@@ -1,7 +1,7 @@
 """Numbered migrations: what the store has, what it lacks, and applying it.
 
-Data definition has no transactions, so each statement is recorded on its own, before it runs and after. A statement
-that was cut off between the two is run again, and then "exists already" is the answer that is hoped for.
+Data definition has no transactions, so each statement is recorded, before it runs and after. A statement that was cut
+off between the two is run again, and then "exists already" is the answer that is hoped for.
 """
 
 import hashlib
@@ -39,9 +39,12 @@ WHOLE: Final = 0
 # What a statement that ran before answers: TABLE_ALREADY_EXISTS, DATABASE_ALREADY_EXISTS, DUPLICATE_COLUMN,
 # ILLEGAL_COLUMN (an index that is there), FUNCTION_ALREADY_EXISTS.
 EXISTS_ALREADY: Final = (57, 82, 15, 44, 609)
+REPEATABLE: Final = re.compile(r"CREATE |ALTER TABLE \S+ (MODIFY|ADD) ")  # it is as it was, or answers one of these
 EXCERPT: Final = 160
 
+_normal = cache(normal)  # each statement is asked for twice: for itself, and for the whole migration
 Record = dict[tuple[int, int], tuple[str, State]]
+_NEVER: Final[tuple[str, State]] = ("", "failed")  # neither run nor cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +99,50 @@ def migrate(client: Client, known: Sequence[Migration] | None = None) -> list[st
 
 
 def _apply(client: Client, migration: Migration, record: Record) -> None:
-    # The end of a statement is noted with the start of the next: a note costs more than most statements.
+    # A note costs more than most statements: what may be repeated without harm is noted together, and the end of one
+    # group with the start of the next.
     ended: dict[int, State] = {}
-    for position, statement in enumerate(migration.statements, start=1):
-        before = record.get((migration.number, position))
-        if before is None or before[1] != "done":
-            cut_off = before is not None and before[1] == "started"
-            _note(client, migration, {**ended, position: "started"})
-            _run(client, migration, position, statement, cut_off=cut_off)
-            ended = {position: "done"}
+    for group in _groups(migration.statements):
+        left = [position for position in group if record.get((migration.number, position), _NEVER)[1] != "done"]
+        if left:
+            _note(client, migration, {**ended, **dict.fromkeys(left, "started")})
+            _run(client, migration, left, record)
+            ended = dict.fromkeys(left, "done")
     _note(client, migration, {**ended, WHOLE: "done"})
 
 
-def _run(client: Client, migration: Migration, position: int, statement: str, *, cut_off: bool) -> None:
-    try:
-        client.command(statement)
-    except EngineError as exc:
-        if cut_off and exc.code in EXISTS_ALREADY:
-            return  # the run that was cut off had come this far
-        _note(client, migration, {position: "failed"})
-        raise SchemaError(
-            f"{migration.name}, statement {position} of {len(migration.statements)} failed "
-            f"({normal(statement)[:EXCERPT]} …): {engine_text(exc)} "
-            "What came before it is applied; remove the cause and run `controltower migrate` again."
-        ) from exc
+def _groups(statements: Sequence[str]) -> Iterator[list[int]]:
+    """Yield the positions of statements that are noted together: in a row what may be repeated, alone what may not."""
+    together: list[int] = []
+    for position, statement in enumerate(statements, start=1):
+        repeatable = REPEATABLE.match(_normal(statement)) is not None
+        if together and not repeatable:
+            yield together
+            together = []
+        if repeatable:
+            together.append(position)
+        else:
+            yield [position]
+    if together:
+        yield together
+
+
+def _run(client: Client, migration: Migration, positions: Sequence[int], record: Record) -> None:
+    for number, position in enumerate(positions):
+        cut_off = record.get((migration.number, position), _NEVER)[1] == "started"
+        statement = migration.statements[position - 1]
+        try:
+            client.command(statement)
+        except EngineError as exc:
+            if cut_off and exc.code in EXISTS_ALREADY:
+                continue  # the run that was cut off had come this far
+            done, not_done = positions[:number], positions[number:]
+            _note(client, migration, {**dict.fromkeys(done, "done"), **dict.fromkeys(not_done, "failed")})
+            raise SchemaError(
+                f"{migration.name}, statement {position} of {len(migration.statements)} failed "
+                f"({normal(statement)[:EXCERPT]} …): {engine_text(exc)} "
+                "What came before it is applied; remove the cause and run `controltower migrate` again."
+            ) from exc
 
 
 def _note(client: Client, migration: Migration, states: Mapping[int, State]) -> None:
@@ -148,7 +171,7 @@ def _check(record: Record, known: Sequence[Migration]) -> None:
     if stored > newest:
         raise SchemaError(f"The store has schema {stored} and this program knows {newest}; upgrade controltower.")
     for migration, position in _positions(known):
-        digest, state = record.get((migration.number, position), ("", "failed"))
+        digest, state = record.get((migration.number, position), _NEVER)
         if state == "done" and digest != _digest(migration, position):
             where = "with other statements" if position == WHOLE else f"with another statement {position}"
             raise SchemaError(
@@ -158,7 +181,7 @@ def _check(record: Record, known: Sequence[Migration]) -> None:
 
 
 def _open(record: Record, known: Sequence[Migration]) -> list[Migration]:
-    return [m for m in known if record.get((m.number, WHOLE), ("", "failed"))[1] != "done"]
+    return [m for m in known if record.get((m.number, WHOLE), _NEVER)[1] != "done"]
 
 
 def _positions(known: Sequence[Migration]) -> Iterator[tuple[Migration, int]]:
@@ -170,7 +193,7 @@ def _positions(known: Sequence[Migration]) -> Iterator[tuple[Migration, int]]:
 
 def _digest(migration: Migration, position: int) -> str:
     text = migration.statements if position == WHOLE else migration.statements[position - 1 : position]
-    return hashlib.sha256("\0".join(map(normal, text)).encode()).hexdigest()
+    return hashlib.sha256("\0".join(map(_normal, text)).encode()).hexdigest()
 
 
 def _whole(statement: int, state: State) -> bool:

@@ -66,6 +66,40 @@ def test_a_started_statement_that_exists_counts_as_done(client: Client) -> None:
     assert migrate(client, [ONE, TWO]) == ["0002_two.sql"]
 
 
+MANY = Migration(
+    1,
+    "0001_many.sql",
+    (*(f"CREATE TABLE t{n} (x Int64) ENGINE = MergeTree ORDER BY x" for n in range(3)), "INSERT INTO t0 VALUES (1)"),
+)
+
+
+@pytest.mark.parametrize("foreign", range(3))
+def test_what_is_noted_together_fails_apart(client: Client, foreign: int) -> None:
+    """The statement that fails is named, what came before it holds, and neither it nor what follows is taken for ours."""
+    client.command(f"CREATE TABLE t{foreign} (y String) ENGINE = Memory")
+    for _ in range(2):
+        with pytest.raises(SchemaError, match=rf"0001_many\.sql, statement {foreign + 1} of 4 failed .*Code: 57"):
+            migrate(client, [MANY])
+    client.command(f"DROP TABLE t{foreign} SYNC")
+
+    assert migrate(client, [MANY]) == ["0001_many.sql"]
+    assert client.command("SELECT count() FROM t0") == 1
+
+
+@pytest.mark.parametrize("made", range(1, 4))
+def test_what_was_cut_off_among_others_goes_on(client: Client, made: int) -> None:
+    """Of statements that were noted together, those that ran answer that they exist already."""
+    for n in range(made):
+        client.command(f"CREATE TABLE t{n} (x Int64) ENGINE = MergeTree ORDER BY x")
+    migrate(client, [])
+    client.command(
+        "INSERT INTO schema_version SELECT 1, '0001_many.sql', number + 1, '', 'started', now64(6), 1 FROM numbers(3)"
+    )
+
+    assert migrate(client, [MANY]) == ["0001_many.sql"]
+    assert client.command("SELECT count() FROM t0") == 1
+
+
 def test_a_newer_store_is_refused(client: Client) -> None:
     """A store that knows more than the program is not touched."""
     migrate(client, [ONE, TWO])
