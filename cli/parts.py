@@ -95,8 +95,15 @@ def engine_opening(connections: Connections, clock: SystemClock) -> Opening:
                 yield lambda: engine.run_cycle().more
                 return
             lease = LeaseKeeper(client, ENGINE_LEASE, _owner(), clock, LEASE_LASTS)
+
+            def work() -> bool:
+                if lease.hold(CYCLE_NEEDS):
+                    return engine.run_cycle().more
+                engine.stand_aside()
+                return False
+
             try:
-                yield lambda: lease.hold(CYCLE_NEEDS) and engine.run_cycle().more
+                yield work
             finally:
                 lease.release()
 

@@ -49,9 +49,10 @@ def affected_by(
     fresh = [one for one in news.fresh if one.flow == flow.flow]
     corrected = {(one.trace_id, one.span_id) for one in fresh if one.of_step}
     stored = {_id(step): step for step in around.steps(flow, corrected - new.keys())}
-    changed = _changed_values(known, new, links, completed) | _corrected_values(flow, fresh, stored | dict(new))
+    changed = _changed_values(known, new, links, corrections, completed)
+    changed |= _corrected_values(flow, fresh, stored | dict(new))
     moved = known.with_everything_below(changed)
-    carrying = around.steps_of_keys(flow, moved) if moved else set()
+    carrying = around.steps_of_keys(flow, moved) | _confirmed_for(corrections, moved) if moved else set()
     stored |= {_id(step): step for step in around.steps(flow, carrying - new.keys() - stored.keys())}
     traces = news.linked | {trace_id for trace_id, _ in (*new, *stored)}
     beside = around.steps_beside(flow, _with_linking(around, traces) if news.any_links else traces)
@@ -118,16 +119,27 @@ class _Keys:
         return found
 
 
-def _changed_values(known: _Keys, new: Mapping[StepId, Step], links: Sequence[KeyLink], completed: int) -> set[Value]:
+def _confirmed_for(corrections: Corrections, values: AbstractSet[Value]) -> set[StepId]:
+    """Return the steps that people placed by a key of these values, which the steps need not carry."""
+    return {
+        step_id
+        for step_id, said in corrections.confirmed_steps.items()
+        if any(_value(key) in values for key, _ in said)
+    }
+
+
+def _changed_values(
+    known: _Keys, new: Mapping[StepId, Step], links: Sequence[KeyLink], corrections: Corrections, completed: int
+) -> set[Value]:
     """Return the values whose way up is different now: a link or a scope that was not known, or a link seen earlier.
 
-    The explanation of a step names the first link of each hop.
+    The explanation of a step names the first link of each hop. What a person took from a step is no earlier link.
     Links of fenced keys count as different each time: they are true only around their own time.
     """
     flow = known.flow
     first: dict[tuple[Key, Key], tuple[datetime, str, str]] = {}
     for link in known.stored_up(_value(link.child) for link in links):
-        if link.version <= completed:
+        if link.version <= completed and not corrections.lost(link):
             pair = link.child, link.parent
             first[pair] = min(first.get(pair, _seen(link)), _seen(link))
     moved = {

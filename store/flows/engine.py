@@ -53,7 +53,8 @@ class CycleReport:
 
 
 class Engine:
-    """Resolves the steps of *flows* into transactions. One engine per store; a client of its own."""
+    """Resolves the steps of *flows* into transactions. One engine per store; a client of its own, which reads *around* what
+    a cycle touches."""
 
     def __init__(
         self,
@@ -62,9 +63,10 @@ class Engine:
         now: Callable[[], datetime],
         *,
         steps_per_cycle: int = STEPS_PER_CYCLE,
+        around: Neighbourhood | None = None,
     ) -> None:
         self._client = client
-        self._around = Neighbourhood(client)
+        self._around = around or Neighbourhood(client)
         self._flows = tuple(flows)
         self._now = now
         self._limit = steps_per_cycle
@@ -95,7 +97,11 @@ class Engine:
     def run_cycle(self) -> CycleReport:
         """Take what is new, once. Raises StoreError when the store does not answer; running again is harmless."""
         with _garbage_left():
-            return self._cycle()
+            try:
+                return self._cycle()
+            except BaseException:
+                self._position_us = None  # what it wrote is looked up again
+                raise
 
     def _cycle(self) -> CycleReport:
         position = self._start_position()
@@ -199,7 +205,7 @@ class Engine:
         affected = affected_by(self._around, flow, steps, outcome.links, news, completed=self._completed)
         placed_before = affected.stored if whole else affected.steps.keys()
         self._place(flow, affected, placed_before, steps.keys(), outcome, now, version)
-        placed = _by_anchor(outcome.memberships)
+        placed = _by_anchor((*outcome.memberships, *outcome.left))
         anchors = placed.keys() | set(due)
         for chunk in _chunks(sorted(anchors), ANCHORS_AT_ONCE):
             self._judge(flow, chunk, placed, steps, lines, outcome, now, version)
@@ -232,8 +238,10 @@ class Engine:
             gone = (replace(row, is_deleted=True, version=version) for row in changed if row.anchor not in after)
             fresh = (row for anchor, row in after.items() if step_id in new or differs(row, known.get(anchor)))
             outcome.past.extend(past(row, now, version) for row in changed)
-            outcome.memberships.extend((*gone, *fresh))
-            outcome.parked.extend(parking(step, resolution, parked.get(step_id), version))
+            outcome.memberships.extend(fresh)
+            outcome.left.extend(gone)
+            for waiting in parking(step, resolution, parked.get(step_id), version):
+                (outcome.unparked if waiting.is_deleted else outcome.parked).append(waiting)
 
     def _judge(
         self,

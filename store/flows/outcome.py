@@ -39,16 +39,18 @@ R = TypeVar("R", Transaction, Deadline, Reconciliation, ExceptionRow)
 class Outcome:
     """Rows to write, in this order: wherever the writing is cut off, the next cycle finds what is left to do.
 
-    What was known of a membership is kept before it is replaced. Memberships name the transactions concerned, so they come
-    before the verdicts. The history is the difference to the
-    verdicts that are stored, so it comes before the new ones. A span is new as long as its step is missing, so steps come
-    last.
+    What was known of a membership is kept before it is replaced. A step has its new place before it loses its old one: one
+    that has none would not be found again. Memberships name the transactions concerned, so they come before the verdicts.
+    The history is the difference to the verdicts that are stored, so it comes before the new ones. A span is new as long as
+    its step is missing, so steps come last.
     """
 
     links: list[KeyLink] = field(default_factory=list)
     past: list[PastMembership] = field(default_factory=list)
     memberships: list[TransactionStep] = field(default_factory=list)
     parked: list[ParkedStep] = field(default_factory=list)
+    left: list[TransactionStep] = field(default_factory=list)  # memberships that are no more
+    unparked: list[ParkedStep] = field(default_factory=list)
     history: list[Change] = field(default_factory=list)
     deadlines: list[Deadline] = field(default_factory=list)
     reconciliations: list[Reconciliation] = field(default_factory=list)

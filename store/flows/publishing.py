@@ -101,6 +101,10 @@ class EngineInForce:
             self._engine = self._newest()
         return self._engine.run_cycle()
 
+    def stand_aside(self) -> None:
+        """Let another engine work: the next cycle goes on from what that one stored."""
+        self._engine = None
+
     def _newest(self) -> Engine:
         if (ready := waiting(flow_versions(self._client))) is not None:
             take_over(self._address, self._client, ready, self._now)
