@@ -23,15 +23,17 @@ from controltower.alerts.errors import AlertError
 from controltower.alerts.settings import read_settings as read_alert_settings
 from controltower.cli.data import DataFolder
 from controltower.cli.errors import CommandError
+from controltower.cli.logs import printable
 from controltower.cli.ports import listen
 from controltower.cli.settings import Settings
 from controltower.cli.text import lasting
 from controltower.store.client import Client
 from controltower.store.errors import StoreError
-from controltower.store.read import SYSTEMS_LIMIT, collectors, freshness, refusals
+from controltower.store.read import SYSTEMS_LIMIT, collectors, freshness, refusals, sources
 from controltower.store.runtime import RuntimeFile, open_store, running
 from controltower.store.schema import pending
 from controltower.store.schema import version as schema_version
+from controltower.store.source_rows import NOT_WELL, Standing
 
 PYTHON: Final = (3, 11)
 # What each extra brings, by one package that only it needs.
@@ -45,6 +47,7 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 EARLIEST: Final = datetime(2026, 1, 1, tzinfo=UTC)  # this program is younger
 PORTS: Final = {"--collector-port": 4318, "--grpc-port": 4317, "--endpoint-port": 8124, "--dashboard-port": 8501}
 HTTP_TIMEOUT_S: Final = 3.0
+NAMED: Final = 5  # of what is not well, in one line
 
 
 Answer = TypeVar("Answer")
@@ -82,6 +85,7 @@ def checks(settings: Settings, environment: Mapping[str, str] = os.environ) -> I
     yield collector(runtime)
     yield intake(settings, runtime)
     yield names(settings, runtime)
+    yield scraped(settings, runtime)
     yield ports(runtime)
     yield clock(settings, runtime)
     yield webhook(environment)
@@ -228,6 +232,21 @@ def names(settings: Settings, runtime: RuntimeFile | None) -> Check:
             "names", Status.WARN, detail, "find the sender whose service.name is new with each process or request"
         )
     return Check("names", Status.OK, f"{systems:,} systems")
+
+
+def scraped(
+    settings: Settings, runtime: RuntimeFile | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Check:
+    """Check that what is scraped goes on: sources that were stopped are at rest."""
+    here = now()
+    found = [(each.source, each.standing(here)) for each in _read(settings, runtime, lambda c: list(sources(c)))]
+    at_work = sum(standing is not Standing.STOPPED for _, standing in found)
+    not_well = [f"{printable(name)} is {standing}" for name, standing in found if standing in NOT_WELL]
+    if not_well:
+        more = f"; {len(not_well) - NAMED} more" if len(not_well) > NAMED else ""
+        detail = "; ".join(not_well[:NAMED]) + more
+        return Check("sources", Status.WARN, detail, "`controltower scrape status` says why")
+    return Check("sources", Status.OK, f"{at_work} scraped, {len(found) - at_work} stopped")
 
 
 def ports(runtime: RuntimeFile | None) -> Check:

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import streamlit as st
 
-from controltower.dashboard.views import kpis, overview, parked, paths, transaction, transactions
+from controltower.dashboard.views import kpis, overview, parked, paths, sources, transaction, transactions
 
 ASSETS = files("controltower.dashboard") / "assets"
 
@@ -21,6 +21,7 @@ def main() -> None:
         st.Page(paths.render, title="Paths", url_path="paths"),
         st.Page(kpis.render, title="KPIs", url_path="kpis"),
         st.Page(parked.render, title="Parked steps", url_path="parked"),
+        st.Page(sources.render, title="Sources", url_path="sources"),
     ]
     st.navigation(pages, position="top").run()
 

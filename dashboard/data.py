@@ -27,6 +27,7 @@ from controltower.store.read import (
     Paths,
     RefusalCount,
     SearchPage,
+    SourceState,
     Span,
     TransactionView,
 )
@@ -53,6 +54,14 @@ class OverviewData:
     parked: int
     collectors: tuple[CollectorState, ...]
     refusals: tuple[RefusalCount, ...]  # of the last day
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesData:
+    """How the sources of scrapers stand, and when that was read."""
+
+    at: datetime
+    sources: tuple[SourceState, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,12 @@ def overview(settings: Settings, flow: str, days: int) -> OverviewData:
         )
 
     return _ask(settings, question)
+
+
+@st.cache_data(ttl=TTL_S, max_entries=ENTRIES, show_spinner=False)
+def sources(settings: Settings) -> SourcesData:
+    """Return how the sources of scrapers stand."""
+    return SourcesData(now(), _ask(settings, read.sources))
 
 
 @st.cache_data(ttl=TTL_S, max_entries=ENTRIES, show_spinner=False)

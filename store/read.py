@@ -34,8 +34,10 @@ from controltower.store.reads.overview import OVERFLOW, SYSTEMS_LIMIT, facets, f
 from controltower.store.reads.parked import count_parked, parked
 from controltower.store.reads.paths import Paths, paths
 from controltower.store.reads.search import search
+from controltower.store.reads.sources import sources
 from controltower.store.reads.then import KnownThen, Restated, find_anchors_then, folded, known_then, restated
 from controltower.store.reads.transaction import SPANS_LIMIT, TRACES_LIMIT, read_transaction, spans_of_traces
+from controltower.store.source_rows import SourceState, Standing
 
 __all__ = [
     "OVERFLOW",
@@ -64,8 +66,10 @@ __all__ = [
     "SearchFilters",
     "SearchPage",
     "Sort",
+    "SourceState",
     "Span",
     "StageCount",
+    "Standing",
     "StateCount",
     "TransactionView",
     "collectors",
@@ -86,6 +90,7 @@ __all__ = [
     "refusals",
     "restated",
     "search",
+    "sources",
     "spans_of_traces",
     "spans_with_key",
 ]

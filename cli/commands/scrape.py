@@ -3,12 +3,14 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,23 +18,28 @@ from controltower.cli.collectors import add_collector, collector_of
 from controltower.cli.data import DataFolder
 from controltower.cli.errors import CommandError
 from controltower.cli.logs import log_to, printable
+from controltower.cli.opening import reading
 from controltower.cli.options import Subparsers, add_command, add_json
 from controltower.cli.settings import read_settings
 from controltower.cli.shapes import Json, dumps
+from controltower.cli.sources import source_shape, sources_words
 from controltower.cli.text import table
 from controltower.collector.redaction.settings import read_redaction
 from controltower.collector.scrapers.definition import load_sources
-from controltower.collector.scrapers.delivery import StoppedError
+from controltower.collector.scrapers.delivery import Collector, StoppedError
 from controltower.collector.scrapers.health import QUEUE, QUEUE_COUNTS, QUEUES
 from controltower.collector.scrapers.observation import Level, Step
 from controltower.collector.scrapers.packs import packs
 from controltower.collector.scrapers.scraper import Scraper
 from controltower.collector.scrapers.times import rfc3339
 from controltower.collector.scrapers.trial import Checked, Outcome, check, run_tests
+from controltower.store.read import sources
+from controltower.store.source_rows import NOT_WELL
 from controltower.tracer import attributes
 
 ACTIONS: Final = ("check", "test")
 SHOW: Final = "show"
+STATUS: Final = "status"
 LEVELS: Final = tuple(declared.name.removeprefix(QUEUE) for declared in (*QUEUES, *QUEUE_COUNTS))
 COLLECT_AFTER: Final = (50_000, 20, 20)  # a batch makes 100,000 objects without cycles; looking for some costs a tenth
 FOLDER: Final = "scrape"  # of the data folder: positions and rejects
@@ -47,13 +54,16 @@ def register(subparsers: Subparsers) -> None:
         "Read what SOURCES.yaml names, and send a span for each business step that is found. Positions and what was "
         "rejected are kept in the data folder.",
     )
-    parser.usage = "controltower scrape [check | test] SOURCES.yaml [options], or controltower scrape show [PACK]"
+    parser.usage = (
+        "controltower scrape [check | test] SOURCES.yaml [options], controltower scrape status [SOURCE …], "
+        "or controltower scrape show [PACK]"
+    )
     parser.add_argument(
         "words",
         nargs="+",
         metavar="[check | test] SOURCES.yaml",
         help="check shows the first steps of each source and sends nothing; test runs the tests in the file; "
-        "show prints a ready file to copy and change, or the names of those that ship",
+        "status tells how sources are doing, and ends with 1 when one is not well; show prints a ready file to copy and change, or the names of those that ship",
     )
     parser.add_argument("--once", action="store_true", help="read to the end of what is there, and return")
     add_collector(parser)
@@ -65,6 +75,8 @@ def run(arguments: Namespace) -> int:
     """Run the action, or scrape."""
     if arguments.words[0] == SHOW:
         return _show(arguments.words[1:])
+    if arguments.words[0] == STATUS:
+        return _status(arguments, arguments.words[1:])
     action, path = _words(arguments.words)
     if action == "check":
         return _check(path, json=arguments.json)
@@ -92,6 +104,23 @@ def _show(names: list[str]) -> int:
     return 0
 
 
+def _status(arguments: Namespace, names: list[str]) -> int:
+    with reading(read_settings(arguments)) as client:
+        known = sources(client)
+    found = [each for each in known if not names or each.source in names]
+    if missing := [name for name in names if name not in {each.source for each in known}]:
+        have = ", ".join(sorted({each.source for each in known})) or "none at all"
+        raise CommandError(f"No source {', '.join(missing)} reported within 30 days; there are: {have}.")
+    now = datetime.now(UTC)
+    if arguments.json:
+        print(dumps({"sources": [source_shape(each, now) for each in found]}))
+    elif found:
+        print(sources_words(found, now))
+    else:
+        print("No source reported within 30 days: start `controltower scrape SOURCES.yaml`.")
+    return 1 if any(each.standing(now) in NOT_WELL for each in found) else 0
+
+
 # -- scraping
 
 
@@ -100,9 +129,8 @@ def _scrape(arguments: Namespace, path: Path) -> int:
     folder = DataFolder(settings.data)
     folder.make()
     collector = collector_of(settings, arguments.endpoint, arguments.token)
-    redaction = read_redaction(os.environ)
     gc.set_threshold(*COLLECT_AFTER)
-    with closing(Scraper(path, folder.root / FOLDER, collector, redaction)) as scraper, _asked_to_stop(scraper):
+    with closing(_scraper(path, folder, collector)) as scraper, _asked_to_stop(scraper):
         log_to(folder.logs, "scrape", quiet=arguments.quiet)
         if arguments.once:
             return _once(scraper, json=arguments.json)
@@ -110,6 +138,11 @@ def _scrape(arguments: Namespace, path: Path) -> int:
         print(f"scraping {names} into {collector.base}; rejects in {folder.root / FOLDER}; Ctrl-C stops", flush=True)
         scraper.run()
     return 0
+
+
+def _scraper(path: Path, folder: DataFolder, collector: Collector) -> Scraper:
+    positions = folder.root.absolute() / FOLDER  # what is told of it is read elsewhere
+    return Scraper(path, positions, collector, read_redaction(os.environ), host=socket.gethostname())
 
 
 def _once(scraper: Scraper, *, json: bool) -> int:

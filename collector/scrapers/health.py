@@ -42,8 +42,20 @@ GAUGES: Final = (
         "see `scrape check`",
     ),
     Declared("controltower.scrape.failing", "1", "1 while nothing goes on", "see the log"),
+    Declared("controltower.scrape.running", "1", "1 while it is worked on, 0 when it was stopped", ""),
+    Declared(
+        "controltower.scrape.last_success", "s", "when it was last looked at with success, in seconds since 1970", ""
+    ),
+    Declared("controltower.scrape.last_record", "s", "when a record was last read, in seconds since 1970", ""),
+    Declared(
+        "controltower.scrape.last_reject",
+        "s",
+        "when a record was last rejected, in seconds since 1970",
+        "see the file of rejects",
+    ),
 )
-
+TIMES: Final = frozenset({"last_success", "last_record", "last_reject"})  # of what never happened none is told
+LONGEST_REASON: Final = 300
 
 QUEUE: Final = "controltower.queue."
 DESTINATION: Final = "messaging.destination.name"
@@ -68,19 +80,28 @@ ALL: Final = (*COUNTS, *GAUGES, *QUEUES, *QUEUE_COUNTS)
 COUNTED: Final = frozenset(declared.name for declared in (*COUNTS, *QUEUE_COUNTS))
 
 
-def metrics_request(workers: Iterable[Worker], began_ns: int, now_ns: int) -> bytes:
-    """Return how *workers* are doing as a request; counts are from *began_ns* on."""
+def metrics_request(
+    workers: Iterable[Worker], began_ns: int, now_ns: int, *, host: str = "", running: bool = True
+) -> bytes:
+    """Return how *workers* are doing as a request; counts are from *began_ns* on. *host* is where their files are."""
     request = ExportMetricsServiceRequest()
     resource = request.resource_metrics.add()
     resource.resource.attributes.add(key="service.name").value.string_value = SERVICE
+    if host:
+        resource.resource.attributes.add(key="host.name").value.string_value = host
     scope = resource.scope_metrics.add()
     scope.scope.name = SCOPE
     metrics = {declared.name: _metric(scope.metrics.add(), declared) for declared in ALL}
     for worker in workers:
-        for name, value in _values(worker, began_ns, now_ns).items():
+        words = _words(worker)
+        for name, value in _values(worker, began_ns, now_ns, running=running).items():
+            if name in TIMES and not value:
+                continue
             point = _points(metrics[f"controltower.scrape.{name}"]).add(time_unix_nano=now_ns, as_int=value)
             point.start_time_unix_nano = began_ns if f"controltower.scrape.{name}" in COUNTED else 0
-            point.attributes.add(key="source").value.string_value = worker.name
+            for key, text in {"source": worker.name, **words.get(name, {})}.items():
+                if text:
+                    point.attributes.add(key=key).value.string_value = text
         for level in worker.health.levels:
             point = _points(metrics[f"{QUEUE}{level.name}"]).add(time_unix_nano=now_ns, as_int=level.value)
             for key, text in (("source", worker.name), (DESTINATION, level.queue), (GROUP, level.group)):
@@ -103,7 +124,20 @@ def _metric(metric: Metric, declared: Declared) -> Metric:
     return metric
 
 
-def _values(worker: Worker, began_ns: int, now_ns: int) -> dict[str, int]:
+def _words(worker: Worker) -> dict[str, dict[str, str]]:
+    """Return what is told in words beside a number. Texts about patients' data may quote them: those stay here."""
+    health, private = worker.health, worker.source.data == "phi"
+    failing = worker.failing.partition(":")[0] if private else worker.failing
+    problems = () if private else health.problems
+    return {
+        "running": {"kind": worker.source.kind},
+        "failing": {"reason": failing[:LONGEST_REASON]},
+        "problems": {"reason": ": ".join(problems[0])[:LONGEST_REASON] if problems else ""},
+        "last_reject": {"reason": health.reject_reason, "file": str(worker.rejects)},
+    }
+
+
+def _values(worker: Worker, began_ns: int, now_ns: int, *, running: bool) -> dict[str, int]:
     health = worker.health
     return {
         "records": health.records,
@@ -117,4 +151,8 @@ def _values(worker: Worker, began_ns: int, now_ns: int) -> dict[str, int]:
         "watermark": health.watermark_ns // 10**9,
         "problems": len(health.problems),
         "failing": int(bool(worker.failing)),
+        "running": int(running),
+        "last_success": health.worked_ns // 10**9,
+        "last_record": health.read_ns // 10**9,
+        "last_reject": health.rejected_ns // 10**9,
     }

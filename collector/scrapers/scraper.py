@@ -4,7 +4,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,13 +38,15 @@ class Scraper:
         collector: Collector,
         redaction: Redaction,
         clock: Callable[[], int] = time.time_ns,
+        host: str = "",
     ) -> None:
-        """Read the file. SourcesError and KeyMissingError when a source cannot be worked on; BusyError, OSError."""
+        """Read the file. *host* is told with how sources are doing. SourcesError and KeyMissingError when a source cannot be worked on; BusyError, OSError."""
         self._path = path
         self._folder = folder
         self._collector = collector
         self._redaction = redaction
         self._clock = clock
+        self._host = host
         self._began_ns = clock()
         self._stop = threading.Event()
         self._read = _content(path)
@@ -97,17 +99,21 @@ class Scraper:
                 reported = time.monotonic()
                 self.report()
         self._end(self.workers.values())
-        self.report()
+        self.report(running=False)
 
     def run_once(self) -> None:
         """Read all that is there to its end, one source after the other; raises what goes wrong with one."""
         for worker in self.workers.values():
             worker.run_once()
-        self.report()
+        self.report(running=False)
 
-    def report(self) -> bool:
+    def report(self, *, running: bool = True) -> bool:
         """Tell the collector how the sources are doing, and return whether it took it."""
-        return self._reports.offer(METRICS, metrics_request(self.workers.values(), self._began_ns, self._clock()))
+        return self._tell(self.workers.values(), running=running)
+
+    def _tell(self, workers: Iterable[Worker], *, running: bool) -> bool:
+        request = metrics_request(workers, self._began_ns, self._clock(), host=self._host, running=running)
+        return self._reports.offer(METRICS, request)
 
     def close(self) -> None:
         """Let another process have the positions. Twice is fine."""
@@ -137,6 +143,8 @@ class Scraper:
     def _exchange(self, file: SourceFile, made: Mapping[str, Worker]) -> None:
         old = {name: worker for name, worker in self.workers.items() if name in made or name not in file.sources}
         self._end(old.values())
+        if gone := [worker for name, worker in old.items() if name not in file.sources]:
+            self._tell(gone, running=False)
         workers = {name: worker for name, worker in self.workers.items() if name not in old} | dict(made)
         for name in self._locks.keys() - workers.keys():
             self._locks.pop(name).release()

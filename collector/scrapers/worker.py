@@ -47,6 +47,10 @@ class Health:
     behind_bytes: int = 0
     watermark_ns: int = 0  # latest time of a record
     caught_up_ns: int = 0  # when all that was there had last been read and acknowledged
+    worked_ns: int = 0  # when it was last looked at, and what had been read before was acknowledged
+    read_ns: int = 0  # when a record was last read
+    rejected_ns: int = 0  # when one was last rejected
+    reject_reason: str = ""  # the last one's
     levels: tuple[Level, ...] = ()  # of queues
     problems: tuple[tuple[str, str], ...] = ()  # what cannot be read, and why
     failing: str = ""  # why nothing goes on; nothing while all is well
@@ -257,7 +261,7 @@ class Worker:
 
     def _note(self, mapped: Mapped, *, caught_up: bool) -> None:
         assert self._reader is not None  # begun
-        before = self.health
+        before, now_ns = self.health, self._clock()
         self.health = Health(
             source=self.name,
             records=before.records + mapped.records,
@@ -268,10 +272,19 @@ class Worker:
             open=len(self._mapper.pairs),
             behind_bytes=self._reader.behind(),
             watermark_ns=self._mapper.watermark_ns,
-            caught_up_ns=self._clock() if caught_up else before.caught_up_ns,
+            caught_up_ns=now_ns if caught_up else before.caught_up_ns,
+            worked_ns=now_ns,
+            read_ns=now_ns if mapped.records else before.read_ns,
+            rejected_ns=now_ns if mapped.rejected else before.rejected_ns,
+            reject_reason=mapped.rejected[-1][1].reason if mapped.rejected else before.reject_reason,
             levels=self._reader.levels,
             problems=tuple(sorted(self._reader.problems.items())),
         )
+
+    @property
+    def rejects(self) -> Path:
+        """The file of what could not become a step."""
+        return self._rejects.path
 
     @property
     def totals(self) -> Counter[str]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from controltower.store.collector_rows import CollectorSample
 from controltower.store.write import insert
 from tests.cli.conftest import Run, text_of
 from tests.databases import migrated
+from tests.scraped import say
 
 
 def test_a_fresh_machine_has_no_failure(run: Run) -> None:
@@ -36,6 +37,7 @@ def test_a_fresh_machine_has_no_failure(run: Run) -> None:
         "collector",
         "intake",
         "names",
+        "sources",
         "ports",
         "clock",
         "webhook",
@@ -138,3 +140,19 @@ def test_what_collectors_refused_and_set_aside_is_told(store_address: StoreAddre
     assert "7 × rate" in refused.detail
     assert "5 rows" in waiting.detail
     assert waiting.todo == "`controltower quarantine list` says why"
+
+
+def test_a_source_that_is_not_well_is_told(store_address: StoreAddress, tmp_path: Path) -> None:
+    """One that is silent is a warning with the command that says more; one that was stopped is at rest."""
+    now = datetime.now(UTC)
+    with migrated(store_address) as client:
+        settings = Settings(tmp_path, text_of(store_address))
+        say(client, "erp", now, {"running": 0})
+        say(client, "edi", now)
+        well = checks.scraped(settings, None)
+        say(client, "jobs", now - timedelta(minutes=5))
+        silent = checks.scraped(settings, None)
+
+    assert (well.status, well.detail) == (Status.OK, "1 scraped, 1 stopped")
+    assert (silent.status, silent.detail) == (Status.WARN, "jobs is silent")
+    assert silent.todo == "`controltower scrape status` says why"

@@ -137,10 +137,10 @@ def test_from_a_log_to_a_transaction(sources: Path, tmp_path: Path) -> None:
             log.write("2026-01-02T04:00:00Z sent PO-LATE 12.00\n")
         until(lambda: running.trace("PO-LATE"), "the later order is there")
         assert running.stop(scrape) < 15
-        behind = until(lambda: reported(running), "it reported")
+        state = until(lambda: stopped(running), "it said that it was stopped")
 
     assert stages[0]["system"] == "erp"
-    assert behind == [("erp", 0.0)]
+    assert (state["source"], state["behind_bytes"]) == ("erp", 0)
 
 
 def stages_of(running: Tower, key: str) -> list[Any]:
@@ -149,14 +149,7 @@ def stages_of(running: Tower, key: str) -> list[Any]:
     return found["stages"] if found else []
 
 
-def reported(running: Tower) -> list[tuple[str, float]]:
-    """Return what each source is behind, as it was last told."""
-    query = (
-        "SELECT Attributes['source'], argMax(Value, TimeUnix) FROM otel_metrics_gauge "
-        "WHERE MetricName = 'controltower.scrape.behind' GROUP BY 1"
-    )
-    client = running.client()
-    try:
-        return [(source, value) for source, value in client.query(query).result_rows]
-    finally:
-        client.close()
+def stopped(running: Tower) -> Any:
+    """Return how the source is doing once it was stopped."""
+    (state,) = json.loads(running.run("scrape", "status", "--json"))["sources"]
+    return state if state["state"] == "stopped" and state["counted_since"] else None

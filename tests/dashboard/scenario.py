@@ -30,6 +30,7 @@ from tests.factories import (
     step,
     transaction,
 )
+from tests.scraped import say
 
 LATE = purchase_order("PO-1042", "GENERAL")
 DONE = purchase_order("PO-1001", "GENERAL")
@@ -61,6 +62,7 @@ def fill(client: Client, now: datetime) -> None:
     _parked(client, now)
     _collectors(client, now)
     _heard(client, now)
+    _scraped(client, now)
 
 
 def _step(number: int, start: datetime) -> Step:
@@ -271,3 +273,20 @@ def _collectors(client: Client, now: datetime) -> None:
         CollectorSample(at - timedelta(hours=2), "tower-1:4318", "requests_refused", "logs", "journal_full", 3.0),
     ]
     insert(client, rows)
+
+
+def _scraped(client: Client, now: datetime) -> None:
+    """Sources of two scrapers: one that works, one with rejects, one that fails, one that is behind; and one silent."""
+    at = now - timedelta(seconds=4)
+    fresh = {"last_success": at, "last_record": at, "watermark": at}
+    rejects = {"reason": "bad_amount", "file": "/var/lib/controltower/scrape/erp_log/rejects.jsonl"}
+    refused = {"reason": "PositionError: The folder is full."}
+    folder, rows = {"kind": "folder"}, {"kind": "rows"}
+    say(client, "supplier_edi", at, {"records": 1_204, "steps": 1_204, **fresh}, words={"running": folder})
+    counts = {"records": 99_871, "steps": 4_310, "unmatched": 95_549, "rejected": 12}
+    last_reject = now - timedelta(minutes=9)
+    say(client, "erp_log", at, {**counts, **fresh, "last_reject": last_reject}, words={"last_reject": rejects})
+    say(client, "job_table", at, {"failing": 1, "lag": 7_400}, words={"running": rows, "failing": refused})
+    say(client, "gateway", at, {"lag": 754, "behind": 3 * 2**30, "records": 10, **fresh})
+    gone = now - timedelta(days=2)
+    say(client, NASTY, gone, {"records": 7, "last_success": gone}, host="edi-2")

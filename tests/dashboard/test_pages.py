@@ -49,6 +49,12 @@ def _paths() -> None:
     paths.render()
 
 
+def _sources() -> None:
+    from controltower.dashboard.views import sources
+
+    sources.render()
+
+
 PAGES: Mapping[str, Callable[[], None]] = {
     "overview": _overview,
     "transactions": _transactions,
@@ -56,6 +62,7 @@ PAGES: Mapping[str, Callable[[], None]] = {
     "kpis": _kpis,
     "parked": _parked,
     "paths": _paths,
+    "sources": _sources,
 }
 THE_LATE_ONE = {"flow": "procure_to_pay", "type": LATE.type, "scope": LATE.scope, "value": LATE.value}
 
@@ -80,7 +87,7 @@ def address(app: AppTest) -> dict[str, str]:
     return {name: value if isinstance(value, str) else value[0] for name, value in app.query_params.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name != "transaction"])
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("transaction", "sources")])
 @pytest.mark.usefixtures("empty_store")
 def test_empty_store_says_what_to_do_next(name: str) -> None:
     """Without data a page names the commands that bring some."""
@@ -145,6 +152,26 @@ def test_overview_shows_how_the_collectors_stand() -> None:
     assert "silent" in shown
     assert "no valid token" in shown
     assert "no room in the journal" in shown
+
+
+@pytest.mark.usefixtures("empty_store")
+def test_sources_say_how_to_begin() -> None:
+    """Where nothing is scraped the page names the commands that do."""
+    assert "controltower scrape show" in text_of(opened("sources"))
+
+
+@pytest.mark.usefixtures("filled_store")
+def test_sources_show_how_they_stand() -> None:
+    """The worst first: why one fails, since when one is silent, how far one is behind, what was rejected and where."""
+    shown = text_of(opened("sources"))
+
+    order = [shown.index(word) for word in (">failing<", ">silent<", ">behind<", ">works<")]
+    assert order == sorted(order)
+    assert "PositionError: The folder is full." in shown
+    assert "3.0 GiB" in shown
+    assert "bad_amount, 9 min" in shown
+    assert "/var/lib/controltower/scrape/erp_log/rejects.jsonl" in shown
+    assert NASTY not in shown
 
 
 @pytest.mark.usefixtures("filled_store")
