@@ -29,7 +29,7 @@ from controltower.collector.scrapers.definition import load_sources
 from controltower.collector.scrapers.delivery import Collector, StoppedError
 from controltower.collector.scrapers.health import QUEUE, QUEUE_COUNTS, QUEUES
 from controltower.collector.scrapers.observation import Level, Step
-from controltower.collector.scrapers.packs import packs
+from controltower.collector.scrapers.packs import grok_patterns, packs
 from controltower.collector.scrapers.scraper import Scraper
 from controltower.collector.scrapers.times import rfc3339
 from controltower.collector.scrapers.trial import Checked, Outcome, check, run_tests
@@ -40,6 +40,7 @@ from controltower.tracer import attributes
 ACTIONS: Final = ("check", "test")
 SHOW: Final = "show"
 STATUS: Final = "status"
+GROK: Final = "grok"  # what `show` shows beside the packs: the patterns that expressions may name
 LEVELS: Final = tuple(declared.name.removeprefix(QUEUE) for declared in (*QUEUES, *QUEUE_COUNTS))
 COLLECT_AFTER: Final = (50_000, 20, 20)  # a batch makes 100,000 objects without cycles; looking for some costs a tenth
 FOLDER: Final = "scrape"  # of the data folder: positions and rejects
@@ -94,9 +95,9 @@ def _words(words: list[str]) -> tuple[str, Path]:
 
 
 def _show(names: list[str]) -> int:
-    known = packs()
+    known = packs() | {GROK: grok_patterns()}
     if not names:
-        print("\n".join(known))
+        print("\n".join(sorted(known)))
         return 0
     if len(names) > 1 or names[0] not in known:
         raise CommandError(f"{' '.join(names)} is no pack; there are {', '.join(known)}.")

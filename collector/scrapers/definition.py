@@ -11,7 +11,7 @@ from string import Formatter
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import jsonpath_rfc9535
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from controltower.collector.redaction.linear import ExpressionError, Groups, Lines
 from controltower.collector.scrapers.documents import FILE_NAMES
@@ -19,6 +19,7 @@ from controltower.collector.scrapers.documents import FORMATS as DOCUMENTS
 from controltower.collector.scrapers.edifact import DEFAULT as EDIFACT_SEPARATORS
 from controltower.collector.scrapers.errors import AddressError, SourcesError
 from controltower.collector.scrapers.files import FilesError, is_address, is_installed, scheme_of
+from controltower.collector.scrapers.grok import expanded, own_expanded
 from controltower.collector.scrapers.log_formats import FORMATS, LINE, MOST_FIELDS, LogFormat
 from controltower.collector.scrapers.manifest import GROUPS as MANIFEST_GROUPS
 from controltower.collector.scrapers.manifest import LINE as MANIFEST_LINE
@@ -33,6 +34,7 @@ from controltower.collector.scrapers.transforms import (
     Model,
     Transform,
     ZoneField,
+    check_expression,
 )
 from controltower.collector.scrapers.xml_documents import is_path as is_xpath
 from controltower.store.flows.calendar import Limit, parse_limit
@@ -273,9 +275,39 @@ class SourceTest(Model):
     unmatched: Annotated[int | None, Field(ge=0)] = None
 
 
+def _own_patterns(patterns: dict[str, str]) -> dict[str, str]:
+    for name, text in patterns.items():
+        try:
+            check_expression(expanded(text, patterns))
+        except ValueError as exc:
+            raise ValueError(f"{name} {exc}") from None
+    return patterns
+
+
+def _with_own_patterns(rule: Any, own: Mapping[str, str]) -> Any:
+    """Return a rule, or its end, with the source's patterns written out in what it matches."""
+    if not isinstance(rule, dict):
+        return rule
+    changed = dict(rule)
+    if isinstance(match := rule.get("match"), dict):
+        changed["match"] = {field: _with_own(text, own) for field, text in match.items()}
+    if "end" in rule:
+        changed["end"] = _with_own_patterns(rule["end"], own)
+    return changed
+
+
+def _with_own(text: Any, own: Mapping[str, str]) -> Any:
+    return own_expanded(text, own) if isinstance(text, str) else text
+
+
 class Source(Model):
     """One source of any kind."""
 
+    patterns: Annotated[
+        dict[Annotated[str, Field(pattern=r"^\w{1,100}$")], Annotated[str, Field(min_length=1, max_length=4_000)]],
+        Field(default_factory=dict, max_length=200),
+        AfterValidator(_own_patterns),
+    ]  # of its own, for `%{NAME}` in `match`, `only` and `start`
     service: Text | None = None  # the system whose steps these are; the source's name by default
     data: Annotated[Literal["phi", "other"], Field(alias="class")] = "other"
     tenant: Annotated[str, Field(max_length=100)] = (
@@ -290,8 +322,11 @@ class Source(Model):
 
     @field_validator("rules", mode="before")
     @classmethod
-    def _alike(cls, rules: Any) -> Any:
-        return _filled(rules) if isinstance(rules, list) and all(isinstance(each, dict) for each in rules) else rules
+    def _alike(cls, rules: Any, info: ValidationInfo) -> Any:
+        if not isinstance(rules, list) or not all(isinstance(each, dict) for each in rules):
+            return rules
+        own = info.data.get("patterns")
+        return [_with_own_patterns(rule, own) for rule in _filled(rules)] if own else _filled(rules)
 
 
 OBJECTS: Final = "objects:"  # and a type: the objects of an event, each with its values, as lines
@@ -327,6 +362,11 @@ class LineSource(FileSource):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     only: LineField | None = None  # lines in which it is not found are not looked into, whatever their form
     start: ExpressionField | None = None  # a line that begins a record; those that do not belong to the one before
+
+    @field_validator("only", "start", mode="before")
+    @classmethod
+    def _own(cls, text: Any, info: ValidationInfo) -> Any:
+        return _with_own(text, info.data.get("patterns") or {})
 
 
 class LogSource(LineSource):

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from controltower.collector.redaction.linear import ExpressionError, expression
 from controltower.collector.scrapers.errors import Rejection
+from controltower.collector.scrapers.grok import expanded
 from controltower.collector.scrapers.times import Clock, check_form, rfc3339, time_reader, zone_of
 from controltower.tracer.values import MAX_DIGITS, MAX_PLACES
 
@@ -25,7 +26,8 @@ class Model(BaseModel):
 
 
 def check_expression(text: str) -> str:
-    """Return *text* when it is a regular expression of RE2; ValueError says what is wrong."""
+    """Return *text*, its patterns written out, when it is a regular expression of RE2; ValueError says what is wrong."""
+    text = expanded(text)
     try:
         expression(text)
     except ExpressionError as exc:

@@ -8,3 +8,8 @@ def packs() -> dict[str, str]:
     folder = files("controltower.collector.scrapers.packs")
     found = {entry.name.removesuffix(".yaml"): entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
     return {name: found[name].read_text(encoding="utf-8") for name in sorted(found)}
+
+
+def grok_patterns() -> str:
+    """Return the text of the patterns that expressions may name."""
+    return (files("controltower.collector.scrapers.packs") / "patterns.grok").read_text(encoding="utf-8")

@@ -41,6 +41,7 @@ def test_a_source_that_says_as_little_as_it_can() -> None:
         ("    files", "    colour: red\n    files", 4, "sources.erp.colour", "unknown field"),
         ("PO (?P<po>[0-9]+)", "PO (?P<po>[0-9]+", 6, "sources.erp.rules[0].match.line", "not a regular expression"),
         (r"PO (?P<po>[0-9]+)", r"(?P<po>a)\1", 6, "sources.erp.rules[0].match.line", "not a regular expression"),
+        (r"PO (?P<po>[0-9]+)", "PO %{INTT:po}", 6, "sources.erp.rules[0].match.line", "no pattern INTT; meant is INT"),
         ("p2p.purchase_order.created", "PO created", 7, "sources.erp.rules[0].step", "pattern"),
         ("purchase_order: po", "Purchase: po", 8, "sources.erp.rules[0].keys.Purchase", "pattern"),
         ("purchase_order: po", "purchase_order: op", 8, "sources.erp.rules[0].keys.purchase_order", "no field here"),

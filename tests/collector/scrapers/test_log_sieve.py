@@ -32,6 +32,7 @@ EXPRESSIONS = (
     r"(?P<po>x*)",
     r"\Asent (?P<po>.)",
     r"(?P<po>ü+)",
+    r"^sent%{SPACE}%{NOTSPACE:po}$",
 )
 LINES = st.one_of(
     st.sampled_from([b"sent PO-1", b"PO-2, sent", b"", b"\r", b"a z", b"\xc3\xbc", b"\xff PO-3", b"\0PO-4", b"noise"]),
