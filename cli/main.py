@@ -13,13 +13,8 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from controltower.alerts.errors import AlertError
 from controltower.cli.errors import CommandError
 from controltower.cli.options import Subparsers
-from controltower.collector.errors import CollectorError
-from controltower.store.errors import StoreError
-from controltower.tracer.errors import TracerError
-from controltower.tracer.journal.errors import JournalError
 
 # Only the module of the command that was asked for is imported: `--help` must not wait for the engine.
 COMMANDS: Final = {
@@ -54,7 +49,14 @@ COMMANDS: Final = {
 }
 FAILED: Final = 1
 INTERRUPTED: Final = 130
-KNOWN_ERRORS: Final = (CommandError, StoreError, CollectorError, AlertError, TracerError, JournalError)
+KNOWN_ERRORS: Final = {  # module -> its error that says everything in one sentence
+    "controltower.cli.errors": "CommandError",
+    "controltower.store.errors": "StoreError",
+    "controltower.collector.errors": "CollectorError",
+    "controltower.alerts.errors": "AlertError",
+    "controltower.tracer.errors": "TracerError",
+    "controltower.tracer.journal.errors": "JournalError",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left (`| head`); what is buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except KNOWN_ERRORS as exc:
+    except _known_errors() as exc:
         return _refuse(str(exc), "--debug" in words)
     except ModuleNotFoundError as exc:
         return _refuse(_missing(exc), "--debug" in words)
@@ -115,6 +117,11 @@ def _parser(chosen: str) -> tuple[ArgumentParser, Command | None]:
         else:
             subparsers.add_parser(name, help=summary)
     return parser, command
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that speak for themselves; of a module that was not imported, none was raised."""
+    return tuple(getattr(sys.modules[module], name) for module, name in KNOWN_ERRORS.items() if module in sys.modules)
 
 
 def _refuse(sentence: str, debug: bool) -> int:

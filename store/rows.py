@@ -369,6 +369,9 @@ class FlowVersion:
     at: datetime
 
 
+GONE: Final = "gone"  # the state of what is no transaction any more
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What became known of a transaction, and when."""

@@ -12,10 +12,12 @@ key that may have one. A step that was confirmed for a key is placed as if it ca
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from controltower.store.flows.definition import Flow
 from controltower.store.rows import Correction, CorrectionAction, Key, KeyLink, Step
+
+if TYPE_CHECKING:  # readers of corrections need no flows, whose definition takes a fifth of a command's start
+    from controltower.store.flows.definition import Flow
 
 CONFIRM: Final = "confirm"  # the evidence of what a person confirmed
 
@@ -71,7 +73,7 @@ class Corrections:
         return any(fits(named, key) for named in cut for key in (link.child, link.parent))
 
 
-def of_flow(flow: Flow, said: Iterable[Correction]) -> Corrections:
+def of_flow(flow: "Flow", said: Iterable[Correction]) -> Corrections:
     """Return what holds in *flow*; what names types or pairs that the flow does not join is without effect."""
     cuts: dict[Value, list[tuple[Key, Key]]] = defaultdict(list)
     links: list[KeyLink] = []

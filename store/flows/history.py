@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from controltower.store.flows.neighbourhood import Known
 from controltower.store.flows.transaction import Verdict
 from controltower.store.rows import (
+    GONE,
     Change,
     Deadline,
     DeadlineState,
@@ -18,8 +18,6 @@ from controltower.store.rows import (
     Reconciliation,
     Transaction,
 )
-
-GONE: Final = "gone"  # the state of what is no transaction any more
 
 # Verdicts that say "wait": the first time they stand there nothing became known.
 _WAITING = frozenset({DeadlineState.RUNNING.value, MatchStatus.PENDING.value})

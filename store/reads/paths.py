@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from clickhouse_connect.driver.client import Client
 
-from controltower.store.flows.definition import Flow
 from controltower.store.queries import Query, statement, timestamp
 from controltower.store.reads.answers import Money
 from controltower.store.reads.fetch import fetch
 from controltower.store.rows import Key
+
+if TYPE_CHECKING:
+    from controltower.store.flows.definition import Flow
 
 PATHS_LIMIT = 1_000  # rows of each list: far more than a person looks at; the most frequent come first
 
@@ -110,7 +113,7 @@ class Paths:
     double_effects: tuple[DoubleEffect, ...]
 
 
-def paths(client: Client, flow: Flow, since: datetime, until: datetime) -> Paths:
+def paths(client: Client, flow: "Flow", since: datetime, until: datetime) -> Paths:
     """Return the paths of the transactions of *flow* whose last step is in the time range. Six queries."""
 
     def query(name: str) -> Query:
@@ -138,6 +141,6 @@ def paths(client: Client, flow: Flow, since: datetime, until: datetime) -> Paths
     )
 
 
-def _reaching(flow: Flow) -> Sequence[tuple[str, str]]:
+def _reaching(flow: "Flow") -> Sequence[tuple[str, str]]:
     """Return the stages with the outcomes that reach them."""
     return [(stage.name, outcome) for stage in flow.stages for outcome in stage.outcomes]

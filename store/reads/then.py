@@ -7,7 +7,6 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from controltower.store.flows.history import GONE
 from controltower.store.queries import (
     ANCHORS_LIMIT,
     KEY_STEPS_LIMIT,
@@ -21,7 +20,7 @@ from controltower.store.queries import (
 )
 from controltower.store.reads.answers import AnchorRef, Member
 from controltower.store.reads.fetch import fetch, fetch_records
-from controltower.store.rows import Change, Key, Step, TransactionStep
+from controltower.store.rows import GONE, Change, Key, Step, TransactionStep
 
 MEMBERS_LIMIT: Final = 5_000
 CHANGES_LIMIT: Final = 10_000

@@ -123,6 +123,17 @@ def test_the_help_does_not_load_the_engine() -> None:
     assert ran.stderr.strip() == "[]"
 
 
+def test_looking_at_a_path_does_not_load_the_rules() -> None:
+    """``trace`` reads what was resolved: the definition of flows is half of what it would import."""
+    code = (
+        "import sys; import controltower.cli.commands.trace;"
+        "print([m for m in ('pydantic', 'yaml', 'controltower.store.flows.definition') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=60)
+
+    assert ran.stdout.strip() == "[]"
+
+
 def test_a_missing_extra_is_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only the SDK is installed, the command says what to install."""
     flows = import_module("controltower.cli.commands.flows")
