@@ -531,14 +531,14 @@ class QueueSource(BrokerSource):
     tests: Annotated[tuple[SourceTest, ...], Field(max_length=0)] = ()
 
     @property
-    def patterns(self) -> tuple[str, ...]:
+    def wildcards(self) -> tuple[str, ...]:
         """Return the names that stand for many queues."""
         return tuple(name for name in self.queues if any(mark in name for mark in "*?["))
 
     @property
     def exact(self) -> tuple[str, ...]:
         """Return the names that stand for one."""
-        return tuple(name for name in self.queues if name not in self.patterns)
+        return tuple(name for name in self.queues if name not in self.wildcards)
 
     def fits(self, name: str) -> bool:
         """Return whether a queue is one of this source."""

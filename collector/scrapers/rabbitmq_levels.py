@@ -71,7 +71,7 @@ class RabbitLevels:
     def _by_amqp(self) -> Iterator[tuple[str, list[Level]]]:
         import pika
 
-        if self._source.patterns:
+        if self._source.wildcards:
             raise QueueError(
                 "AMQP knows no patterns of names: give the address of the management API, https://…, or names."
             )

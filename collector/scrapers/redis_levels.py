@@ -39,7 +39,7 @@ class RedisLevels:
 
     def _queues(self) -> Iterator[str]:
         yield from self._source.exact
-        for pattern in self._source.patterns:
+        for pattern in self._source.wildcards:
             for type_ in ("stream", "list"):
                 found = self._client.scan_iter(match=pattern, count=SCANNED, _type=type_)
                 yield from (key.decode() for key in found)

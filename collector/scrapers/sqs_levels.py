@@ -41,7 +41,7 @@ class SqsLevels:
                 found[name] = address_of(self._client, name)
             except self._client.exceptions.QueueDoesNotExist:
                 continue  # it is told as missing
-        if self._source.patterns:
+        if self._source.wildcards:
             for page in self._client.get_paginator("list_queues").paginate():
                 named = ((address.rpartition("/")[2], address) for address in page.get("QueueUrls", ()))
                 found.update((name, address) for name, address in named if self._source.fits(name))
