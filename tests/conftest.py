@@ -52,6 +52,12 @@ class ManualClock:
         self._now = to
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that start processes: a long one begun last would keep all other workers waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def missing(reason: str) -> None:
     """Skip visibly because a real part is missing; fail where nothing may be missing."""
     if IN_CI:
