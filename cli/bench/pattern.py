@@ -29,14 +29,14 @@ def _span(part: Part, trace: PlannedTrace, span: PlannedSpan, step: BusinessStep
         span_id=span.ref.span_id,
         name=span.name,
         service=trace.system,
-        attributes=_attributes(step),
+        attributes=step_attributes(step),
         duration_ns=round((span.end - span.start).total_seconds() * 1e9),
         failed=bool(span.error),
-        lines=[_line(line) for line in step.lines],
+        lines=[line_attributes(line) for line in step.lines],
     )
 
 
-def _attributes(step: BusinessStep) -> dict[str, str]:
+def step_attributes(step: BusinessStep) -> dict[str, str]:
     """Return what the SDK puts on the span of this step; see ``tracer.step``."""
     stated = {
         names.STEP: step.code,
@@ -63,7 +63,8 @@ def _text(value: Values) -> str:
     return value if isinstance(value, str) else json.dumps(list(value), separators=(",", ":"))
 
 
-def _line(line: PlannedLine) -> dict[str, str]:
+def line_attributes(line: PlannedLine) -> dict[str, str]:
+    """Return what the SDK puts on the event of this line."""
     stated = {
         names.LINE: line.number,
         names.ITEM: line.item,

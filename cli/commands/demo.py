@@ -17,6 +17,7 @@ from controltower.cli.demo.network import Network
 from controltower.cli.demo.perturbing import perturbed
 from controltower.cli.demo.plan import history
 from controltower.cli.demo.report import next_words, showing, summary
+from controltower.cli.demo.scenarios import NETWORK, SCENARIOS
 from controltower.cli.demo.sending import send_all
 from controltower.cli.demo.target import Target, target
 from controltower.cli.demo.truth import truth_of, write_truth
@@ -42,7 +43,7 @@ def register(subparsers: Subparsers) -> None:
         subparsers,
         "demo",
         "a simulated hospital network that sends its spans here",
-        "Simulate procure to pay in seven systems, with faults at known rates, and send every step through the SDK. "
+        "Simulate a network of systems, with faults at known rates, and send every step through the SDK. "
         "Without a running `serve` one is started for as long as it takes.",
     )
     _add_plan(parser)
@@ -50,12 +51,18 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _add_plan(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--scenario",
+        choices=tuple(SCENARIOS),
+        default=NETWORK.name,
+        help="; ".join(f"{each.name}: {each.title}" for each in SCENARIOS.values()),
+    )
     parser.add_argument("--seed", type=_seed, default=DEFAULT_SEED, metavar="N", help="same seed, same network")
     parser.add_argument(
         "--transactions",
         type=_count,
         metavar="N",
-        help=f"purchase orders and invoices without one (default {DEFAULT_TRANSACTIONS}; none with --live)",
+        help=f"purchase orders, invoices without one, claims and so on (default {DEFAULT_TRANSACTIONS}; none with --live)",
     )
     parser.add_argument("--days", type=positive, default=DEFAULT_DAYS, metavar="N", help="of history (default 60)")
     parser.add_argument("--end", type=moment, metavar="TIME", help="when the history ends; default: a little ago")
@@ -71,14 +78,17 @@ def _add_plan(parser: ArgumentParser) -> None:
         type=positive,
         default=0,
         metavar="N",
-        help="put N numbers on requisitions and shipments that lead everywhere",
+        help="put N numbers on requisitions, shipments and such that lead everywhere",
     )
     parser.add_argument("--truth", type=Path, metavar="FILE", help="write what really happened, for `score`")
 
 
 def _add_sending(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--live", type=_rate, metavar="RATE", help="go on in real time with so many new orders a minute until Ctrl-C"
+        "--live",
+        type=_rate,
+        metavar="RATE",
+        help="go on in real time with so many new transactions a minute until Ctrl-C",
     )
     parser.add_argument("--shuffle", action="store_true", help="send the spans of the history in random order")
     parser.add_argument(
@@ -118,6 +128,7 @@ class _Run:
         self._settings = settings
         self._chosen = chosen
         self._stop = stop
+        self._scenario = SCENARIOS[arguments.scenario]
         self._since = time.monotonic()
         self._instance = uuid4().hex
         transactions = arguments.transactions
@@ -139,9 +150,9 @@ class _Run:
     def _history(self, network: Network) -> None:
         arguments = self._arguments
         end = arguments.end or (datetime.now(UTC) - A_LITTLE).replace(microsecond=0)
-        plan = history(arguments.seed, self._transactions, arguments.days, end)
+        plan = history(arguments.seed, self._transactions, arguments.days, end, scenario=self._scenario)
         plan = perturbed(plan, withhold=arguments.withhold_links, hubs=arguments.hub_keys)
-        truth = truth_of(plan, requested=self._transactions, days=arguments.days)
+        truth = truth_of(plan, requested=self._transactions, days=arguments.days, scenario=self._scenario.name)
         if arguments.truth:
             write_truth(arguments.truth, truth)
         with showing("sent") as say:
@@ -174,7 +185,7 @@ class _Run:
     def _live(self, network: Network) -> None:
         before = network.acknowledged
         print(
-            f"Live: {self._arguments.live:g} new orders a minute, each lives about ten minutes; Ctrl-C stops.",
+            f"Live: {self._arguments.live:g} new transactions a minute, each lives about ten minutes; Ctrl-C stops.",
             flush=True,
         )
         with showing("live: traces and spans") as say:
@@ -182,6 +193,7 @@ class _Run:
                 network,
                 self._arguments.seed,
                 self._arguments.live,
+                self._scenario,
                 now=lambda: datetime.now(UTC),
                 wait=self._stop.wait,
                 say=say,
@@ -210,7 +222,7 @@ def _percent(text: str) -> float:
 
 
 def _rate(text: str) -> float:
-    return _number(text, HIGHEST_RATE, "orders a minute")
+    return _number(text, HIGHEST_RATE, "transactions a minute")
 
 
 def _seconds(text: str) -> float:

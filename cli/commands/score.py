@@ -4,7 +4,8 @@ from argparse import ArgumentTypeError, Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from controltower.cli.demo.scoring import MATCH_RULE, WORST, Found, Score, score
+from controltower.cli.demo.published import packs
+from controltower.cli.demo.scoring import WORST, Found, Score, score
 from controltower.cli.demo.truth import read_truth
 from controltower.cli.opening import reading
 from controltower.cli.options import Subparsers, add_command, add_json
@@ -50,7 +51,8 @@ def run(arguments: Namespace) -> int:
     """Print the comparison."""
     truth = read_truth(arguments.truth)
     with reading(read_settings(arguments)) as client:
-        found, now = _found(client, truth.header["flow"])
+        found = {flow: _found(client, flow) for flow in truth.flows}
+        now = datetime.now(UTC)
     result = score(truth, found, now)
     print(dumps(result.as_json()) if arguments.json else _text(result))
     return 1 if arguments.require is not None and _falls_short(result, arguments.require) else 0
@@ -61,12 +63,11 @@ def _falls_short(result: Score, required: float) -> bool:
     return min(member.precision, member.recall) < required or member.wrongly_joined > 0
 
 
-def _found(client: Client, flow: str) -> tuple[Found, datetime]:
+def _found(client: Client, flow: str) -> Found:
     transactions = all_transactions(client, flow)
     deadlines = all_deadlines(client, flow)
-    matches = all_matches(client, flow, MATCH_RULE)
-    now = datetime.now(UTC)
-    return Found(all_memberships(client, flow), transactions, deadlines, matches), now
+    matches = [row for rule in packs()[flow].reconciliations for row in all_matches(client, flow, rule.name)]
+    return Found(all_memberships(client, flow), transactions, deadlines, matches)
 
 
 def _text(result: Score) -> str:
@@ -77,18 +78,36 @@ def _text(result: Score) -> str:
         ["membership recall", f"{member.recall:.4%}", f"{member.right:,} of {member.expected:,} expected"],
         ["wrongly joined", f"{member.wrongly_joined:,}", "transactions"],
     ]
-    for name, share in (("state", result.state), ("deadlines", result.deadlines), ("matches", result.matches)):
+    for name, share in result.shares.items():
         wrong = f", {share.missing:,} missing, {share.extra:,} too many" if share.missing or share.extra else ""
         rows.append([name, f"{share.share:.4%}", f"{share.exact:,} of {share.of:,}{wrong}"])
-    return table(rows, right=(1,)) + _differences(result)
+    return table(rows, right=(1,)) + _flows(result) + _differences(result)
+
+
+def _flows(result: Score) -> str:
+    if len(result.flows) < 2:
+        return ""
+    rows = [
+        [
+            packs()[flow].title,
+            f"{each.membership.expected:,}",
+            f"{each.membership.precision:.4%}",
+            f"{each.membership.recall:.4%}",
+            f"{each.membership.wrongly_joined:,}",
+            *(f"{share.share:.4%}" if share.of else "" for share in each.shares.values()),
+        ]
+        for flow, each in result.flows.items()
+    ]
+    head = ("FLOW", "STEPS", "PRECISION", "RECALL", "WRONGLY JOINED", "STATE", "DEADLINES", "MATCHES")
+    return f"\n\n{table(rows, head=head, right=tuple(range(1, len(head))))}"
 
 
 def _differences(result: Score) -> str:
     if not result.differences:
         return ""
     rows = [
-        [key_text(Key(*each.anchor)), each.what, each.expected or "nothing", each.found or "nothing"]
+        [each.flow, key_text(Key(*each.anchor)), each.what, each.expected or "nothing", each.found or "nothing"]
         for each in result.differences[:WORST]
     ]
-    shown = table(rows, head=("TRANSACTION", "WHAT", "EXPECTED", "FOUND"))
+    shown = table(rows, head=("FLOW", "TRANSACTION", "WHAT", "EXPECTED", "FOUND"))
     return f"\n\n{min(WORST, len(result.differences))} of {len(result.differences):,} differences\n{shown}"

@@ -4,78 +4,20 @@ Worked out from the plan alone. The product's engine is never asked: this is wha
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from controltower.cli.demo.model import ORDER, Anchor, BusinessStep, Plan, PlannedLine, PlannedSpan
-from controltower.cli.demo.workdays import business_days_after
+from controltower.cli.demo.published import due_at, flow_of, packs, stage_of
+from controltower.store.flows.definition import SlaRule
 
-REQUESTED: Final = "p2p.requisition.created"
-APPROVED: Final = "p2p.requisition.approved"
 CREATED: Final = "p2p.purchase_order.created"
-DISPATCHED: Final = "p2p.purchase_order.dispatched"
-CONFIRMED: Final = "p2p.purchase_order.functional_acknowledged"
-ACKNOWLEDGED: Final = "p2p.purchase_order.acknowledged"
 RECEIVED: Final = "p2p.goods.received"
 INVOICED: Final = "p2p.invoice.received"
-REGISTERED: Final = "p2p.invoice.registered"
-MATCHED: Final = "p2p.invoice.matched"
-PAID: Final = "p2p.payment.issued"
-CLEARED: Final = "p2p.payment.cleared"
-CANCELLED: Final = "p2p.purchase_order.cancelled"
-
-STAGES: Final = {
-    REQUESTED: "requested",
-    APPROVED: "approved",
-    CREATED: "created",
-    DISPATCHED: "dispatched",
-    CONFIRMED: "functional_acknowledged",
-    ACKNOWLEDGED: "acknowledged",
-    "p2p.shipment.notified": "shipped",
-    RECEIVED: "received",
-    INVOICED: "invoiced",
-    REGISTERED: "registered",
-    MATCHED: "matched",
-    "p2p.invoice.posted": "posted",
-    PAID: "paid",
-    CLEARED: "cleared",
-    CANCELLED: "cancelled",
-}
-ONLY_OK: Final = frozenset({APPROVED, MATCHED})  # any other outcome there is not the milestone
-
-
-class Rule(NamedTuple):
-    """A service level: how long after one step another one is due."""
-
-    name: str
-    start: str
-    to: str
-    hours: float = 0
-    business_days: int = 0
-    per: str = ""  # "invoice", "payment": once for each
-
-    def due_at(self, at: datetime) -> datetime:
-        """Return when it falls due."""
-        if self.business_days:
-            return business_days_after(at, self.business_days)
-        return at + timedelta(hours=self.hours)
-
-
-RULES: Final = (
-    Rule("requisition approved", REQUESTED, APPROVED, business_days=1),
-    Rule("order created", APPROVED, CREATED, hours=4),
-    Rule("order dispatched", CREATED, DISPATCHED, hours=0.25),
-    Rule("functional acknowledgement", DISPATCHED, CONFIRMED, hours=4),
-    Rule("supplier acknowledges", DISPATCHED, ACKNOWLEDGED, business_days=1),
-    Rule("invoice registered", INVOICED, REGISTERED, business_days=1, per="invoice"),
-    Rule("invoice matched", REGISTERED, MATCHED, business_days=2, per="invoice"),
-    Rule("invoice paid", INVOICED, PAID, hours=45 * 24, per="invoice"),
-    Rule("payment cleared", PAID, CLEARED, business_days=3, per="payment"),
-    Rule("order to pay", CREATED, PAID, hours=60 * 24),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +59,12 @@ class LineFact:
 class Facts:
     """Everything that the verdicts on one transaction follow from."""
 
+    flow: str
     anchor: Anchor
     members: tuple[Member, ...]
     deadlines: tuple[DeadlineFact, ...]
     lines: tuple[LineFact, ...]
-    paid: bool
+    final: bool  # it reached a stage that nothing has to follow
     cancelled_at: datetime | None
     unhealed: tuple[str, ...]  # steps that failed or were rejected, and never succeeded afterwards
 
@@ -135,47 +78,61 @@ class Seen(NamedTuple):
     @property
     def counts(self) -> bool:
         """Whether it is the milestone that its code stands for."""
-        if self.span.error or self.step.outcome == "duplicate":
-            return False
-        return self.step.outcome == "ok" or self.step.code not in ONLY_OK
+        stage = stage_of(self.step.code)
+        return stage is not None and not self.span.error and self.step.outcome in stage.outcomes
 
 
 def facts_of(plan: Plan) -> list[Facts]:
-    """Return the facts of every transaction of the plan, in the order of their anchors."""
-    by_anchor: dict[Anchor, list[Seen]] = defaultdict(list)
+    """Return the facts of every transaction of the plan's flows, in the order of flows and anchors."""
+    by_anchor: dict[tuple[str, Anchor], list[Seen]] = defaultdict(list)
     for _, span, step in plan.steps():
-        for anchor in step.anchors:
-            by_anchor[anchor].append(Seen(span, step))
-    return [_facts(anchor, by_anchor[anchor]) for anchor in sorted(by_anchor)]
+        flow = flow_of(step.code)
+        for anchor in step.anchors if flow in plan.flows else ():
+            by_anchor[flow, anchor].append(Seen(span, step))
+    return [_facts(*key, by_anchor[key]) for key in sorted(by_anchor)]
 
 
-def _facts(anchor: Anchor, seen: list[Seen]) -> Facts:
+def _facts(flow: str, anchor: Anchor, seen: list[Seen]) -> Facts:
     seen.sort(key=lambda each: (each.span.at, each.span.ref))
     milestones = [each for each in seen if each.counts]
-    cancelled = [each.span.at for each in milestones if each.step.code == CANCELLED]
+    reached: dict[str, list[Seen]] = defaultdict(list)  # by stage
+    for each in milestones:
+        reached[_stage_name(each.step.code)].append(each)
+    known = packs()[flow].stage_by_name
+    cancelled = [each.span.at for name, found in reached.items() if known[name].cancels for each in found]
     return Facts(
+        flow=flow,
         anchor=anchor,
-        members=tuple(Member(*each.span.ref, each.step.code, STAGES.get(each.step.code, "")) for each in seen),
-        deadlines=tuple(fact for rule in RULES for fact in _deadlines(rule, milestones)),
+        members=tuple(Member(*each.span.ref, each.step.code, _stage_name(each.step.code)) for each in seen),
+        deadlines=tuple(fact for rule in packs()[flow].sla for fact in _deadlines(rule, reached)),
         lines=_lines(anchor, milestones) if anchor.type == ORDER and not cancelled else (),
-        paid=any(each.step.code == PAID for each in milestones),
+        final=any(known[name].final for name in reached),
         cancelled_at=min(cancelled, default=None),
         unhealed=() if cancelled else tuple(sorted(_unhealed(seen))),
     )
 
 
-def _deadlines(rule: Rule, milestones: Sequence[Seen]) -> Iterable[DeadlineFact]:
-    started = _first(rule, rule.start, milestones)
-    reached = _first(rule, rule.to, milestones)
-    for subject in sorted(started):
-        yield DeadlineFact(rule.name, subject, started[subject], rule.due_at(started[subject]), reached.get(subject))
+def _stage_name(code: str) -> str:
+    stage = stage_of(code)
+    return stage.name if stage else ""
 
 
-def _first(rule: Rule, code: str, milestones: Sequence[Seen]) -> dict[str, datetime]:
-    found: dict[str, datetime] = {}
-    for each in milestones:
-        if each.step.code == code:
-            found.setdefault(getattr(each.step, rule.per) if rule.per else "", each.span.at)
+def _deadlines(rule: SlaRule, reached: Mapping[str, Sequence[Seen]]) -> Iterable[DeadlineFact]:
+    started, ended = (_first(rule, reached.get(stage, ())) for stage in (rule.from_, rule.to))
+    for subject, start in sorted(started.items(), key=itemgetter(0)):
+        due = due_at(rule, start.span.at, start.step.context)
+        if due is not None:
+            met = ended.get(subject)
+            yield DeadlineFact(rule.name, subject, start.span.at, due, met.span.at if met else None)
+
+
+def _first(rule: SlaRule, reached: Sequence[Seen]) -> dict[str, Seen]:
+    """Return the first step for each document that the rule runs for, or for the transaction."""
+    found: dict[str, Seen] = {}
+    for each in reached:
+        subject = each.step.about.get(rule.per) if rule.per else ""
+        if subject is not None:
+            found.setdefault(subject, each)
     return found
 
 

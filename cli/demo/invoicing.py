@@ -198,7 +198,7 @@ def _received(sim: Simulation, chance: Chance, invoice: Invoice) -> BusinessStep
         code="p2p.invoice.received", keys=keys, scopes=scopes, amount=invoice.total, currency=CURRENCY,
         context={**invoice.context, "terms_days": str(invoice.vendor.terms_days)},
         style="edi" if edi else "api", interface="810-inbound" if edi else "portal-invoices",
-        lines=invoice.lines, anchors=invoice.anchors, invoice=invoice.number, document=invoice.number,
+        lines=invoice.lines, anchors=invoice.anchors, about={"invoice": invoice.number}, document=invoice.number,
     )  # fmt: skip
 
 

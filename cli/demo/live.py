@@ -17,6 +17,7 @@ from controltower.cli.demo.model import PlannedTrace
 from controltower.cli.demo.network import Network
 from controltower.cli.demo.plan import make_plan, numbers_for
 from controltower.cli.demo.rates import FaultRates
+from controltower.cli.demo.scenarios import NETWORK, Scenario
 
 DAY_S: Final = 15.0  # real seconds that one simulated day takes
 ORDERING_DAYS: Final = 8
@@ -50,7 +51,7 @@ class Departure:
     times: Squeeze
 
 
-def waves(seed: int, per_minute: float, begin: datetime) -> Iterator[list[Departure]]:
+def waves(seed: int, per_minute: float, begin: datetime, scenario: Scenario = NETWORK) -> Iterator[list[Departure]]:
     """Yield the departures of one wave after the other; the n-th begins n times ``WAVE_S`` after *begin*."""
     numbers = numbers_for(seed, LIVE_NUMBERS, recycles=False)
     owed = 0.0
@@ -66,6 +67,7 @@ def waves(seed: int, per_minute: float, begin: datetime) -> Iterator[list[Depart
             orders_until=at + timedelta(days=ORDERING_DAYS),
             rates=RATES,
             numbers=numbers,
+            scenario=scenario,
         )
         times = Squeeze(at, at)
         yield [Departure(times(trace.send_at), trace, times) for trace in plan.traces]
@@ -75,6 +77,7 @@ def run_live(
     network: Network,
     seed: int,
     per_minute: float,
+    scenario: Scenario = NETWORK,
     *,
     now: Callable[[], datetime],
     wait: Callable[[float], bool],
@@ -82,7 +85,7 @@ def run_live(
 ) -> int:
     """Send live traffic until *wait* returns True; return the number of spans sent. Plans two waves ahead at most."""
     begin = now()
-    coming = waves(seed, per_minute, begin)
+    coming = waves(seed, per_minute, begin, scenario)
     waiting: list[tuple[datetime, int, Departure]] = []
     ticket, started, sent, traces = count(), 0, 0, 0
     while True:

@@ -7,7 +7,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
-FLOW: Final = "procure_to_pay"
 ORDER: Final = "purchase_order"
 INVOICE: Final = "invoice"
 
@@ -73,8 +72,8 @@ class BusinessStep:
     lines: tuple[PlannedLine, ...] = ()
     # -- the truth
     anchors: tuple[Anchor, ...] = ()  # the transactions it belongs to
-    invoice: str = ""  # the invoice it is about, when it is about one
-    payment: str = ""
+    otherwise: tuple[Anchor, ...] = ()  # those it belongs to as long as nobody names one of the others
+    about: Mapping[str, str] = field(default_factory=dict)  # key type -> the one document of this type that it is about
     document: str = ""  # identity of the document: sent again, it is still one
 
 
@@ -138,6 +137,7 @@ class Plan:
     end: datetime
     traces: tuple[PlannedTrace, ...]
     faults: Counter[str]
+    flows: tuple[str, ...]  # what it tells of, and the truth of
 
     def steps(self) -> list[tuple[PlannedTrace, PlannedSpan, BusinessStep]]:
         """Return every business step with its span and trace."""

@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from controltower.cli.demo.model import BusinessStep, PlannedRun, PlannedSpan, PlannedTrace, SpanRef
-from controltower.cli.demo.world import SYSTEMS
 from controltower.cli.errors import CommandError
 from controltower.tracer import Batch, Step, System
 from controltower.tracer.step import StepOptions
@@ -72,17 +71,26 @@ class Network:
     def __init__(self, endpoint: str, token: str, instance: str) -> None:
         self._ids = PlannedIds()
         self._runs: dict[str, _OpenRun] = {}
-        self._systems = {name: self._system(name, endpoint, token, instance) for name in SYSTEMS}
+        self._systems: dict[str, System] = {}
+        self._endpoint = endpoint
+        self._token = token
+        self._instance = instance
 
-    def _system(self, name: str, endpoint: str, token: str, instance: str) -> System:
+    def _system(self, name: str) -> System:
+        """Return the system of that name; each begins when it has something to send."""
+        if name not in self._systems:
+            self._systems[name] = self._new_system(name)
+        return self._systems[name]
+
+    def _new_system(self, name: str) -> System:
         return System(
             service=name,
-            endpoint=endpoint,
-            token=token,
+            endpoint=self._endpoint,
+            token=self._token,
             resource={
-                "service.namespace": "demo-hospital",
+                "service.namespace": "demo",
                 "service.version": "1.0",
-                "service.instance.id": instance,
+                "service.instance.id": self._instance,
                 "deployment.environment.name": "demo",
             },
             when_full="block",
@@ -95,7 +103,7 @@ class Network:
 
     def send(self, planned: PlannedTrace, span: PlannedSpan, times: TimeOf = as_planned) -> None:
         """Send one span. A batch run opens with the first span below it that is sent, and ends with the last."""
-        system = self._systems[planned.system]
+        system = self._system(planned.system)
         if planned.run is None:
             self._send_span(system, None, span, times)
             return

@@ -9,7 +9,7 @@ from typing import Final
 from controltower.cli.demo.hops import database, http_server, message_of, process, publish
 from controltower.cli.demo.model import Anchor, BusinessStep, SpanRef
 from controltower.cli.demo.simulation import Chance, Order, OrderLine, Requisition, Simulation, document_line
-from controltower.cli.demo.workdays import business_days_after, opening, working_time_after
+from controltower.cli.demo.workdays import business_days_after, working_time_after
 from controltower.cli.demo.world import CURRENCY, Company, Facility, Vendor
 
 TICK: Final = timedelta(minutes=30)
@@ -49,24 +49,12 @@ def _needs(sim: Simulation, wanted: int) -> Iterator[Need]:
     """Yield as many needs as orders are wanted, at times when people work."""
     chance = sim.chance("needs")
     made = 0
-    for at in _times(sim, wanted):
+    for at in sim.times("times", wanted):
         if made >= wanted:
             return
         for need in _demand(sim, chance, at, wanted - made):
             made += 1
             yield need
-
-
-def _times(sim: Simulation, wanted: int) -> list[datetime]:
-    chance = sim.chance("times")
-    span = sim.orders_until - sim.start
-    found = []
-    for _ in range(wanted):
-        at = sim.start + span * chance.random.random()
-        if not chance.happens(0.05):  # a few come at night and at weekends
-            at = opening(at) + chance.minutes(0, 45)
-        found.append(at.replace(microsecond=0))
-    return sorted(found)
 
 
 def _demand(sim: Simulation, chance: Chance, at: datetime, room: int) -> list[Need]:

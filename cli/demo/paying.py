@@ -62,7 +62,7 @@ def _post(sim: Simulation, night: datetime, vouchers: list[Voucher]) -> list[tup
                 code="p2p.invoice.posted",
                 keys={"voucher": voucher.number, "gl_journal": f"JE-{invoice.company.code}-{night:%Y%m%d}"},
                 context={"company": invoice.company.code, "period": f"{night:%Y-%m}", "cost_centre": invoice.cost_centre},
-                amount=invoice.total, currency=CURRENCY, style="batch", interface="gl-posting", anchors=voucher.invoice.anchors, invoice=voucher.invoice.number,
+                amount=invoice.total, currency=CURRENCY, style="batch", interface="gl-posting", anchors=voucher.invoice.anchors, about={"invoice": voucher.invoice.number},
             ),
         )  # fmt: skip
         posted.append((at, voucher))
@@ -158,7 +158,8 @@ def _issued(payment: Payment, voucher: Voucher) -> BusinessStep:
     return BusinessStep(
         code="p2p.payment.issued", keys={"payment": payment.number, "invoice": invoice.number, **by},
         scopes={"invoice": invoice.vendor.code}, context={"company": invoice.company.code, "vendor": invoice.vendor.code},
-        amount=invoice.total, currency=CURRENCY, style="file", interface="payment-run", payment=payment.number, anchors=voucher.invoice.anchors, invoice=voucher.invoice.number,
+        amount=invoice.total, currency=CURRENCY, style="file", interface="payment-run", anchors=voucher.invoice.anchors,
+        about={"payment": payment.number, "invoice": invoice.number},
     )  # fmt: skip
 
 
@@ -197,7 +198,7 @@ def _statement(sim: Simulation, morning: datetime, cleared: list[tuple[Payment, 
             "payment cleared", morning + timedelta(milliseconds=20) + EACH * index, 20, parent=root,
             step=BusinessStep(
                 code="p2p.payment.cleared", keys=keys, amount=payment.total, currency=CURRENCY, business_time=valued,
-                style="file", interface="bank-statement", payment=payment.number,
+                style="file", interface="bank-statement", about={"payment": payment.number},
                 anchors=tuple(dict.fromkeys(anchor for voucher in payment.vouchers for anchor in voucher.invoice.anchors)),
             ),
         )  # fmt: skip

@@ -4,15 +4,9 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final
 
-from controltower.cli.demo.answering import plan_answers
-from controltower.cli.demo.delivering import plan_receipts, plan_shipments
-from controltower.cli.demo.dispatching import plan_dispatch
-from controltower.cli.demo.invoicing import plan_invoices
 from controltower.cli.demo.model import Plan
-from controltower.cli.demo.ordering import plan_orders
-from controltower.cli.demo.paying import plan_payments
 from controltower.cli.demo.rates import FaultRates
-from controltower.cli.demo.registering import plan_vouchers
+from controltower.cli.demo.scenarios import NETWORK, Scenario
 from controltower.cli.demo.simulation import RANGE_SIZE, SEED_RANGES, Numbers, Simulation
 from controltower.cli.demo.tape import Tape
 from controltower.cli.demo.world import make_world
@@ -30,8 +24,9 @@ def make_plan(
     orders_until: datetime | None = None,
     rates: FaultRates = DEFAULT_RATES,
     numbers: Numbers | None = None,
+    scenario: Scenario = NETWORK,
 ) -> Plan:
-    """Return what happens in the network between *start* and *end* (aware) to so many transactions.
+    """Return what happens in the *scenario* between *start* and *end* (aware) to so many transactions.
 
     Needs arise until *orders_until*, which is *end* by default; a life that is not over by then is cut off. A
     transaction is a purchase order, or an invoice without one; some of the latest may not show before the end.
@@ -46,14 +41,8 @@ def make_plan(
         tape=Tape(Random(f"{seed}/{transactions}/{start}/{end}/ids"), end.astimezone(UTC)),  # noqa: S311
         numbers=numbers or numbers_for(seed),
     )
-    without_order = round(transactions * rates.invoice_without_order)
-    orders, announced = plan_orders(sim, transactions - without_order)
-    sent = plan_dispatch(sim, orders, announced)
-    shipments = plan_shipments(sim, plan_answers(sim, orders, sent))
-    received = plan_receipts(sim, shipments)
-    invoices = plan_invoices(sim, shipments, without_order)
-    plan_payments(sim, plan_vouchers(sim, invoices, received))
-    return sim.tape.plan(seed)
+    scenario.plan(sim, transactions)
+    return sim.tape.plan(seed, scenario.flows)
 
 
 def numbers_for(seed: int, offset: int = 0, *, recycles: bool = True) -> Numbers:
@@ -61,6 +50,13 @@ def numbers_for(seed: int, offset: int = 0, *, recycles: bool = True) -> Numbers
     return Numbers(FIRST_NUMBER + seed % SEED_RANGES * RANGE_SIZE + offset, recycles=recycles)
 
 
-def history(seed: int, transactions: int, days: int, end: datetime, rates: FaultRates = DEFAULT_RATES) -> Plan:
+def history(
+    seed: int,
+    transactions: int,
+    days: int,
+    end: datetime,
+    rates: FaultRates = DEFAULT_RATES,
+    scenario: Scenario = NETWORK,
+) -> Plan:
     """Return the plan of the last *days* before *end*."""
-    return make_plan(seed, transactions, end - timedelta(days=days), end, rates=rates)
+    return make_plan(seed, transactions, end - timedelta(days=days), end, rates=rates, scenario=scenario)

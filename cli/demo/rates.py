@@ -32,6 +32,8 @@ class FaultRates:
         ``variance_never_resolved`` of the match exceptions; ``late_clearing``, ``missing_clearing`` of payments.
     telemetry
         ``late_arrival`` the spans of one trace reach the collector hours after they happened.
+    journeys
+        ``journeys`` is no chance itself: the part of the chances that the legs of the other flows name.
     """
 
     slow_approval: float = 0.03
@@ -76,6 +78,7 @@ class FaultRates:
     late_clearing: float = 0.05
     missing_clearing: float = 0.01
     late_arrival: float = 0.02
+    journeys: float = 1.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

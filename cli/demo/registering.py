@@ -99,7 +99,7 @@ def _load(sim: Simulation, night: datetime, due: list[tuple[Invoice, bool]]) -> 
                 code="p2p.invoice.registered", keys=keys, scopes={"invoice": invoice.vendor.code}, context=invoice.context,
                 amount=invoice.total, currency=CURRENCY, style="batch", interface="invoice-load",
                 outcome="duplicate" if copy else "ok", reason="duplicate" if copy else None,
-                anchors=invoice.anchors, invoice=invoice.number,
+                anchors=invoice.anchors, about={"invoice": invoice.number},
             ),
         )  # fmt: skip
     draft.done(delay=sim.late_arrival(sim.chance(f"load {night}"), night))
@@ -165,7 +165,7 @@ def _decide(
         step=BusinessStep(
             code="p2p.invoice.matched", keys={"voucher": voucher.number},
             context={**voucher.invoice.context, "match_level": "3" if voucher.invoice.ordered else "0"},
-            outcome=outcome, reason=reason, actor="human" if human else "system", interface="matching-engine", anchors=voucher.invoice.anchors, invoice=voucher.invoice.number,
+            outcome=outcome, reason=reason, actor="human" if human else "system", interface="matching-engine", anchors=voucher.invoice.anchors, about={"invoice": voucher.invoice.number},
         ),
     )  # fmt: skip
     draft.done(delay=sim.late_arrival(sim.chance(f"decide {voucher.number} {at}"), at))
@@ -190,7 +190,7 @@ def _exception(sim: Simulation, voucher: Voucher, opened: datetime, resolved: da
             code.removeprefix("p2p."), at, 40,
             step=BusinessStep(
                 code=code, keys=keys, reason=reason, actor="human" if at is resolved else "system",
-                context={"owner": "ap-team"}, style="event", interface="exception-workflow", anchors=voucher.invoice.anchors, invoice=voucher.invoice.number,
+                context={"owner": "ap-team"}, style="event", interface="exception-workflow", anchors=voucher.invoice.anchors, about={"invoice": voucher.invoice.number},
             ),
         )  # fmt: skip
         draft.done()

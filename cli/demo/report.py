@@ -17,7 +17,7 @@ from controltower.cli.text import table
 def summary(plan: Plan, truth: Truth, sent_s: float, resolved_s: float | None) -> str:
     """Return what was made: transactions, spans, times and faults by kind."""
     rows = [
-        ["transactions", f"{len(truth.transactions):,}"],
+        *_counts(truth),
         [
             "spans",
             f"{plan.span_count:,} in {len(plan.traces):,} traces of {len({t.system for t in plan.traces})} systems",
@@ -28,6 +28,12 @@ def summary(plan: Plan, truth: Truth, sent_s: float, resolved_s: float | None) -
     ]
     faults = [[name.replace("_", " "), f"{count:,}"] for name, count in sorted(plan.faults.items())]
     return f"{table(rows)}\n\nfaults\n{table(faults, right=(1,), indent='  ')}\n"
+
+
+def _counts(truth: Truth) -> list[list[str]]:
+    counts = Counter(each.flow for each in truth.transactions)
+    total = ["transactions", f"{len(truth.transactions):,}"]
+    return [total, *([f"  {flow.replace('_', ' ')}", f"{counts[flow]:,}"] for flow in truth.flows if len(counts) > 1)]
 
 
 def next_words(truth: Truth, file: Path | None) -> str:

@@ -1,10 +1,12 @@
 """How well the product found out what really happened: paths, states, deadlines and match outcomes. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import add
 from typing import Any, Final
 
 from controltower.cli.demo.facts import DeadlineFact
@@ -17,14 +19,12 @@ WORST: Final = 20
 # A verdict that time alone changes may be this old: the engine looks once a second, and comparing takes a moment.
 GRACE: Final = timedelta(seconds=5)
 
-MATCH_RULE: Final = "three_way_match"
-
 Place = tuple[Anchor, str, str]  # of a step in a transaction: its trace and its span
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store says."""
+    """What the store says of one flow."""
 
     memberships: Sequence[FoundMembership]
     transactions: Sequence[FoundTransaction]
@@ -46,13 +46,16 @@ class Share:
         """The part that is right; 1 when there was nothing to get right."""
         return self.exact / self.of if self.of else 1.0
 
+    def __add__(self, other: "Share") -> "Share":
+        return Share(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
+
 
 @dataclass(frozen=True, slots=True)
 class Membership:
     """The steps' places in paths.
 
-    A place is *apart* when its transaction holds nothing but steps of one true transaction, in which this step is missing: a piece
-    that is not joined yet. That costs recall; precision is about what was joined.
+    A place is *apart* when its transaction holds nothing but steps of one true transaction, in which one of them is missing: a
+    piece that is not joined yet. That costs recall; precision is about what was joined.
     """
 
     expected: int
@@ -72,11 +75,15 @@ class Membership:
         """Part of the places expected that were found."""
         return self.right / self.expected if self.expected else 1.0
 
+    def __add__(self, other: "Membership") -> "Membership":
+        return Membership(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One thing that is not as it really was."""
 
+    flow: str
     anchor: Anchor
     what: str
     expected: str
@@ -92,11 +99,27 @@ class Score:
     deadlines: Share
     matches: Share
     differences: tuple[Difference, ...]
+    flows: Mapping[str, "Score"] = field(default_factory=dict)  # the same of each flow, when there are several
 
     def as_json(self) -> dict[str, Any]:
         """Return it as an object for JSON."""
+        return {
+            **self._figures(),
+            "detail": {
+                **{name: asdict(share) for name, share in self.shares.items()},
+                "differences": len(self.differences),
+            },
+            "flows": {flow: each._figures() for flow, each in self.flows.items()},
+            "worst": [{**asdict(each), "anchor": each.anchor._asdict()} for each in self.differences[:WORST]],
+        }
+
+    @property
+    def shares(self) -> dict[str, Share]:
+        """What is compared beside places, by name."""
+        return {"state": self.state, "deadlines": self.deadlines, "matches": self.matches}
+
+    def _figures(self) -> dict[str, Any]:
         member = self.membership
-        shares = {"state": self.state, "deadlines": self.deadlines, "matches": self.matches}
         return {
             "membership": {
                 "precision": member.precision,
@@ -106,25 +129,33 @@ class Score:
                 "apart": member.apart,
                 "wrongly_joined": member.wrongly_joined,
             },
-            **{name: share.share for name, share in shares.items()},
-            "detail": {
-                **{name: asdict(share) for name, share in shares.items()},
-                "differences": len(self.differences),
-            },
-            "worst": [{**asdict(each), "anchor": each.anchor._asdict()} for each in self.differences[:WORST]],
+            **{name: share.share for name, share in self.shares.items()},
         }
 
 
-def score(truth: Truth, found: Found, now: datetime) -> Score:
-    """Compare *found* with *truth* as of *now*. Other transactions of the store are left alone."""
+def score(truth: Truth, found: Mapping[str, Found], now: datetime) -> Score:
+    """Compare what is *found* of each flow with *truth* as of *now*. Other transactions of the store are left alone."""
+    each = {flow: _of_flow(flow, truth.of_flow(flow), found[flow], now) for flow in truth.flows}
+    return Score(
+        membership=reduce(add, (one.membership for one in each.values())),
+        state=reduce(add, (one.state for one in each.values())),
+        deadlines=reduce(add, (one.deadlines for one in each.values())),
+        matches=reduce(add, (one.matches for one in each.values())),
+        differences=tuple(_mixed(*(one.differences for one in each.values()))),
+        flows=each,
+    )
+
+
+def _of_flow(flow: str, truth: Truth, found: Found, now: datetime) -> Score:
     ours = {each.anchor: each for each in truth.transactions}
     steps = {(member.trace_id, member.span_id) for each in truth.transactions for member in each.facts.members}
     steps |= {(member.trace_id, member.span_id) for member in truth.loose}
-    membership, wrong_places = _membership(ours, steps, found.memberships)
+    membership, wrong_places = _membership(flow, ours, steps, found.memberships)
     moments = (now, now - GRACE)
     states, wrong_states = _compare(
         {anchor: {state(each.facts, each.matches, at) for at in moments} for anchor, each in ours.items()},
         {Anchor(*row.anchor): str(row.state.value) for row in found.transactions if Anchor(*row.anchor) in ours},
+        flow,
         "state",
     )
     deadlines, wrong_deadlines = _compare(
@@ -134,6 +165,7 @@ def score(truth: Truth, found: Found, now: datetime) -> Score:
             for row in found.deadlines
             if Anchor(*row.anchor) in ours
         },
+        flow,
         "deadline",
     )
     matches, wrong_matches = _compare(
@@ -147,13 +179,14 @@ def score(truth: Truth, found: Found, now: datetime) -> Score:
             for row in found.matches
             if Anchor(*row.anchor) in ours
         },
+        flow,
         "line",
     )
     return Score(membership, states, deadlines, matches, tuple(_mixed(wrong_places, wrong_states, wrong_deadlines, wrong_matches)))  # fmt: skip
 
 
 def _membership(
-    ours: dict[Anchor, TrueTransaction], steps: set[tuple[str, str]], rows: Iterable[FoundMembership]
+    flow: str, ours: dict[Anchor, TrueTransaction], steps: set[tuple[str, str]], rows: Iterable[FoundMembership]
 ) -> tuple[Membership, list[Difference]]:
     """Compare places; a place counts when its step or its transaction is one of ours."""
     codes = {
@@ -168,10 +201,10 @@ def _membership(
     }
     missing, extra = sorted(codes.keys() - found), sorted(found - codes.keys())
     wrong = [
-        Difference(anchor, f"step {codes[anchor, trace, span]}", f"{trace}-{span}", "")
+        Difference(flow, anchor, f"step {codes[anchor, trace, span]}", f"{trace}-{span}", "")
         for anchor, trace, span in missing
     ]
-    wrong += [Difference(anchor, "step", "", f"{trace}-{span}") for anchor, trace, span in extra]
+    wrong += [Difference(flow, anchor, "step", "", f"{trace}-{span}") for anchor, trace, span in extra]
     apart, joined = _apart(codes.keys(), found)
     return Membership(len(codes), len(found), len(codes.keys() & found), apart, joined), wrong
 
@@ -190,13 +223,16 @@ def _apart(expected: AbstractSet[Place], found: AbstractSet[Place]) -> tuple[int
         if anchor in ours:
             joined += any(anchor not in true[step] for step in steps)
         elif whole := set.intersection(*(true[step] for step in steps)):
-            apart += sum(any((of, *step) not in found for of in whole) for step in steps)
+            missing = any((of, *step) not in found for of in whole for step in steps)
+            apart += len(steps) if missing else 0
         else:
             joined += 1
     return apart, joined
 
 
-def _compare(expected: dict[Any, set[str]], found: dict[Any, str], what: str) -> tuple[Share, list[Difference]]:
+def _compare(
+    expected: dict[Any, set[str]], found: dict[Any, str], flow: str, what: str
+) -> tuple[Share, list[Difference]]:
     """Compare by key: what is found must be one of what is expected at the moments in question."""
     wrong = []
     exact = 0
@@ -206,7 +242,7 @@ def _compare(expected: dict[Any, set[str]], found: dict[Any, str], what: str) ->
             continue
         anchor, name = (key, ()) if isinstance(key, Anchor) else key
         label = " ".join([what, *filter(None, name)])
-        wrong.append(Difference(anchor, label, " or ".join(sorted(expected.get(key, ()))), found.get(key, "")))
+        wrong.append(Difference(flow, anchor, label, " or ".join(sorted(expected.get(key, ()))), found.get(key, "")))
     share = Share(
         exact=exact,
         of=len(expected.keys() | found.keys()),
@@ -234,7 +270,7 @@ def _outcome(status: str, reason: str) -> str:
     return f"{status} ({reason})" if reason else status
 
 
-def _mixed(*kinds: list[Difference]) -> Iterator[Difference]:
+def _mixed(*kinds: Sequence[Difference]) -> Iterator[Difference]:
     """Yield differences of every kind in turn, so that one that is frequent does not hide the others."""
     for index in range(max(map(len, kinds), default=0)):
         for kind in kinds:

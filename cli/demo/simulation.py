@@ -4,13 +4,17 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from random import Random
 from typing import Final
 
 from controltower.cli.demo.model import ORDER, Anchor, PlannedLine, SpanRef
 from controltower.cli.demo.rates import FaultRates
 from controltower.cli.demo.tape import Tape
+from controltower.cli.demo.workdays import opening
 from controltower.cli.demo.world import CENTS, Company, Facility, Item, Vendor, World
+from controltower.tracer.key_types import PATIENT_TYPES
+from controltower.tracer.tokens import Key, Tokeniser
 
 # Each seed counts in a range of its own, so that two simulations can live in one store.
 SEED_RANGES: Final = 900
@@ -19,6 +23,8 @@ RANGE_SIZE: Final = 100_000
 CONTROL_NUMBER_REST: Final = timedelta(days=7)
 # Check numbers are fenced to 30 days, and a check may take ten to come back from the bank.
 CHECK_REST: Final = timedelta(days=42)
+# What the network's systems make tokens of patients' numbers with. Nobody is behind these numbers, so it is no secret.
+TOKENS: Final = Tokeniser((Key(1, sha256(b"the simulated network").digest()),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,25 @@ class Simulation:
     def chance(self, topic: str) -> "Chance":
         """Return the stream of chance for one topic."""
         return Chance(Random(f"{self.seed}/{topic}"))  # noqa: S311 - a simulation must be repeatable
+
+    def number(self, key_type: str, prefix: str) -> str:
+        """Return a new number of that type; a patient's is a token, as the systems here have never sent anything else."""
+        number = f"{prefix}{self.numbers.next(prefix)}"
+        if key_type not in PATIENT_TYPES:
+            return number
+        return TOKENS.tokens(key_type, b"", number.encode())[0].decode()
+
+    def times(self, topic: str, wanted: int) -> list[datetime]:
+        """Return as many times before needs end, in order: when people work, and a few at night and at weekends."""
+        chance = self.chance(topic)
+        span = self.orders_until - self.start
+        found = []
+        for _ in range(wanted):
+            at = self.start + span * chance.random.random()
+            if not chance.happens(0.05):
+                at = opening(at) + chance.minutes(0, 45)
+            found.append(at.replace(microsecond=0))
+        return sorted(found)
 
     def late_arrival(self, chance: "Chance", at: datetime) -> timedelta:
         """Return how long the spans of a trace stay away from the collector: nothing, mostly."""

@@ -49,7 +49,7 @@ class Tape:
         if at <= self.horizon:
             self.faults[name] += count
 
-    def plan(self, seed: int) -> Plan:
+    def plan(self, seed: int, flows: tuple[str, ...]) -> Plan:
         """Return everything kept, in the order of sending. A step belongs only to transactions that are known of."""
         known = frozenset(
             anchor
@@ -60,12 +60,12 @@ class Tape:
             if _names(span.step, anchor)
         )
         traces = sorted((_with_known(trace, known) for trace in self._traces), key=_sending_order)
-        return Plan(seed, self.horizon, tuple(traces), Counter(dict(sorted(self.faults.items()))))
+        return Plan(seed, self.horizon, tuple(traces), Counter(dict(sorted(self.faults.items()))), flows)
 
 
 def _names(step: BusinessStep, anchor: Anchor) -> bool:
     given = step.keys.get(anchor.type, ())
-    return anchor.value in ((given,) if isinstance(given, str) else given)
+    return anchor.value.upper() in (value.upper() for value in ((given,) if isinstance(given, str) else given))
 
 
 def _sending_order(trace: PlannedTrace) -> tuple[datetime, str]:
@@ -82,8 +82,8 @@ def _with_known(trace: PlannedTrace, known: frozenset[Anchor]) -> PlannedTrace:
 def _span_with_known(span: PlannedSpan, known: frozenset[Anchor]) -> PlannedSpan:
     if span.step is None:
         return span
-    step = replace(span.step, anchors=tuple(anchor for anchor in span.step.anchors if anchor in known))
-    return replace(span, step=step)
+    anchors = tuple(anchor for anchor in span.step.anchors if anchor in known)
+    return replace(span, step=replace(span.step, anchors=anchors or span.step.otherwise))
 
 
 class Draft:

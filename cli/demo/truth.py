@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from controltower.cli.demo.facts import DeadlineFact, Facts, Member, facts_of
-from controltower.cli.demo.model import FLOW, Anchor, Plan
+from controltower.cli.demo.model import Anchor, Plan
+from controltower.cli.demo.published import flow_of
 from controltower.cli.demo.verdicts import MatchFact, match, state
 from controltower.cli.errors import CommandError
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class TrueTransaction:
         """Its anchor."""
         return self.facts.anchor
 
+    @property
+    def flow(self) -> str:
+        """The flow that it goes through."""
+        return self.facts.flow
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
@@ -36,15 +42,29 @@ class Truth:
     transactions: tuple[TrueTransaction, ...]
     loose: tuple[Member, ...]  # steps that belong to no transaction
 
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """The flows that it tells of, in the order in which it tells of them."""
+        return tuple(self.header["flows"])
+
+    def of_flow(self, flow: str) -> "Truth":
+        """Return what it says of one flow."""
+        transactions = tuple(each for each in self.transactions if each.flow == flow)
+        return Truth(self.header, transactions, tuple(each for each in self.loose if flow_of(each.step) == flow))
+
 
 def truth_of(plan: Plan, **header: object) -> Truth:
     """Return what really happens in *plan*."""
     transactions = tuple(TrueTransaction(facts, tuple(map(match, facts.lines))) for facts in facts_of(plan))
-    loose = tuple(Member(*span.ref, step.code, "") for _, span, step in plan.steps() if not step.anchors)
+    loose = tuple(
+        Member(*span.ref, step.code, "")
+        for _, span, step in plan.steps()
+        if not step.anchors and flow_of(step.code) in plan.flows
+    )
     given = {
         "kind": "header",
         "version": VERSION,
-        "flow": FLOW,
+        "flows": list(plan.flows),
         "seed": plan.seed,
         "end": plan.end.isoformat(),
         "transactions": len(transactions),
@@ -78,9 +98,10 @@ def _transaction_line(transaction: TrueTransaction, end: datetime) -> dict[str, 
     facts = transaction.facts
     return {
         "kind": "transaction",
+        "flow": facts.flow,
         "anchor": facts.anchor._asdict(),
         "state_at_end": state(facts, transaction.matches, end),
-        "paid": facts.paid,
+        "final": facts.final,
         "cancelled_at": _text(facts.cancelled_at),
         "unhealed": list(facts.unhealed),
         "members": [[member.trace_id, member.span_id, member.step, member.stage] for member in facts.members],
@@ -150,6 +171,7 @@ def _checked_header(path: Path, line: dict[str, Any]) -> dict[str, Any]:
 
 def _transaction(line: dict[str, Any]) -> TrueTransaction:
     facts = Facts(
+        flow=line["flow"],
         anchor=Anchor(**line["anchor"]),
         members=tuple(Member(*entry) for entry in line["members"]),
         deadlines=tuple(
@@ -163,7 +185,7 @@ def _transaction(line: dict[str, Any]) -> TrueTransaction:
             for entry in line["deadlines"]
         ),
         lines=(),
-        paid=bool(line["paid"]),
+        final=bool(line["final"]),
         cancelled_at=_moment(line["cancelled_at"]),
         unhealed=tuple(line["unhealed"]),
     )

@@ -115,7 +115,7 @@ def state(facts: Facts, matches: tuple[MatchFact, ...], now: datetime) -> str:
         return "breached"
     if facts.unhealed or EXCEPTION in outcomes:
         return "exception"
-    over = facts.paid or facts.cancelled_at is not None
+    over = facts.final or facts.cancelled_at is not None
     if over and "running" not in limits and outcomes <= {MATCHED, WITHIN}:
         return "completed"
     return "in progress"

@@ -1,92 +1,77 @@
 """The simulated network with links withheld and hubs injected, resolved in memory: paths get shorter, none is joined wrongly."""
 
+from functools import lru_cache
+
 import pytest
 
-from controltower.cli.demo.model import BusinessStep, Plan
+from controltower.cli.demo.model import Plan
 from controltower.cli.demo.perturbing import HUB_TYPES, add_hub_keys, perturbed, withhold_links
 from controltower.cli.demo.plan import history
-from controltower.cli.demo.scoring import Found, Membership, score
+from controltower.cli.demo.scenarios import SCENARIOS
+from controltower.cli.demo.scoring import Membership, score
 from controltower.cli.demo.truth import Truth, truth_of
-from controltower.store.flows.classify import SpanRow, classify
-from controltower.store.rows import Step
-from controltower.store.truth_reads import FoundMembership
-from controltower.tracer import attributes as names
+from tests.cli.demo_resolved import found_in, steps_of
 from tests.cli.test_score import END, NOW
 from tests.store.flow_steps import P2P, anchors, resolve_all, seen
-from tests.store.spans import text_of
 
-ORDERS = 150  # more than a shipment may have, so that a hub is one
+# Enough that a hub leads to more than a shipment may have.
+ORDERS = 150
+OF_ALL_FLOWS = 300
+
+every = pytest.mark.parametrize("scenario", SCENARIOS)
 
 
-@pytest.fixture(scope="module")
-def plan() -> Plan:
+@lru_cache
+def plan_of(scenario: str) -> Plan:
     """What really happens."""
-    return history(31, ORDERS, 45, END)
+    count = ORDERS if scenario == "network" else OF_ALL_FLOWS
+    return history(31, count, 45, END, scenario=SCENARIOS[scenario])
 
 
-@pytest.fixture(scope="module")
-def truth(plan: Plan) -> Truth:
+@lru_cache
+def truth_about(scenario: str) -> Truth:
     """What is true, whatever is reported."""
-    return truth_of(plan)
+    return truth_of(plan_of(scenario))
 
 
-def steps_of(plan: Plan) -> list[Step]:
-    """Return the steps that are reported, as the engine reads them."""
-    return [
-        found.step
-        for trace, span, step in plan.steps()
-        for found in classify(
-            [P2P],
-            SpanRow(*span.ref, trace.system, span.name, span.at, 0, bool(span.error), _attributes(step), (), span.at),
-            1,
-        )
-    ]
-
-
-def _attributes(step: BusinessStep) -> dict[str, str]:
-    said = {names.STEP: step.code, names.OUTCOME: step.outcome}
-    said |= {names.KEY + name: text_of(value) for name, value in step.keys.items()}
-    said |= {names.SCOPE + name: value for name, value in step.scopes.items()}
-    said |= {names.CONTEXT + name: value for name, value in step.context.items()}
-    return said
-
-
-def places_in(plan: Plan, truth: Truth) -> Membership:
+def places_in(plan: Plan, scenario: str) -> Membership:
     """Resolve what *plan* reports and compare the places with the truth."""
-    steps = {int(step.span_id, 16): step for step in steps_of(plan)}
-    found = [
-        FoundMembership(member.anchor, steps[number].trace_id, steps[number].span_id)
-        for number, resolution in resolve_all(steps.values(), flow=P2P).items()
-        for member in resolution.memberships
-    ]
-    return score(truth, Found(found, (), (), ()), NOW).membership
+    return score(truth_about(scenario), found_in(plan, NOW), NOW).membership
 
 
-def test_what_is_reported_whole_is_found_whole(plan: Plan, truth: Truth) -> None:
-    """Without anything withheld every place is right."""
-    found = places_in(plan, truth)
+@every
+def test_what_is_reported_whole_is_found_whole(scenario: str) -> None:
+    """Without anything withheld every place, state, deadline and match is right, in each flow."""
+    result = score(truth_about(scenario), found_in(plan_of(scenario), NOW), NOW)
 
-    assert (found.precision, found.recall, found.apart, found.wrongly_joined) == (1.0, 1.0, 0, 0)
+    assert result.differences == ()
+    for flow, found in result.flows.items():
+        assert found.membership.expected > 0, flow
+        assert (found.membership.precision, found.membership.recall, found.state.share) == (1.0, 1.0, 1.0), flow
+        assert (found.deadlines.share, found.matches.share) == (1.0, 1.0), flow
 
 
+@every
 @pytest.mark.parametrize("share", [0.01, 0.05])
-def test_withheld_links_cost_recall_only(share: float, plan: Plan, truth: Truth) -> None:
+def test_withheld_links_cost_recall_only(share: float, scenario: str) -> None:
     """What is not known to belong together is apart, and nothing is guessed."""
-    spoilt = withhold_links(plan, share)
-    found = places_in(spoilt, truth)
+    spoilt = withhold_links(plan_of(scenario), share)
+    found = places_in(spoilt, scenario)
 
     assert spoilt.faults["withheld_link"] > 0
     assert found.recall < 1
     assert (found.precision, found.wrongly_joined) == (1.0, 0)
 
 
-def test_hubs_join_nothing(plan: Plan, truth: Truth) -> None:
-    """A number on every requisition, shipment and slip is set aside; the numbers beside it work as before."""
-    spoilt = add_hub_keys(plan, 1)
-    reported = {key for step in steps_of(spoilt) for key in step.keys if key.value.startswith("HUB-")}
-    found = places_in(spoilt, truth)
+@every
+def test_hubs_join_nothing(scenario: str) -> None:
+    """A number on every document of a kind is set aside; the numbers beside it work as before."""
+    spoilt = add_hub_keys(plan_of(scenario), 1)
+    reported = {key for each in steps_of(spoilt) for key in each.step.keys if key.value.startswith("HUB-")}
+    found = places_in(spoilt, scenario)
 
-    assert {key.type for key in reported} == {*HUB_TYPES}
+    assert {key.type for key in reported} <= {*HUB_TYPES}
+    assert len(reported) > 0
     assert (found.precision, found.wrongly_joined) == (1.0, 0)
     assert found.recall >= 0.999
 
@@ -105,17 +90,20 @@ def test_a_set_that_nobody_links_is_not_its_group() -> None:
     assert anchors(found[4]) == ["purchase_order:PO-1"]
 
 
-def test_both_at_once(plan: Plan, truth: Truth) -> None:
+@every
+def test_both_at_once(scenario: str) -> None:
     """A step that is left with a hub alone is parked, and joined to nothing."""
-    found = places_in(perturbed(plan, withhold=0.02, hubs=1), truth)
+    found = places_in(perturbed(plan_of(scenario), withhold=0.02, hubs=1), scenario)
 
     assert (found.precision, found.wrongly_joined) == (1.0, 0)
     assert found.recall > 0.9
 
 
-def test_the_truth_stays(plan: Plan, truth: Truth) -> None:
+@every
+def test_the_truth_stays(scenario: str) -> None:
     """What is reported does not change what happened, nor the plan that it was made of."""
+    plan = plan_of(scenario)
     before = plan.faults.copy()
 
-    assert truth_of(perturbed(plan, withhold=0.05, hubs=2)).transactions == truth.transactions
+    assert truth_of(perturbed(plan, withhold=0.05, hubs=2)).transactions == truth_about(scenario).transactions
     assert plan.faults == before

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from controltower.cli.demo import facts
 from controltower.cli.demo.model import ORDER, Anchor, Plan
 from controltower.cli.demo.plan import history
+from controltower.cli.demo.published import flow_of, packs
 from controltower.cli.demo.rates import FaultRates, no_faults
+from controltower.cli.demo.scenarios import JOURNEYS, SCENARIOS
 from controltower.cli.demo.truth import truth_of
 from controltower.cli.demo.verdicts import deadline_state, state
 from controltower.cli.demo.world import SYSTEMS
@@ -90,16 +92,16 @@ def test_causes_come_before_their_effects(seed: int) -> None:
     for each in facts.facts_of(plan_of(seed)):
         first = _first_times(plan_of(seed), each.anchor)
         for earlier, later in (
-            (facts.REQUESTED, facts.APPROVED),
-            (facts.CREATED, facts.DISPATCHED),
-            (facts.DISPATCHED, facts.CONFIRMED),
-            (facts.DISPATCHED, facts.ACKNOWLEDGED),
+            ("p2p.requisition.created", "p2p.requisition.approved"),
+            (facts.CREATED, "p2p.purchase_order.dispatched"),
+            ("p2p.purchase_order.dispatched", "p2p.purchase_order.functional_acknowledged"),
+            ("p2p.purchase_order.dispatched", "p2p.purchase_order.acknowledged"),
             ("p2p.shipment.notified", facts.RECEIVED),
-            (facts.INVOICED, facts.REGISTERED),
-            (facts.REGISTERED, facts.MATCHED),
-            (facts.MATCHED, "p2p.invoice.posted"),
-            ("p2p.invoice.posted", facts.PAID),
-            (facts.PAID, facts.CLEARED),
+            (facts.INVOICED, "p2p.invoice.registered"),
+            ("p2p.invoice.registered", "p2p.invoice.matched"),
+            ("p2p.invoice.matched", "p2p.invoice.posted"),
+            ("p2p.invoice.posted", "p2p.payment.issued"),
+            ("p2p.payment.issued", "p2p.payment.cleared"),
         ):
             if later in first:
                 assert earlier in first, (each.anchor, later)
@@ -138,10 +140,10 @@ def test_money_is_conserved(seed: int) -> None:
         assert step.amount is None or isinstance(step.amount, Decimal)
         if step.code == facts.INVOICED and step.lines:
             assert step.amount == sum((line.value for line in step.lines), Decimal(0)).quantize(Decimal("0.01"))
-        if step.code == facts.PAID:
-            issued[step.payment] += step.amount or 0
-        if step.code == facts.CLEARED and step.amount is not None:
-            cleared[step.payment] = step.amount
+        if step.code == "p2p.payment.issued":
+            issued[step.about["payment"]] += step.amount or 0
+        if step.code == "p2p.payment.cleared" and step.amount is not None:
+            cleared[step.about["payment"]] = step.amount
 
     assert all(amount == issued[payment] for payment, amount in cleared.items())
 
@@ -175,7 +177,7 @@ def test_every_fault_shows() -> None:
     """A simulation of the usual size holds every fault that has a rate, and those that the network itself brings."""
     faults = plan_of(7, 2000, 60).faults
 
-    assert not asdict(FaultRates()).keys() - faults.keys() - {"missing_clearing"}
+    assert not asdict(FaultRates()).keys() - faults.keys() - {"missing_clearing", "journeys"}
     for name in ("stuck_batch", "recycled_check_number", "same_order_number_in_two_companies"):
         assert faults[name]
 
@@ -187,7 +189,7 @@ def test_the_network_is_as_described() -> None:
     runs = [trace.run.expected for trace in plan.traces if trace.run and trace.run.name == "payment-run"]
 
     assert {trace.system for trace in plan.traces} == set(SYSTEMS)
-    assert set(facts.STAGES) <= set(codes)
+    assert set(packs()["procure_to_pay"].stage_by_step) <= set(codes)
     assert max(runs) >= 200
     assert 60_000 <= plan.span_count <= 90_000
     assert 1_980 <= len(plan.anchors) <= 2_000
@@ -199,7 +201,7 @@ def test_recycled_numbers_rest_longer_than_their_fence(kind: str, fence: timedel
     uses: dict[str, list[tuple[datetime, object]]] = defaultdict(list)
     for _, span, step in plan_of(7, 2000, 60).steps():
         if kind in step.keys:
-            uses[str(step.keys[kind])].append((span.at, step.payment or step.anchors))
+            uses[str(step.keys[kind])].append((span.at, step.about.get("payment") or step.anchors))
     apart = [
         abs(one - other)
         for found in uses.values()
@@ -232,3 +234,49 @@ def test_every_rate_is_documented() -> None:
     document = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
 
     assert [name for name in asdict(FaultRates()) if f"`{name}`" not in document] == []
+
+
+def test_every_fault_of_a_journey_is_documented() -> None:
+    """docs/demo.md names every fault of the flows that are described by legs, with its rate."""
+    document = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+    faults = {fault.name: fault.rate for each in JOURNEYS for leg in each.legs for fault in leg.faults}
+
+    assert [name for name, rate in faults.items() if f"`{name}` {rate * 100:g} %" not in document] == []
+
+
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "network"])
+def test_every_leg_and_fault_of_a_scenario_shows(scenario: str) -> None:
+    """A simulation of the usual size goes through every leg of its flows, and meets every fault that they name."""
+    plan = history(7, 2000, 60, END, scenario=SCENARIOS[scenario])
+    journeys = [each for each in JOURNEYS if each.flow in plan.flows]
+    codes = {step.code for _, _, step in plan.steps()}
+
+    assert {flow_of(code) for code in codes} == set(plan.flows)
+    assert {leg.code for each in journeys for leg in each.legs} <= codes
+    assert {fault.name for each in journeys for leg in each.legs for fault in leg.faults} <= plan.faults.keys()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_scenario_follows_from_its_seed(scenario: str) -> None:
+    """The same seed and times give the same plan in every scenario; another seed has other numbers."""
+    chosen = SCENARIOS[scenario]
+    plan = history(5, 60, 45, END, scenario=chosen)
+
+    assert plan == history(5, 60, 45, END, scenario=chosen)
+    assert not plan.anchors & history(6, 60, 45, END, scenario=chosen).anchors
+
+
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "network"])
+def test_without_faults_nothing_is_late_or_wrong(scenario: str) -> None:
+    """With all rates at zero no deadline of a described flow is broken and nothing is refused."""
+    truth = truth_of(history(3, 200, 60, END, rates=no_faults(), scenario=SCENARIOS[scenario]))
+    described = [each for each in truth.transactions if each.flow != "procure_to_pay"]
+    verdicts = {
+        (each.flow, fact.rule): deadline_state(fact, None, END)
+        for each in described
+        for fact in each.facts.deadlines
+        if deadline_state(fact, None, END) not in ("met", "running")
+    }
+
+    assert verdicts == {}
+    assert {state(each.facts, each.matches, END) for each in described} == {"completed", "in progress"}

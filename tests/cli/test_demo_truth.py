@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from controltower.cli.demo.facts import RULES, DeadlineFact, Facts, LineFact
+from controltower.cli.demo.facts import DeadlineFact, Facts, LineFact
 from controltower.cli.demo.model import Anchor
 from controltower.cli.demo.plan import history
+from controltower.cli.demo.published import due_at, packs
 from controltower.cli.demo.truth import Truth, read_truth, truth_of, write_truth
 from controltower.cli.demo.verdicts import deadline_state, match, state
 from controltower.cli.errors import CommandError
+from controltower.store.flows.definition import SlaRule
 
 MONDAY = datetime(2026, 11, 16, 15, tzinfo=UTC)
 TEN = Decimal(10)
@@ -26,7 +28,9 @@ LINE = LineFact(
     invoiced_value=Decimal("82.50"),
     invoiced_at=MONDAY,
 )
-DONE = Facts(Anchor("purchase_order", "1000", "PO-1"), (), (), (), paid=True, cancelled_at=None, unhealed=())
+DONE = Facts(
+    "procure_to_pay", Anchor("purchase_order", "1000", "PO-1"), (), (), (), final=True, cancelled_at=None, unhealed=()
+)
 
 
 @pytest.mark.parametrize(
@@ -110,16 +114,36 @@ def test_states_in_their_order() -> None:
     assert state(replace(DONE, deadlines=(late,)), (wrong,), now) == "breached"
     assert state(replace(DONE, deadlines=(late,)), (match(LINE),), MONDAY) == "in progress"
     assert state(replace(DONE, unhealed=("failed x",)), (match(LINE),), now) == "exception"
-    assert state(replace(DONE, paid=False), (match(LINE),), now) == "in progress"
+    assert state(replace(DONE, final=False), (match(LINE),), now) == "in progress"
 
 
-def test_the_rules_are_those_of_the_shipped_flow() -> None:
-    """The truth knows every service level of the procure-to-pay pack by name, and no other."""
-    from controltower.store.flows.definition import load_packs
+@pytest.mark.parametrize(
+    ("within", "stated", "context", "expected"),
+    [
+        ("4 hours", None, {}, timedelta(hours=4)),
+        ("1 business day", None, {}, timedelta(days=1)),
+        ("4 hours", {"context": "grace_s"}, {"grace_s": "600"}, timedelta(minutes=10)),
+        ("4 hours", {"context": "grace_s"}, {}, timedelta(hours=4)),
+        ("4 hours", {"context": "beat_s", "times": 3, "only": True}, {"beat_s": "60"}, timedelta(minutes=3)),
+        ("4 hours", {"context": "beat_s", "only": True}, {}, None),
+    ],
+)
+def test_when_a_limit_falls_due(
+    within: str, stated: dict[str, object] | None, context: dict[str, str], expected: timedelta | None
+) -> None:
+    """A limit is what the rule says, or what the step states where the rule asks for it."""
+    given = {"name": "x", "from": "a", "to": "b", "within": within, "stated": stated, "calendar": "us_business"}
+    due = due_at(SlaRule.model_validate(given), MONDAY, context)
 
-    (flow,) = [flow for flow in load_packs() if flow.flow == "procure_to_pay"]
+    assert due == (None if expected is None else MONDAY + expected)
 
-    assert [rule.name for rule in RULES] == [rule.name for rule in flow.sla]
+
+def test_the_truth_knows_every_limit_that_ships() -> None:
+    """Each service level of each pack is in a unit that the truth has a calendar for."""
+    for flow in packs().values():
+        for rule in flow.sla:
+            assert rule.calendar in (None, "us_business")
+            assert (rule.stated and rule.stated.only) or due_at(rule, MONDAY, {})
 
 
 def test_a_truth_file_reads_back(tmp_path: Path) -> None:
@@ -137,7 +161,7 @@ def test_a_truth_file_reads_back(tmp_path: Path) -> None:
         ("", "its first line is not a header"),
         ("nonsense\n", ":1: this is no line of a truth file"),
         ('{"kind": "header", "version": 9}\n', "is of version 9"),
-        ('{"kind": "header", "version": 1}\n{"kind": "transaction"}\n', ":2: this is no line"),
+        ('{"kind": "header", "version": 2}\n{"kind": "transaction"}\n', ":2: this is no line"),
     ],
 )
 def test_a_bad_truth_file_is_refused_with_its_line(tmp_path: Path, content: str, sentence: str) -> None:

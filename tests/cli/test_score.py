@@ -11,6 +11,7 @@ import pytest
 
 from controltower.cli.demo.network import Network
 from controltower.cli.demo.plan import history
+from controltower.cli.demo.scenarios import SCENARIOS
 from controltower.cli.demo.scoring import Found, Score, score
 from controltower.cli.demo.sending import send_all
 from controltower.cli.demo.truth import Truth, truth_of, write_truth
@@ -79,6 +80,11 @@ def perfect(truth: Truth) -> Found:
     )
 
 
+def of_p2p(truth: Truth, found: Found, now: datetime) -> Score:
+    """Compare what is found of procure to pay, the only flow of these truths."""
+    return score(truth, {FLOW: found}, now)
+
+
 def shares(result: Score) -> tuple[float, float, float, float, float]:
     """Return the five figures."""
     return (
@@ -92,7 +98,7 @@ def shares(result: Score) -> tuple[float, float, float, float, float]:
 
 def test_a_product_without_mistakes_scores_one(truth: Truth) -> None:
     """Everything right is 1.0 everywhere, without a difference to show."""
-    result = score(truth, perfect(truth), NOW)
+    result = of_p2p(truth, perfect(truth), NOW)
 
     assert shares(result) == (1.0, 1.0, 1.0, 1.0, 1.0)
     assert result.differences == ()
@@ -100,7 +106,7 @@ def test_a_product_without_mistakes_scores_one(truth: Truth) -> None:
 
 def test_an_empty_store_scores_nothing(truth: Truth) -> None:
     """What is missing is wrong: recall and shares are 0, and nothing that was found is false."""
-    result = score(truth, Found((), (), (), ()), NOW)
+    result = of_p2p(truth, Found((), (), (), ()), NOW)
 
     assert shares(result) == (1.0, 0.0, 0.0, 0.0, 0.0)
     assert len(result.as_json()["worst"]) == 20
@@ -112,7 +118,7 @@ def test_a_step_in_a_wrong_place_costs_precision(truth: Truth) -> None:
     member = truth.transactions[0].facts.members[0]
     elsewhere = FoundMembership(Key("purchase_order", "", "PO-OTHER"), member.trace_id, member.span_id)
     stranger = FoundMembership(Key("purchase_order", "", "PO-THEIRS"), "f" * 32, "f" * 16)
-    result = score(truth, replace(found, memberships=[*found.memberships, elsewhere, stranger]), NOW)
+    result = of_p2p(truth, replace(found, memberships=[*found.memberships, elsewhere, stranger]), NOW)
 
     assert result.membership.found == result.membership.expected + 1
     assert result.membership.precision < 1
@@ -127,7 +133,7 @@ def test_a_loose_step_that_was_joined_costs_precision() -> None:
     loose = truth.loose[0]
     joined = FoundMembership(Key("purchase_order", "", "PO-1"), loose.trace_id, loose.span_id)
 
-    assert score(truth, replace(found, memberships=[*found.memberships, joined]), NOW).membership.precision < 1
+    assert of_p2p(truth, replace(found, memberships=[*found.memberships, joined]), NOW).membership.precision < 1
 
 
 def test_a_piece_that_is_not_joined_yet_costs_recall_only(truth: Truth) -> None:
@@ -136,9 +142,9 @@ def test_a_piece_that_is_not_joined_yet_costs_recall_only(truth: Truth) -> None:
     first, second = (each.anchor for each in truth.transactions[:2])
     piece = Key("invoice", "", "INV-PIECE")
     moved = [replace(row, anchor=piece) if row.anchor == first else row for row in found.memberships]
-    apart = score(truth, replace(found, memberships=moved), NOW).membership
+    apart = of_p2p(truth, replace(found, memberships=moved), NOW).membership
     mixed = [replace(row, anchor=piece) if row.anchor in (first, second) else row for row in found.memberships]
-    joined = score(truth, replace(found, memberships=mixed), NOW).membership
+    joined = of_p2p(truth, replace(found, memberships=mixed), NOW).membership
 
     assert (apart.precision, apart.wrongly_joined) == (1.0, 0)
     assert apart.recall < 1
@@ -153,7 +159,7 @@ def test_missing_and_extra_deadlines_are_wrong(truth: Truth) -> None:
     first, second, *rest = found.deadlines
     moved = replace(second, due_at=second.due_at + timedelta(microseconds=1))
     invented = replace(first, subject="INV-INVENTED")
-    result = score(truth, replace(found, deadlines=[invented, moved, *rest]), NOW)
+    result = of_p2p(truth, replace(found, deadlines=[invented, moved, *rest]), NOW)
 
     assert (result.deadlines.missing, result.deadlines.extra) == (1, 1)
     assert result.deadlines.of - result.deadlines.exact == 3
@@ -166,17 +172,25 @@ def test_a_verdict_may_be_a_few_seconds_old(truth: Truth) -> None:
     running = min((row.due_at for row in found.deadlines if row.state is DeadlineState.RUNNING), default=None)
 
     assert running is not None
-    assert score(truth, found, running - timedelta(seconds=1)).deadlines.exact <= len(found.deadlines)
-    just_due = score(truth, found, running + timedelta(seconds=1))
-    later = score(truth, found, running + timedelta(seconds=60))
+    assert of_p2p(truth, found, running - timedelta(seconds=1)).deadlines.exact <= len(found.deadlines)
+    just_due = of_p2p(truth, found, running + timedelta(seconds=1))
+    later = of_p2p(truth, found, running + timedelta(seconds=60))
     assert just_due.deadlines.exact > later.deadlines.exact
 
 
 def sent_and_resolved(
-    client: Client, folder: Path, truth_file: Path, *, seed: int, shuffle: bool, end: datetime = END
+    client: Client,
+    folder: Path,
+    truth_file: Path,
+    *,
+    seed: int,
+    shuffle: bool = False,
+    end: datetime = END,
+    scenario: str = "network",
+    transactions: int = 60,
 ) -> Truth:
     """Simulate until *end*, send over HTTP, load and resolve a minute later; return what really happened."""
-    plan = history(seed, 60, 45, end)
+    plan = history(seed, transactions, 45, end, scenario=SCENARIOS[scenario])
     truth = truth_of(plan)
     write_truth(truth_file, truth)
     with recording() as recorder, closing(Network(recorder.url, "", "run-1")) as network:
@@ -191,7 +205,7 @@ def sent_and_resolved(
         )
         network.finish(sent)
         segment = recorder.segment(folder / "segment")
-    load_segment(client, Segment(f"demo-{seed}-{shuffle}", "traces", segment))
+    load_segment(client, Segment(f"demo-{scenario}-{seed}-{shuffle}", "traces", segment))
     Engine(client, load_packs(), lambda: end + (NOW - END)).catch_up()
     seen = progress(client, "run-1")
     assert seen.loaded == plan.span_count
@@ -199,20 +213,37 @@ def sent_and_resolved(
     return truth
 
 
+def found_of(client: Client, flow: str) -> Found:
+    """Return what the store says of a flow."""
+    return Found(
+        all_memberships(client, flow),
+        all_transactions(client, flow),
+        all_deadlines(client, flow),
+        all_matches(client, flow, "three_way_match"),
+    )
+
+
 @pytest.mark.parametrize(("seed", "shuffle"), [(21, False), (22, True)])
 def test_the_engine_finds_out_what_really_happened(any_store: Client, tmp_path: Path, seed: int, shuffle: bool) -> None:
     """From the SDK over OTLP, the loader and the engine: every path, state, deadline and match is as it really was."""
     truth = sent_and_resolved(any_store, tmp_path, tmp_path / "truth.jsonl", seed=seed, shuffle=shuffle)
-    found = Found(
-        all_memberships(any_store, FLOW),
-        all_transactions(any_store, FLOW),
-        all_deadlines(any_store, FLOW),
-        all_matches(any_store, FLOW, "three_way_match"),
-    )
-    result = score(truth, found, NOW)
+    result = score(truth, {FLOW: found_of(any_store, FLOW)}, NOW)
 
     assert result.differences == ()
     assert shares(result) == (1.0, 1.0, 1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "network"])
+def test_every_flow_of_a_scenario_is_found_out(store_client: Client, tmp_path: Path, scenario: str) -> None:
+    """The same of all flows of a customer's situation, sent shuffled."""
+    truth = sent_and_resolved(
+        store_client, tmp_path, tmp_path / "truth.jsonl", seed=24, shuffle=True, scenario=scenario, transactions=70
+    )
+    result = score(truth, {flow: found_of(store_client, flow) for flow in truth.flows}, NOW)
+
+    assert result.differences == ()
+    assert {flow: shares(found) for flow, found in result.flows.items()} == dict.fromkeys(truth.flows, (1.0,) * 5)
+    assert all(found.membership.expected for found in result.flows.values())
 
 
 def test_the_command_prints_the_figures(
@@ -240,7 +271,7 @@ def test_the_command_prints_the_figures(
 
 def test_the_command_refuses_what_is_no_truth(run: Run, tmp_path: Path) -> None:
     """A missing or foreign file is a sentence and exit code 1."""
-    (tmp_path / "other.jsonl").write_text(json.dumps({"kind": "header", "version": 1}) + "\nnonsense\n")
+    (tmp_path / "other.jsonl").write_text(json.dumps({"kind": "header", "version": 2}) + "\nnonsense\n")
     missing, foreign = run("score", str(tmp_path / "none.jsonl")), run("score", str(tmp_path / "other.jsonl"))
 
     assert (missing.code, foreign.code) == (1, 1)

@@ -1,0 +1,63 @@
+"""The situations that can be simulated: who takes part, and which part of the transactions goes through which flow."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controltower.cli.demo import claims
+from controltower.cli.demo.answering import plan_answers
+from controltower.cli.demo.delivering import plan_receipts, plan_shipments
+from controltower.cli.demo.dispatching import plan_dispatch
+from controltower.cli.demo.invoicing import plan_invoices
+from controltower.cli.demo.ordering import plan_orders
+from controltower.cli.demo.paying import plan_payments
+from controltower.cli.demo.registering import plan_vouchers
+from controltower.cli.demo.simulation import Simulation
+
+Planner = Callable[[Simulation, int], None]  # writes down what becomes of so many transactions
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A situation: its flows, each with its part of the transactions."""
+
+    name: str
+    title: str
+    parts: Mapping[str, float]
+
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """The flows, in the order in which they are simulated."""
+        return tuple(self.parts)
+
+    def plan(self, sim: Simulation, transactions: int) -> None:
+        """Write down what becomes of so many transactions."""
+        left = transactions
+        for number, (flow, part) in enumerate(self.parts.items(), start=1):
+            count = left if number == len(self.parts) else min(left, round(transactions * part))
+            left -= count
+            PLANNERS[flow](sim, count)
+
+
+def _procure_to_pay(sim: Simulation, transactions: int) -> None:
+    without_order = round(transactions * sim.rates.invoice_without_order)
+    orders, announced = plan_orders(sim, transactions - without_order)
+    sent = plan_dispatch(sim, orders, announced)
+    shipments = plan_shipments(sim, plan_answers(sim, orders, sent))
+    received = plan_receipts(sim, shipments)
+    invoices = plan_invoices(sim, shipments, without_order)
+    plan_payments(sim, plan_vouchers(sim, invoices, received))
+
+
+PLANNERS: Final[Mapping[str, Planner]] = {
+    "procure_to_pay": _procure_to_pay,
+    "charge_to_cash": claims.plan_claims,
+}
+JOURNEYS: Final = (claims.JOURNEY,)  # the flows that are simulated by their description
+NETWORK: Final = Scenario("network", "procure to pay of a hospital network", {"procure_to_pay": 1.0})
+HOSPITAL: Final = Scenario(
+    "hospital",
+    "a network of hospitals with ERP procurement, legacy billing and suppliers' SaaS",
+    {"procure_to_pay": 0.5, "charge_to_cash": 0.5},
+)
+SCENARIOS: Final = {each.name: each for each in (NETWORK, HOSPITAL)}
