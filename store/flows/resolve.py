@@ -162,7 +162,7 @@ class Resolver:
 
     def _beside(self, step: Step, keys: list[Key]) -> Resolution:
         """Use what stands beside the step when it leaves no choice."""
-        above, beside = self._above(keys), self._graph.beside
+        above, beside = self._above(step, keys), self._graph.beside
         trace = beside.of_trace(step)
         behind = beside.behind_span(step, above)
         own = {key.type: {key: (step.trace_id, step.span_id)} for key in keys}
@@ -176,7 +176,7 @@ class Resolver:
         """Return the place of a step beside which keys were *seen*: one value of a key above, and one of each of its own."""
         if any(len({self._graph.canonical(own) for own in seen.get(key.type, ())}) > 1 for key in keys):
             return None
-        for parent in self._above(keys):
+        for parent in self._above(step, keys):
             values = {self._graph.canonical(key) for key in seen.get(parent, ())}
             if len(values) != 1 or (above := values.pop()) is None:
                 continue
@@ -195,9 +195,10 @@ class Resolver:
             through = higher.get(anchor, ()) + ((above,) if above != anchor else ())
             yield _member(anchor, (*start, *self._hops(climb.ways[anchor])), through)
 
-    def _above(self, keys: list[Key]) -> list[str]:
+    def _above(self, step: Step, keys: list[Key]) -> list[str]:
         """Return the key types that could lift the step, nearest to the anchor first."""
-        types = {up for key in keys for up in self._flow.ancestors[key.type]} if keys else set(self._flow.anchors)
+        anchors = {name for name in self._flow.anchors if self._flow.joins(name, step.stage)}
+        types = {up for key in keys for up in self._flow.ancestors[key.type]} if keys else anchors
         return sorted(types, key=lambda name: (len(self._flow.ancestors[name]), name))
 
     def _waiting(self, step: Step, keys: list[Key]) -> Parked:

@@ -108,7 +108,8 @@ class Reference:
 
     def _beside(self, step: Step, keys: set[Key]) -> Place:
         """Let the trace decide, else the links of the step, else those of its trace when that says nothing."""
-        above = {name for key in keys for name in self.flow.ancestors[key.type]} if keys else set(self.flow.anchors)
+        anchors = {name for name in self.flow.anchors if self.flow.joins(name, step.stage)}
+        above = {name for key in keys for name in self.flow.ancestors[key.type]} if keys else anchors
         trace = {key for each in self.steps if each.trace_id == step.trace_id for key in self._carried(each)}
         own = [link for link in self.links if (link.trace_id, link.span_id) == (step.trace_id, step.span_id)]
         behind = self._behind(own, step.trace_id, above)
