@@ -396,6 +396,18 @@ class SyslogSource(LineSource):
     client_ca: Text | None = None  # senders must show a certificate that it signed
 
 
+class JournalSource(Source):
+    """Entries of the journal of systemd."""
+
+    kind: Literal["journal"]
+    format: ClassVar[str] = JSON
+    columns: ClassVar[tuple[str, ...]] = ()
+    directory: Text | None = None  # of another machine's journal, or of many; that of this machine by default
+    units: Annotated[tuple[Text, ...], Field(max_length=100)] = ()  # only what they, or systemd about them, said
+    matches: Annotated[tuple[Annotated[str, Field(pattern=r"^([A-Z0-9_]+=.*|\+)$")], ...], Field(max_length=100)] = ()
+    begin: Literal["beginning", "end"] = "beginning"
+
+
 class ManifestSpec(Model):
     """Files that say which others are whole."""
 
@@ -595,7 +607,15 @@ class EventLogSource(Source):
 
 
 ListedSource: TypeAlias = (
-    LogSource | SyslogSource | ScheduleSource | FolderSource | DeadLetterSource | TapSource | QueueSource | RowSource
+    LogSource
+    | SyslogSource
+    | JournalSource
+    | ScheduleSource
+    | FolderSource
+    | DeadLetterSource
+    | TapSource
+    | QueueSource
+    | RowSource
 )
 AnySource: TypeAlias = ListedSource | EventLogSource
 
@@ -630,6 +650,8 @@ def load_sources(path: Path) -> SourceFile:
 
 
 def _below(folder: Path, source: ListedSource) -> ListedSource:
+    if isinstance(source, JournalSource) and source.directory:
+        return source.model_copy(update={"directory": str(folder / source.directory)})
     if not isinstance(source, FileSource):
         return source
 

@@ -43,6 +43,10 @@ class TableError(CollectorError):
     """A table is not as its source says."""
 
 
+class JournalError(CollectorError):
+    """The journal of systemd cannot be read."""
+
+
 class EventLogError(CollectorError):
     """A file of events cannot be imported: it is damaged, or its map does not fit it."""
 

@@ -1,13 +1,14 @@
-"""Messages and rows that a test in a file of sources gives: one a line, as JSON, read as a broker's or a table's are.
+"""Messages, rows and entries of a journal that a test in a file of sources gives: one a line, as JSON, read as a broker's or a table's are.
 
 A message is ``{"headers": {"x-death": [...]}, "exchange": "orders", "body": {"po": "PO-1"}}``; the body is an object or a text. A row is an object of its columns, and ``row.changed``.
+An entry is an object of its fields.
 """
 
 import json
 from typing import Any, Final
 
-from controltower.collector.scrapers import rows
-from controltower.collector.scrapers.definition import ROW_CHANGED, MessageSource, RowSource
+from controltower.collector.scrapers import journal, rows
+from controltower.collector.scrapers.definition import ROW_CHANGED, JournalSource, MessageSource, RowSource
 from controltower.collector.scrapers.log_formats import FORMATS
 from controltower.collector.scrapers.message import FIELDS, Message, fields_of
 from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
@@ -18,9 +19,9 @@ DEAD: Final = "dead"
 
 
 class Given(HoldsNothing):
-    """Reads the messages or rows of one test."""
+    """Reads the messages, rows or entries of one test."""
 
-    def __init__(self, source: MessageSource | RowSource, given: str) -> None:
+    def __init__(self, source: MessageSource | RowSource | JournalSource, given: str) -> None:
         self._source = source
         self._lines = [line for line in given.splitlines() if line.strip()]
 
@@ -34,13 +35,14 @@ class Given(HoldsNothing):
     def read(self) -> Taken:
         """Return all of them."""
         lines, self._lines = self._lines, []
-        make = _row if isinstance(self._source, RowSource) else _message
-        return Taken([make(f"given:{number}", line) for number, line in enumerate(lines)], caught_up=True)
+        return Taken([self._make(f"given:{number}", line) for number, line in enumerate(lines)], caught_up=True)
 
     def parse(self, record: Record) -> Fields:
         """Return the fields of one."""
         if isinstance(self._source, RowSource):
             return rows.fields_of(record)
+        if isinstance(self._source, JournalSource):
+            return journal.fields_of(record)
         return fields_of(record.content, self._source.encoding, FORMATS[self._source.format].parse)
 
     def behind(self) -> int:
@@ -54,6 +56,11 @@ class Given(HoldsNothing):
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _make(self, place: str, line: str) -> Record:
+        if isinstance(self._source, JournalSource):
+            return journal.entry(place, line.encode())
+        return _row(place, line) if isinstance(self._source, RowSource) else _message(place, line)
 
 
 def _row(place: str, line: str) -> Record:

@@ -11,6 +11,7 @@ from controltower.collector.scrapers.dead_letters import DeadLetterKind
 from controltower.collector.scrapers.definition import AnySource, MessageSource, TimeSpec
 from controltower.collector.scrapers.event_log import EventLogReader
 from controltower.collector.scrapers.folder import FolderReader
+from controltower.collector.scrapers.journal import JournalReader
 from controltower.collector.scrapers.kafka_topic import KafkaTopic
 from controltower.collector.scrapers.log import LogReader
 from controltower.collector.scrapers.mqtt_copies import MqttCopies
@@ -81,6 +82,7 @@ class Kind(Protocol):
 KINDS: Final[Mapping[str, Kind]] = {
     "log": LogReader,
     "syslog": SyslogReader,
+    "journal": JournalReader,
     "schedule": ScheduleReader,
     "folder": FolderReader,
     "queues": QueueReader,

@@ -19,6 +19,7 @@ SHOWN = re.findall(r"^```console\n\$ controltower ([^\n]*)\n(.*?)^```$", TEXT, r
 MODELS = (
     definition.LogSource,
     definition.SyslogSource,
+    definition.JournalSource,
     definition.ScheduleSource,
     definition.FolderSource,
     definition.DeadLetterSource,
