@@ -165,8 +165,8 @@ class Resolver:
         above, beside = self._above(step, keys), self._graph.beside
         trace = beside.of_trace(step)
         behind = beside.behind_span(step, above)
-        own = {key.type: {key: (step.trace_id, step.span_id)} for key in keys}
-        found = self._lifted(step, keys, trace, "trace") or self._lifted(step, keys, merged((behind, own)), "link")
+        own = ({key.type: {key: (step.trace_id, step.span_id)}} for key in keys)
+        found = self._lifted(step, keys, trace, "trace") or self._lifted(step, keys, merged((behind, *own)), "link")
         if not (found or behind or any(trace.get(name) for name in above)):
             behind = beside.behind_trace(step, above)
             found = self._lifted(step, keys, merged((behind, trace)), "link")

@@ -441,6 +441,14 @@ def test_an_order_is_never_joined_by_a_foreign_key(described: Described) -> None
             assert {member.anchor.type for member in found[number].memberships} == {"order"}
 
 
+def test_a_step_of_two_boxes_is_not_lifted_by_what_is_behind_its_link() -> None:
+    """A step with two keys of one type leaves a choice: what one order behind its link says may be of either."""
+    two, one = seen(1, "box:1", "box:2", trace=1), seen(2, "box:3", trace=2)
+    found = resolve_all([two, one, seen(3, "order:1", trace=3)], [linked(1, 1, 3, 3), linked(2, 2, 3, 3)])
+
+    assert (anchors(found[1]), anchors(found[2])) == ([], ["order:1"])
+
+
 def test_key_helper_reads_scopes() -> None:
     """The helper of these tests means what it says."""
     assert key("order:7@acme") == Key("order", "acme", "7")
