@@ -19,6 +19,7 @@ VALUE_LIMIT: Final = 256
 URL_LIMIT: Final = 2_048
 BODY_LIMIT: Final = 20_000
 EVENTS: Final = {Reason.RESOLVED: "resolved", Reason.RETRACTED: "retracted"}
+SILENT: Final = "silent"  # of a source: the overview shows when each was heard of
 LINKED: Final = "transaction"  # the dashboard's page of one transaction
 ELLIPSIS: Final = "…"
 
@@ -63,9 +64,12 @@ def summary(alert: Alert) -> str:
 
 
 def link(alert: Alert, dashboard_url: str) -> str | None:
-    """Return the address of the transaction's page; nothing without a dashboard, or where it would be too long."""
+    """Return the address of the transaction's page, or of the overview for a source; nothing without a dashboard, or where
+    it would be too long."""
     if not dashboard_url:
         return None
+    if alert.kind == SILENT:
+        return dashboard_url
     anchor = alert.anchor
     named = {"flow": alert.flow, "type": anchor.type, "scope": anchor.scope, "value": anchor.value}
     query = urlencode(named, errors="replace")

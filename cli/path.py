@@ -21,7 +21,7 @@ def path(view: TransactionView, now: datetime, *, why: bool = False, decided: Se
         head(view),
         section(f"Path (times in UTC{rules})", steps(view.members, why=why, decided=decided)),
         section("Corrections", corrections(decided) if why else ""),
-        section("Deadlines", deadlines(view.deadlines, now)),
+        section("Deadlines", deadlines(view.deadlines, now, view.heard)),
         section("Matches", matches(view.reconciliations)),
         section("Exceptions", exceptions(view)),
     ]
@@ -95,21 +95,31 @@ def seen_on(via: Via, said: Mapping[str, Correction]) -> str:
     return f"{via.evidence}, span {via.span_id}"
 
 
-def deadlines(found: Sequence[Deadline], now: datetime) -> str:
-    """Return the deadlines, the open ones first."""
-    order = {DeadlineState.BREACHED: 0, DeadlineState.RUNNING: 1}
+def deadlines(found: Sequence[Deadline], now: datetime, heard: Mapping[str, datetime]) -> str:
+    """Return the deadlines, the open ones first; *heard* says when silent sources were last heard of."""
+    order = {DeadlineState.BREACHED: 0, DeadlineState.UNKNOWN: 1, DeadlineState.RUNNING: 2}
     rows = [
-        [str(deadline.state), deadline.rule, deadline.subject, f"due {when(deadline.due_at)}", verdict(deadline, now)]
-        for deadline in sorted(found, key=lambda deadline: (order.get(deadline.state, 2), deadline.due_at))
+        [
+            str(deadline.state),
+            deadline.rule,
+            deadline.subject,
+            f"due {when(deadline.due_at)}",
+            verdict(deadline, now, heard),
+        ]
+        for deadline in sorted(found, key=lambda deadline: (order.get(deadline.state, 3), deadline.due_at))
     ]
     return table(rows, indent=INDENT)
 
 
-def verdict(deadline: Deadline, now: datetime) -> str:
-    """Return how far a deadline is from its due time, and the money on it while it is open."""
+def verdict(deadline: Deadline, now: datetime, heard: Mapping[str, datetime]) -> str:
+    """Return how far a deadline is from its due time, and the money on it while it is open, or who would know and is
+    silent."""
     if deadline.state is DeadlineState.BREACHED:
         stake = money(deadline.at_stake, deadline.currency) if deadline.at_stake else ""
         return f"late by {lasting(now - deadline.due_at)}" + (f", {stake} at stake" if stake else "")
+    if deadline.state is DeadlineState.UNKNOWN:
+        since = f" since {when(heard[deadline.source])}" if deadline.source in heard else ""
+        return f"source {deadline.source} silent{since}"
     if deadline.state is DeadlineState.RUNNING:
         return f"{lasting(deadline.due_at - now)} left"
     if deadline.met_at and deadline.met_at > deadline.due_at:

@@ -107,7 +107,7 @@ def transaction_of(view: TransactionView) -> dict[str, Json]:
         "keys": [key_of(key) for key in transaction.keys],
         "amounts": {stage: money_of(amount) for stage, amount in transaction.amounts.items()},
         "lines": [line_of(line) for line in view.lines],
-        "deadlines": [deadline_of(deadline) for deadline in view.deadlines],
+        "deadlines": [deadline_of(deadline, view.heard) for deadline in view.deadlines],
         "reconciliations": [reconciliation_of(result) for result in view.reconciliations],
         "exceptions": [exception_of(row) for row in view.exceptions],
         "truncated": view.truncated,
@@ -206,8 +206,8 @@ def line_of(line: DocumentLine) -> dict[str, Json]:
     }
 
 
-def deadline_of(deadline: Deadline) -> dict[str, Json]:
-    """Return a deadline and what became of it."""
+def deadline_of(deadline: Deadline, heard: Mapping[str, datetime]) -> dict[str, Json]:
+    """Return a deadline and what became of it; of an unknown one who would know, and since when that one is silent."""
     return {
         "rule": deadline.rule,
         "subject": deadline.subject,
@@ -220,6 +220,8 @@ def deadline_of(deadline: Deadline) -> dict[str, Json]:
         "severity": deadline.severity,
         "at_stake": money_of(deadline.at_stake),
         "currency": deadline.currency,
+        "source": deadline.source,
+        "silent_since": time_of(heard.get(deadline.source)),
     }
 
 

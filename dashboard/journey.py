@@ -123,6 +123,9 @@ def standing(flow: Flow | None, view: TransactionView, now: datetime) -> str:
         parts.append(_waits(flow, view, late, now, "was due"))
     if open_exceptions:
         parts.append(_open(open_exceptions))
+    unknown = _first(view.deadlines, DeadlineState.UNKNOWN)
+    if unknown is not None:
+        parts.append(_silent(flow, view, unknown))
     running = _first(view.deadlines, DeadlineState.RUNNING)
     if late is None and running is not None:
         parts.append(_waits(flow, view, running, now, "is due"))
@@ -158,7 +161,7 @@ def _state(reached: bool, due: Sequence[Deadline], passed: bool) -> StageState:
     states = {deadline.state for deadline in due}
     if DeadlineState.BREACHED in states:
         return StageState.BREACHED
-    if DeadlineState.RUNNING in states:
+    if not states.isdisjoint((DeadlineState.RUNNING, DeadlineState.UNKNOWN)):
         return StageState.WAITING
     if reached:
         return StageState.LATE if DeadlineState.MET_LATE in states else StageState.REACHED
@@ -188,6 +191,16 @@ def _waits(flow: Flow | None, view: TransactionView, deadline: Deadline, now: da
     return (
         f"It waits for “{what}”{about}, which {verb} {relative(deadline.due_at, now)} "
         f"({moment(deadline.due_at)} UTC; clock started with “{source}”){more}."
+    )
+
+
+def _silent(flow: Flow | None, view: TransactionView, deadline: Deadline) -> str:
+    about = f" of {deadline.subject}" if deadline.subject else ""
+    heard = view.heard.get(deadline.source)
+    since = f" since {moment(heard)} UTC" if heard else ""
+    what = stage_title(flow, deadline.to_stage)
+    return (
+        f"Whether “{what}”{about} came by {moment(deadline.due_at)} UTC is unknown: {deadline.source} is silent{since}."
     )
 
 

@@ -29,6 +29,7 @@ STATE_COLOURS: Mapping[str, str] = {
     DeadlineState.RUNNING: BLUE,
     DeadlineState.MET: GREEN,
     DeadlineState.MET_LATE: AMBER,
+    DeadlineState.UNKNOWN: VIOLET,
     DeadlineState.WAIVED: GREY,
     MatchStatus.MATCHED: GREEN,
     MatchStatus.WITHIN_TOLERANCE: LIGHT_GREEN,

@@ -54,6 +54,7 @@ class DeadlineState(StrEnum):
     MET = "met"
     MET_LATE = "met late"
     BREACHED = "breached"
+    UNKNOWN = "unknown"  # it is over, and who would tell was not heard of since
     WAIVED = "waived"
 
 
@@ -296,6 +297,23 @@ class Deadline:
     system: str  # where the last step before the deadline was seen
     at_stake: Decimal
     currency: str
+    source: str = ""  # of an unknown one: the system that was not heard of since before it was due
+    is_deleted: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedDeadline:
+    """A deadline that is unknown until its source is heard of again."""
+
+    TABLE: ClassVar = "awaited_deadlines"
+
+    flow: str
+    source: str
+    due_at: datetime
+    anchor: Key
+    rule: str
+    subject: str
     is_deleted: bool = False
     version: int = 0
 
@@ -332,7 +350,7 @@ class ExceptionRow:
 
     flow: str
     anchor: Key
-    kind: str  # deadline | match | rejected | failed
+    kind: str  # deadline | match | rejected | failed; silent, of a source in place of a transaction
     rule: str
     subject: str
     reason: str

@@ -13,7 +13,7 @@ from controltower.store.rows import TransactionState
 # After so long without a span a system is quiet, or silent: worth a look before its deadlines break.
 QUIET_AFTER, SILENT_AFTER = timedelta(hours=4), timedelta(days=1)
 
-KINDS = {"deadline": "Deadline", "match": "Match", "rejected": "Rejected", "failed": "Failed"}
+KINDS = {"deadline": "Deadline", "match": "Match", "rejected": "Rejected", "failed": "Failed", "silent": "Source"}
 
 
 def figures(found: OverviewData, flow: str, range_title: str) -> Html:
@@ -73,6 +73,7 @@ def rules(rows: Iterable[RuleCount], now: datetime) -> Html:
     columns = (
         Column("Rule"),
         Column("Broken", "right", hint="Deadlines that passed without the step"),
+        Column("Unknown", "right", hint="Over, while the source that would tell is silent"),
         Column("Running", "right", hint="Deadlines that are not due yet"),
         Column("Overdue for", "right", hint="The longest"),
         Column("Next due", "right"),
@@ -84,6 +85,7 @@ def rules(rows: Iterable[RuleCount], now: datetime) -> Html:
             (
                 rule(row.rule),
                 _broken(row),
+                count(row.unknown),
                 count(row.running),
                 relative(row.oldest_due_at, now).removesuffix(" ago"),
                 relative(row.next_due_at, now),
@@ -111,7 +113,7 @@ def reasons(rows: Iterable[ReasonCount], now: datetime) -> Html:
         columns,
         (
             (
-                two_lines(link(reason(row.reason), _narrowed(row.rule, row.reason)), rule(row.rule)),
+                two_lines(_reason(row), rule(row.rule)),
                 KINDS.get(row.kind, words(row.kind)),
                 count(row.exceptions),
                 count(row.transactions),
@@ -156,6 +158,11 @@ def _broken(row: RuleCount) -> Html:
     if not row.breached:
         return toned("0", "quiet")
     return toned(link(count(row.breached), _narrowed(row.rule, "missing"), css="ct-bad"), "bad")
+
+
+def _reason(row: ReasonCount) -> Html | str:
+    """Return why exceptions are open; it leads to their transactions, which a silent source is none of."""
+    return reason(row.reason) if row.kind == "silent" else link(reason(row.reason), _narrowed(row.rule, row.reason))
 
 
 def _narrowed(by_rule: str, by_reason: str) -> str:

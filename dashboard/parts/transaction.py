@@ -154,7 +154,7 @@ def documents(rows: Iterable[Document], flow: Flow | None, one: Transaction) -> 
     return table(columns, cells, empty="No step carries lines or an amount.")
 
 
-def deadlines(rows: Iterable[Deadline], flow: Flow | None, now: datetime) -> Html:
+def deadlines(rows: Iterable[Deadline], flow: Flow | None, now: datetime, heard: Mapping[str, datetime]) -> Html:
     """Return the deadlines with what became of them."""
     columns = (
         Column("Rule"),
@@ -177,7 +177,7 @@ def deadlines(rows: Iterable[Deadline], flow: Flow | None, now: datetime) -> Htm
                 moment(row.from_at),
                 moment(row.due_at),
                 moment(row.met_at),
-                _margin(row, now),
+                _margin(row, now, heard),
                 money(row.at_stake, row.currency) if row.at_stake else NOTHING,
                 row.severity,
             )
@@ -406,7 +406,10 @@ def _line(line: DocumentLine, currency: str) -> Sequence[Cell]:
     )
 
 
-def _margin(row: Deadline, now: datetime) -> Html | str:
+def _margin(row: Deadline, now: datetime, heard: Mapping[str, datetime]) -> Html | str:
+    if row.state == DeadlineState.UNKNOWN:
+        since = f" since {moment(heard[row.source])} UTC" if row.source in heard else ""
+        return toned(f"{row.source} silent{since}", "warn")
     if row.met_at is not None:
         gap = row.due_at - row.met_at
         late = row.met_at > row.due_at

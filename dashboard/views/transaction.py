@@ -87,7 +87,7 @@ def _show(settings: Settings, view: TransactionView, now: datetime) -> None:
     shows: Mapping[str, Callable[[], None]] = {
         "path": lambda: _path(view, flow, now),
         "documents": lambda: _documents(view, flow),
-        "deadlines": lambda: page.html(parts.deadlines(view.deadlines, flow, now)),
+        "deadlines": lambda: page.html(parts.deadlines(view.deadlines, flow, now, view.heard)),
         "exceptions": lambda: page.html(parts.exceptions(view.exceptions, now)),
         "spans": lambda: _spans(settings, view),
         "logs": lambda: _logs(settings, view),

@@ -2,14 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import Final
 
 from controltower.store.flows.calendar import due_at
 from controltower.store.flows.definition import Flow, SlaRule
-from controltower.store.rows import DeadlineState, Step, TransactionStep
+from controltower.store.rows import UNKNOWN_SINCE, DeadlineState, Step, TransactionStep
 
 MOST_STATED_S: Final = 366 * 86_400
 
@@ -20,6 +20,13 @@ class Member:
 
     step: Step
     membership: TransactionStep
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What decides about the deadlines of a transaction besides its steps and the time."""
+
+    heard: Mapping[str, datetime] = field(default_factory=dict)  # system -> when it was last heard of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Due:
     state: DeadlineState
     system: str  # where the stage that created it was seen
     within: str  # the limit, in words
+    source: str = ""  # of an unknown one: who would tell and is silent
 
 
 def reaches(flow: Flow, step: Step) -> bool:
@@ -47,23 +55,34 @@ def cancelled_at(flow: Flow, reached: Iterable[Member]) -> datetime | None:
     return min((member.step.at for member in reached if flow.stage_by_name[member.step.stage].cancels), default=None)
 
 
-def deadlines(flow: Flow, reached: Iterable[Member], cancelled: datetime | None, now: datetime) -> list[Due]:
+def deadlines(
+    flow: Flow, reached: Iterable[Member], cancelled: datetime | None, now: datetime, around: Circumstances
+) -> list[Due]:
     """Return every deadline that the stages reached created, as of *now*; *reached* are in order of time.
 
     A rule runs once per transaction, or once per value of its ``per`` key. It is created by the first step that reaches
     ``from`` and met by the first that reaches ``to``, whenever that was: an early answer is an answer. What is still
-    open when the transaction is cancelled is waived.
+    open when the transaction is cancelled is waived. What is over is unknown, and not broken, as long as a source that
+    would tell was not heard of since it was due.
     """
     by_stage: dict[str, list[Member]] = defaultdict(list)
     for member in reached:
         by_stage[member.step.stage].append(member)
     return [
-        due for rule in flow.sla if rule.from_ in by_stage for due in _of_rule(flow, rule, by_stage, cancelled, now)
+        due
+        for rule in flow.sla
+        if rule.from_ in by_stage
+        for due in _of_rule(flow, rule, by_stage, cancelled, now, around)
     ]
 
 
 def _of_rule(
-    flow: Flow, rule: SlaRule, by_stage: Mapping[str, Sequence[Member]], cancelled: datetime | None, now: datetime
+    flow: Flow,
+    rule: SlaRule,
+    by_stage: Mapping[str, Sequence[Member]],
+    cancelled: datetime | None,
+    now: datetime,
+    around: Circumstances,
 ) -> Iterable[Due]:
     starts = _first_per_subject(rule, by_stage[rule.from_])
     ends = _first_per_subject(rule, by_stage.get(rule.to, ()))
@@ -77,7 +96,10 @@ def _of_rule(
         end = ends.get(subject)
         met = end.step.at if end else None
         within = f"{stated.total_seconds():.0f} seconds" if stated else str(rule.within)
-        yield Due(rule, subject, begun.at, due, met, _state(due, met, cancelled, now), start.step.system, within)
+        source = _silent(flow, rule, due, around)
+        state = _state(due, met, cancelled, now, source)
+        silent = source if state is DeadlineState.UNKNOWN else ""
+        yield Due(rule, subject, begun.at, due, met, state, start.step.system, within, silent)
 
 
 def _stated(rule: SlaRule, step: Step) -> timedelta | None:
@@ -109,9 +131,19 @@ def _subjects(key_type: str, member: Member) -> Iterable[str]:
     return own or {key.value for key in above if key.type == key_type}
 
 
-def _state(due: datetime, met: datetime | None, cancelled: datetime | None, now: datetime) -> DeadlineState:
+def _silent(flow: Flow, rule: SlaRule, due: datetime, around: Circumstances) -> str:
+    """Return the first of those that tell the awaited stage that was not heard of since it was due, or none."""
+    told_by = flow.stage_by_name[rule.to].told_by
+    return next((name for name in told_by if around.heard.get(name, UNKNOWN_SINCE) < due), "")
+
+
+def _state(
+    due: datetime, met: datetime | None, cancelled: datetime | None, now: datetime, silent: str
+) -> DeadlineState:
     if met is not None:
         return DeadlineState.MET if met <= due else DeadlineState.MET_LATE
     if cancelled is not None:
         return DeadlineState.WAIVED
-    return DeadlineState.BREACHED if now >= due else DeadlineState.RUNNING
+    if now < due:
+        return DeadlineState.RUNNING
+    return DeadlineState.UNKNOWN if silent else DeadlineState.BREACHED

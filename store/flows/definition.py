@@ -105,6 +105,7 @@ class Stage(Model):
     )
     final: bool = False
     cancels: bool = False
+    told_by: tuple[Name, ...] = ()  # the sources that would tell: while one is silent, what is late is not known to be
     joined_by: tuple[KeyType, ...] = ()  # the only keys that say where its steps belong; all of them by default
 
 
@@ -128,6 +129,14 @@ class SlaRule(Model):
     calendar: str | None = None
     severity: Literal["page", "warning", "notice"] = "warning"
     per: KeyType | None = None
+
+
+class Source(Model):
+    """A system that speaks often, and how long it may be silent: each span of it counts."""
+
+    silent_after: LimitField
+    calendar: str | None = None
+    severity: Literal["page", "warning", "notice"] = "warning"
 
 
 class CalendarSpec(Model):
@@ -237,6 +246,7 @@ class Flow(Model):
     anchors: Annotated[tuple[KeyType, ...], Field(min_length=1)]
     keys: dict[KeyType, KeySpec]
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    sources: dict[Name, Source] = {}
     amount: str | None = None
     counterparty: KeyType | None = None
     sla: tuple[SlaRule, ...] = ()
@@ -342,6 +352,7 @@ def contradictions(flow: Flow) -> Iterator[Problem]:
     """Yield (place, problem) for everything that is well formed but cannot be meant."""
     yield from _key_problems(flow)
     yield from _stage_problems(flow)
+    yield from _source_problems(flow)
     yield from _sla_problems(flow)
     yield from _reconciliation_problems(flow)
     for name, spec in flow.calendars.items():
@@ -405,6 +416,15 @@ def _stage_problems(flow: Flow) -> Iterator[Problem]:
         yield ("amount",), f"{flow.amount} is not one of the stages"
 
 
+def _source_problems(flow: Flow) -> Iterator[Problem]:
+    for position, stage in enumerate(flow.stages):
+        for number, name in enumerate(stage.told_by):
+            if name not in flow.sources:
+                yield ("stages", position, "told_by", number), f"{name} is not one of the sources"
+    for name, source in flow.sources.items():
+        yield from _limit_problems(flow, ("sources", name), source.silent_after, source.calendar, "silent_after")
+
+
 def _sla_problems(flow: Flow) -> Iterator[Problem]:
     names: set[str] = set()
     for position, rule in enumerate(flow.sla):
@@ -439,8 +459,10 @@ def _reconciliation_problems(flow: Flow) -> Iterator[Problem]:
             )
 
 
-def _limit_problems(flow: Flow, place: tuple[Hashable, ...], limit: Limit, calendar: str | None) -> Iterator[Problem]:
+def _limit_problems(
+    flow: Flow, place: tuple[Hashable, ...], limit: Limit, calendar: str | None, field: str = "within"
+) -> Iterator[Problem]:
     if calendar is not None and calendar not in flow.calendars:
         yield (*place, "calendar"), f"{calendar} is not one of the calendars"
     if limit.business and calendar is None:
-        yield (*place, "within"), f"{limit} needs a calendar"
+        yield (*place, field), f"{limit} needs a calendar"

@@ -21,15 +21,26 @@ from clickhouse_connect.driver.client import Client
 from controltower.store.flows.affected import Affected, affected_by
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import Classified, classify
-from controltower.store.flows.deadlines import Member
+from controltower.store.flows.deadlines import Circumstances, Member
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import links_of
 from controltower.store.flows.membership import differs, memberships, parking, past
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.news import News, NewsReader
 from controltower.store.flows.outcome import Outcome
+from controltower.store.flows.silence import KIND as SILENT
+from controltower.store.flows.silence import of_source, silences
 from controltower.store.flows.transaction import judge
-from controltower.store.rows import DocumentLine, Key, Step, TransactionStep
+from controltower.store.rows import (
+    UNKNOWN_SINCE,
+    AwaitedDeadline,
+    DocumentLine,
+    ExceptionRow,
+    Key,
+    Step,
+    TransactionStep,
+)
+from controltower.store.write import insert
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +89,9 @@ class Engine:
         self._whole = False  # no cycle was cut off: what has a place in the store is stored itself
         self._read_parts: frozenset[str] = frozenset()  # whose steps were all taken
         self._news: NewsReader | None = None
+        self._sources = sorted({name for flow in flows for name in flow.sources})
+        self._circumstances = Circumstances()
+        self._silences: dict[str, dict[Key, ExceptionRow]] = {}  # flow -> what is known of its sources
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Run cycles until *stop* is set; a pause only when nothing is left to do. Errors end it: the caller decides."""
@@ -108,6 +122,7 @@ class Engine:
         now, version = self._now(), self._next_version()
         whole, self._whole = self._whole, False
         newest = self._around.newest_span_us()
+        heard = self._around.heard(self._sources) if self._sources else {}  # of spans that are read now, or were before
         parts = self._around.parts("otel_traces")
         reader = self._news_reader(position)
         news = reader.take()
@@ -120,15 +135,19 @@ class Engine:
             limit=self._limit,
         )
         classified = [found for span in spans for found in classify(self._flows, span, version)]
+        more = len(spans) >= self._limit
+        self._hear(heard, more=more)
         all_due = self._around.due(self._flows, _micros(now), DUE_PER_CYCLE)
-        waiting = any(len(due) == DUE_PER_CYCLE for due in all_due.values())
+        arrived = self._arrived()
+        waiting = DUE_PER_CYCLE in (*map(len, all_due.values()), *map(len, arrived.values()))
         judged = 0
         for flow in self._flows:
             own = [found for found in classified if found.step.flow == flow.flow]
             due = [*all_due[flow.flow], *self._unfinished.get(flow.flow, [])]
-            if own or due or news.concern(flow.flow):
-                judged += self._advance(flow, own, due, news, now, version, whole=whole)
-        more = len(spans) >= self._limit
+            if own or due or arrived[flow.flow] or news.concern(flow.flow):
+                judged += self._advance(flow, own, due, arrived[flow.flow], news, now, version, whole=whole)
+            if flow.sources and not more:  # while spans wait to be read nobody is known to be silent
+                self._note_silences(flow, now, version)
         self._finish(_micros(spans[-1].loaded_at) if more else max(newest, position), version, bool(spans or judged))
         self._read_parts = frozenset() if more else parts  # of a part that was cut, what is left is not known
         self._whole = whole or not more
@@ -149,6 +168,7 @@ class Engine:
             self._completed = int(state.get("completed", 0))
             self._whole = self._version <= self._completed
             self._unfinished = {flow.flow: self._around.unfinished(flow, self._completed) for flow in self._flows}
+            self._silences = {flow.flow: self._known_silences(flow) for flow in self._flows if flow.sources}
             fingerprint = _fingerprint(self._flows)
             if state.get("flows") == fingerprint:
                 self._generation = int(state.get("generation", 0))
@@ -180,6 +200,35 @@ class Engine:
             "engine_state", rows, column_names=["name", "value", "version"], settings={"async_insert": 0}
         )
 
+    # sources
+
+    def _hear(self, heard: Mapping[str, datetime], *, more: bool) -> None:
+        """Note when sources were *heard* of, once all that they said is taken: what waits to be read is no silence."""
+        before = self._circumstances.heard
+        if not more:
+            self._circumstances = Circumstances(
+                heard={name: max(at, before.get(name, at)) for name, at in heard.items()}
+            )
+
+    def _arrived(self) -> Mapping[str, list[AwaitedDeadline]]:
+        """Return flow -> the deadlines that waited for a source, which was heard of since."""
+        found: dict[str, list[AwaitedDeadline]] = {flow.flow: [] for flow in self._flows}
+        if heard := self._circumstances.heard:
+            for row in self._around.awaited(self._flows, heard, DUE_PER_CYCLE):
+                found[row.flow].append(row)
+        return found
+
+    def _known_silences(self, flow: Flow) -> dict[Key, ExceptionRow]:
+        rows = self._around.known(flow, map(of_source, flow.sources)).exceptions
+        return {row.anchor: row for row in rows if row.kind == SILENT}
+
+    def _note_silences(self, flow: Flow, now: datetime, version: int) -> None:
+        """Write who is silent, and who is heard again."""
+        known, in_force_at = self._silences[flow.flow], _instant(self._generation)
+        rows = silences(flow, self._circumstances.heard, known, now, version, in_force_at=in_force_at)
+        insert(self._client, rows)
+        known |= {row.anchor: row for row in rows}
+
     # one flow
 
     def _advance(
@@ -187,6 +236,7 @@ class Engine:
         flow: Flow,
         new: list[Classified],
         due: list[Key],
+        arrived: Sequence[AwaitedDeadline],
         news: News,
         now: datetime,
         version: int,
@@ -206,9 +256,10 @@ class Engine:
         placed_before = affected.stored if whole else affected.steps.keys()
         self._place(flow, affected, placed_before, steps.keys(), outcome, now, version)
         placed = _by_anchor((*outcome.memberships, *outcome.left))
-        anchors = placed.keys() | set(due)
+        anchors = placed.keys() | set(due) | {row.anchor for row in arrived}
         for chunk in _chunks(sorted(anchors), ANCHORS_AT_ONCE):
             self._judge(flow, chunk, placed, steps, lines, outcome, now, version)
+        outcome.no_more(arrived, version)
         outcome.write(self._client)
         return len(anchors)
 
@@ -263,7 +314,7 @@ class Engine:
         lines = ChainMap(new_lines, _lines_by_step(self._around.lines(flow, stored)))
         known = self._around.known(flow, anchors)
         verdicts = [
-            judge(flow, anchor, members, lines, now, version)
+            judge(flow, anchor, members, lines, now, version, self._circumstances)
             for anchor in anchors
             if (members := _members(own[anchor], steps))
         ]
@@ -314,6 +365,10 @@ def _lines_by_step(lines: Iterable[DocumentLine]) -> dict[StepId, tuple[Document
 def _fingerprint(flows: Iterable[Flow]) -> str:
     text = "\n".join(sorted(flow.rules for flow in flows))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _instant(version: int) -> datetime:
+    return UNKNOWN_SINCE + timedelta(microseconds=version // 1_000)
 
 
 def _micros(at: datetime) -> int:

@@ -67,6 +67,7 @@ class Example(_Model):
 
     name: Annotated[str, Field(min_length=1)]
     now: Instant | None = None
+    heard: Mapping[str, Instant] = {}  # source -> when it was last heard of (default: now)
     steps: Annotated[tuple[ExampleStep, ...], Field(min_length=1)]
     expect: Annotated[tuple[Expected, ...], Field(min_length=1)]
     parked: int = 0  # steps that belong to none

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import Classified, SpanRow, classify
-from controltower.store.flows.deadlines import Member
+from controltower.store.flows.deadlines import Circumstances, Member
 from controltower.store.flows.example import Example, ExampleStep, Expected
 from controltower.store.flows.graph import KeyGraph, links_of
 from controltower.store.flows.resolve import Resolution, Resolver
@@ -81,7 +81,8 @@ def _verdicts(flow: "Flow", example: Example) -> Iterator[Verdict]:
             members.setdefault(found.anchor, []).append(Member(step, row))
     lines = {step_id: classified.lines for step_id, classified in steps.items()}
     now = example.now or max(classified.step.at for classified in steps.values())
-    return (judge(flow, anchor, own, lines, now, 0) for anchor, own in sorted(members.items()))
+    around = Circumstances(heard={**dict.fromkeys(flow.sources, now), **example.heard})
+    return (judge(flow, anchor, own, lines, now, 0, around) for anchor, own in sorted(members.items()))
 
 
 def _resolved(flow: "Flow", example: Example) -> tuple[Mapping[StepId, Classified], Mapping[StepId, Resolution]]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from clickhouse_connect.driver.client import Client
 
@@ -13,7 +14,9 @@ from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import Value
 from controltower.store.queries import named
 from controltower.store.reads.fetch import fetch, fetch_records
+from controltower.store.reads.heard import heard
 from controltower.store.rows import (
+    AwaitedDeadline,
     Correction,
     Deadline,
     DocumentLine,
@@ -223,6 +226,22 @@ class Neighbourhood:
             found[row.flow].append(row.anchor)
         return found
 
+    def heard(self, systems: Iterable[str]) -> dict[str, datetime]:
+        """Return system -> when it was last heard of; one that never was is left out."""
+        return heard(self._client, systems)
+
+    def awaited(self, flows: Sequence[Flow], since: Mapping[str, datetime], limit: int) -> tuple[AwaitedDeadline, ...]:
+        """Return the deadlines that wait for a source and need not any more, now that each was heard of *since*; *limit* of each flow."""
+        systems = sorted(since)
+        query = named(
+            "engine_awaited",
+            flows=[flow.flow for flow in flows],
+            sources=systems,
+            heard=[_micros(since[system]) for system in systems],
+            limit=limit,
+        )
+        return fetch(self._client, query, AwaitedDeadline)
+
     def unfinished(self, flow: Flow, completed: int) -> list[Key]:
         """Return the transactions that a cycle after *completed* touched before it was cut off."""
         return [
@@ -265,6 +284,14 @@ class Neighbourhood:
                 settings={"async_insert": 0},
             )
         return batch
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def _micros(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def _values(pairs: Iterable[tuple[str, str]]) -> list[Key]:

@@ -28,6 +28,7 @@ DERIVED: Final = (
     "transactions",
     "transaction_history",
     "deadlines",
+    "awaited_deadlines",
     "reconciliations",
     "exceptions",
     "engine_state",

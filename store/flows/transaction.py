@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
-from controltower.store.flows.deadlines import Due, Member, cancelled_at, deadlines, reaches
+from controltower.store.flows.deadlines import Circumstances, Due, Member, cancelled_at, deadlines, reaches
 from controltower.store.flows.definition import Flow, ReconciliationRule, Stage
 from controltower.store.flows.definition import Side as SideRule
 from controltower.store.reconcile import Match, SideLine, extended, healed, three_way
@@ -28,6 +29,8 @@ CLOSED = frozenset({MatchStatus.MATCHED, MatchStatus.WITHIN_TOLERANCE})
 KEYS_KEPT = 500
 
 StepId = tuple[str, str]
+_NONE: Final = Circumstances()
+_OPEN: Final = frozenset({DeadlineState.RUNNING, DeadlineState.UNKNOWN, DeadlineState.BREACHED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,10 @@ def judge(
     lines: Mapping[StepId, tuple[DocumentLine, ...]],
     now: datetime,
     version: int,
+    around: Circumstances = _NONE,
 ) -> Verdict:
     """Return the verdict on one transaction as of *now*; *members* may come in any order and must not be empty."""
-    return _Case(flow, anchor, sorted(members, key=_by_time), lines, now, version).verdict()
+    return _Case(flow, anchor, sorted(members, key=_by_time), lines, now, version, around).verdict()
 
 
 def _by_time(member: Member) -> tuple[datetime, str, str]:
@@ -67,6 +71,7 @@ class _Case:
         lines: Mapping[StepId, tuple[DocumentLine, ...]],
         now: datetime,
         version: int,
+        around: Circumstances,
     ) -> None:
         self.flow = flow
         self.anchor = anchor
@@ -79,7 +84,7 @@ class _Case:
         self.amounts = self._amounts()
         self.currency = next((member.step.currency for member in members if member.step.currency), "")
         self.value = self._value()
-        self.due = deadlines(flow, self.reached, self.cancelled, now)
+        self.due = deadlines(flow, self.reached, self.cancelled, now, around)
         self.sides = [(rule, self._sides(rule)) for rule in self._rules()]
         self.matches = [(rule, match) for rule, sides in self.sides for match in three_way(flow, rule, *sides, now)]
 
@@ -169,8 +174,9 @@ class _Case:
             state=due.state,
             severity=due.rule.severity,
             system=due.system,
-            at_stake=self.value if due.state in (DeadlineState.RUNNING, DeadlineState.BREACHED) else ZERO,
+            at_stake=self.value if due.state in _OPEN else ZERO,
             currency=self.currency,
+            source=due.source,
             version=self.version,
         )
 
@@ -338,13 +344,14 @@ class _Case:
     def _transaction(self, exceptions: Sequence[ExceptionRow]) -> Transaction:
         breached = [due for due in self.due if due.state is DeadlineState.BREACHED]
         running = [due.due_at for due in self.due if due.state is DeadlineState.RUNNING]
+        still_open = sum(due.state in _OPEN for due in self.due)
         open_other = [row for row in exceptions if row.resolved_at is None and row.kind != "deadline"]
         stages = self._stages()
         return Transaction(
             flow=self.flow.flow,
             anchor=self.anchor,
             flow_version=self.flow.version,
-            state=self._state(bool(breached), bool(open_other), bool(running)),
+            state=self._state(bool(breached), bool(open_other), bool(still_open)),
             started_at=self.members[0].step.at,
             last_step_at=max(member.step.at for member in self.members),
             stage=stages[-1].name if stages else "",
@@ -357,7 +364,7 @@ class _Case:
             currency=self.currency,
             amounts=self.amounts,
             at_stake=self._at_stake(bool(breached), open_other),
-            open_deadlines=len(running) + len(breached),
+            open_deadlines=still_open,
             breached_deadlines=len(breached),
             next_due_at=min(running, default=None),
             open_exceptions=len(open_other) + len(breached),
@@ -371,14 +378,14 @@ class _Case:
         names = {member.step.stage for member in self.reached}
         return [stage for stage in self.flow.stages if stage.name in names]
 
-    def _state(self, breached: bool, exceptional: bool, running: bool) -> TransactionState:
+    def _state(self, breached: bool, exceptional: bool, waits: bool) -> TransactionState:
         if breached:
             return TransactionState.BREACHED
         if exceptional:
             return TransactionState.EXCEPTION
         final = any(self.flow.stage_by_name[member.step.stage].final for member in self.reached)
         settled = all(match.status in CLOSED for _, match in self.matches)
-        if (final or self.cancelled is not None) and not running and settled:
+        if (final or self.cancelled is not None) and not waits and settled:
             return TransactionState.COMPLETED
         return TransactionState.IN_PROGRESS
 

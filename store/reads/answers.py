@@ -58,6 +58,9 @@ class TransactionView:
     exceptions: tuple[ExceptionRow, ...]
     history: tuple[Change, ...]
     truncated: bool = False  # one of the lists reached its limit: more is stored than shown
+    heard: Mapping[str, datetime] = field(
+        default_factory=dict
+    )  # source of an unknown deadline -> when it was last heard of
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,7 @@ class RuleCount:
     rule: str
     severity: str
     breached: int
+    unknown: int  # over, while the source that would tell is silent
     running: int
     due_soon: int  # of the running, those due within a day
     oldest_due_at: datetime | None  # of the breached

@@ -9,6 +9,7 @@ from clickhouse_connect.driver.client import Client
 from controltower.store.queries import MEMBERS_AT_ONCE, checked, named, of_anchor, of_members, timestamp
 from controltower.store.reads.answers import Member, Span, TransactionView
 from controltower.store.reads.fetch import fetch
+from controltower.store.reads.heard import heard
 from controltower.store.rows import (
     Change,
     Deadline,
@@ -34,7 +35,7 @@ TRACE_MARGIN = timedelta(hours=1)  # a step's trace begins before and ends after
 def read_transaction(client: Client, flow: str, anchor: Key, *, history: bool = True) -> TransactionView | None:
     """Return the transaction of *anchor*, or nothing when there is none; without *history*, nothing of its changes.
 
-    Eight queries, and two more for each further ``MEMBERS_AT_ONCE`` of its steps.
+    Eight queries, one more when a deadline is unknown, and two more for each further ``MEMBERS_AT_ONCE`` of its steps.
     """
 
     def details(statement: str, kind: type[T], limit: int) -> tuple[T, ...]:
@@ -59,6 +60,7 @@ def read_transaction(client: Client, flow: str, anchor: Key, *, history: bool = 
         reconciliations=reconciliations,
         exceptions=exceptions,
         history=changes,
+        heard=heard(client, {row.source for row in deadlines if row.source}),
         truncated=len(memberships) >= MEMBERS_LIMIT
         or len(lines) >= LINES_LIMIT
         or max(map(len, (deadlines, reconciliations, exceptions, changes))) >= DETAILS_LIMIT,

@@ -5,6 +5,7 @@ SELECT
     rule,
     severity,
     sum(breached_here) AS breached,
+    sum(unknown_here) AS unknown,
     sum(running_here) AS running,
     sum(due_soon_here) AS due_soon,
     min(oldest_here) AS oldest_due_at,
@@ -17,6 +18,7 @@ FROM (
         severity,
         currency,
         countIf(state = 'breached') AS breached_here,
+        countIf(state = 'unknown') AS unknown_here,
         countIf(state = 'running') AS running_here,
         countIf(state = 'running' AND due_at < {soon:DateTime64(6, 'UTC')}) AS due_soon_here,
         minIf(toNullable(due_at), state = 'breached') AS oldest_here,
@@ -24,7 +26,7 @@ FROM (
         max(at_stake) AS at_stake_here
     FROM deadlines FINAL
     WHERE ({flow:String} = '' OR flow = {flow:String})
-        AND state IN ('breached', 'running')
+        AND state IN ('breached', 'unknown', 'running')
     GROUP BY
         flow,
         rule,

@@ -14,6 +14,7 @@ SELECT
     system,
     at_stake,
     currency,
+    source,
     is_deleted,
     version
 FROM deadlines FINAL

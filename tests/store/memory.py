@@ -15,9 +15,11 @@ from controltower.store import rows as kinds
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import SpanRow
 from controltower.store.flows.definition import Flow
+from controltower.store.flows.engine import Engine
 from controltower.store.flows.graph import Value
 from controltower.store.flows.neighbourhood import Known, LinkedTrace, Neighbourhood, ScopedKey
 from controltower.store.rows import Correction, Key, KeyLink, ParkedStep, SpanLink, Step, TransactionStep
+from controltower.tracer import attributes as names
 
 _IDENTITY = ("flow", "trace_id", "span_id")
 _ANCHOR = ("flow", "anchor")
@@ -31,6 +33,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {  # table -> what tells two rows apart, 
     "transactions": _ANCHOR,
     "transaction_history": (*_ANCHOR, "known_at"),
     "deadlines": (*_ANCHOR, "rule", "subject"),
+    "awaited_deadlines": ("flow", "source", "due_at", "anchor", "rule", "subject"),
     "reconciliations": (*_ANCHOR, "rule", "line"),
     "exceptions": (*_ANCHOR, "kind", "rule", "subject"),
 }
@@ -151,6 +154,7 @@ class MemoryNeighbourhood(Neighbourhood):
             span
             for part, span in self._memory.spans
             if part not in known and _micros(span.loaded_at) >= since_us and (span.trace_id, span.span_id) not in taken
+            if any(span.attributes.get(names.STEP, "").startswith(f"{flow.prefix}.") for flow in flows)
         ]
         return tuple(sorted(found, key=attrgetter("loaded_at", "trace_id", "span_id"))[:limit])
 
@@ -218,6 +222,27 @@ class MemoryNeighbourhood(Neighbourhood):
             for flow in flows
         }
 
+    def heard(self, systems: Iterable[str]) -> dict[str, datetime]:
+        asked, found = set(systems), dict[str, datetime]()
+        for _, span in self._memory.spans:
+            if span.service in asked:
+                at = min(span.started_at, span.loaded_at)
+                found[span.service] = max(found.get(span.service, at), at)
+        return found
+
+    def awaited(
+        self, flows: Sequence[Flow], since: Mapping[str, datetime], limit: int
+    ) -> tuple[kinds.AwaitedDeadline, ...]:
+        return tuple(
+            row
+            for flow in flows
+            for row in [
+                row
+                for row in self._of(flow, "awaited_deadlines")
+                if row.source in since and row.due_at <= since[row.source]
+            ][:limit]
+        )
+
     def unfinished(self, flow: Flow, completed: int) -> list[Key]:
         return [
             *{anchor for name, anchor, version in self._memory.touched if name == flow.flow and version > completed}
@@ -246,3 +271,9 @@ class MemoryNeighbourhood(Neighbourhood):
 
 def _micros(at: datetime) -> int:
     return int(at.timestamp()) * 1_000_000 + at.microsecond
+
+
+def engine_over(memory: Memory, flow: Flow, now: Callable[[], datetime], steps_per_cycle: int) -> Engine:
+    """Return an engine that reads and writes there."""
+    client: Any = memory  # it stands in for one
+    return Engine(client, [flow], now, steps_per_cycle=steps_per_cycle, around=MemoryNeighbourhood(memory))

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controltower.store.flows.classify import SpanRow
-from controltower.store.flows.engine import Engine
 from controltower.store.rows import Correction, SpanLink, Step
 from tests.conftest import ManualClock
 from tests.store.flow_steps import FLOW, START, corrected, resolve_all, seen
-from tests.store.memory import CutOffError, Memory, MemoryNeighbourhood
+from tests.store.memory import CutOffError, Memory, engine_over
 from tests.store.test_resolve import Decided, Described, built, decided, some_corrections, some_links, some_steps
 
 Fact = Step | SpanLink | Correction
@@ -42,8 +41,7 @@ class Tower:
 
     def restart(self) -> None:
         """Start another engine over what is stored."""
-        around = MemoryNeighbourhood(self.memory)
-        self._engine = Engine(self.memory, [FLOW], self.clock.now, steps_per_cycle=self._steps_per_cycle, around=around)  # type: ignore[arg-type]  # stands in for a client
+        self._engine = engine_over(self.memory, FLOW, self.clock.now, self._steps_per_cycle)
 
     def take(self, facts: Iterable[Fact], *, cut_at: int = 0) -> None:
         """Let *facts* arrive and the engine take them. The process ends at insert *cut_at* and starts again; at a negative
