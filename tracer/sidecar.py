@@ -18,16 +18,9 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from controltower.tracer import attributes, propagation
 from controltower.tracer.default import system as process_system
-from controltower.tracer.integrations.messaging import (
-    SENT_AT,
-    Arrival,
-    Plain,
-    finish,
-    now_ns,
-    place_at,
-    sender_of,
-    start,
-)
+from controltower.tracer.integrations.arrival import SENT_AT, Arrival, sender_of
+from controltower.tracer.integrations.place import Plain, place_at
+from controltower.tracer.integrations.spans import finish, now_ns, start
 from controltower.tracer.propagation import with_ring
 from controltower.tracer.system import System
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from controltower import tracer
-from controltower.tracer.integrations.messaging import DeadLetter, Place
+from controltower.tracer.integrations.arrival import DeadLetter
+from controltower.tracer.integrations.place import Place
 from controltower.tracer.integrations.sqs import _Hooks
 from controltower.tracer.testing import Captured
 from tests.aws_server import aws_server

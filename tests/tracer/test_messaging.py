@@ -9,17 +9,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from controltower import tracer
 from controltower.tracer import default
-from controltower.tracer.integrations.messaging import (
-    MAX_HEADER,
-    MAX_LINKS,
-    SENT_AT,
-    Arrival,
-    Handling,
-    Place,
-    Sending,
-    pulled,
-    read_headers,
-)
+from controltower.tracer.integrations.arrival import MAX_HEADER, SENT_AT, Arrival, read_headers
+from controltower.tracer.integrations.messaging import MAX_LINKS, Handling, Sending, pulled
+from controltower.tracer.integrations.place import Place
 from controltower.tracer.testing import FIRST_NS, Captured, capture
 from tests.tracer.hooked import attribute, unhooked
 

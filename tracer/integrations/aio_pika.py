@@ -6,18 +6,8 @@ from types import TracebackType
 from typing import Any, Final
 
 from controltower.tracer.integrations import rabbitmq
-from controltower.tracer.integrations.messaging import (
-    ARRIVAL,
-    Arrival,
-    Handling,
-    Sending,
-    Settling,
-    Used,
-    arrival_of,
-    noted,
-    pulled,
-    read_with,
-)
+from controltower.tracer.integrations.arrival import ARRIVAL, Arrival, arrival_of, noted, read_with
+from controltower.tracer.integrations.messaging import Handling, Sending, Settling, Used, pulled
 from controltower.tracer.integrations.patches import Function, Patches
 
 HANDLING: Final = "_controltower_handling"

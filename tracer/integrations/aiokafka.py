@@ -3,7 +3,8 @@
 from typing import Any
 
 from controltower.tracer.integrations import kafka
-from controltower.tracer.integrations.messaging import Arrival, Sending, Used, pulled, remember
+from controltower.tracer.integrations.arrival import Arrival, remember
+from controltower.tracer.integrations.messaging import Sending, Used, pulled
 from controltower.tracer.integrations.patches import Function, Patches
 
 

@@ -13,8 +13,10 @@ from opentelemetry.trace import Span, SpanKind
 
 from controltower.tracer import attributes
 from controltower.tracer.hooks import is_there
-from controltower.tracer.integrations.messaging import MAX_ID, Used, finish, now_ns
+from controltower.tracer.integrations.messaging import Used
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.integrations.place import MAX_ID
+from controltower.tracer.integrations.spans import finish, now_ns
 
 BASE: Final = "apscheduler.executors.base"
 RUNNERS: Final = ("run_job", "run_coroutine_job")

@@ -9,18 +9,12 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from controltower.tracer import propagation
-from controltower.tracer.integrations.messaging import (
-    READ,
-    SENT_AT,
-    Arrival,
-    Place,
-    Used,
-    now_ns,
-    read_headers,
-    sender_of,
-)
+from controltower.tracer.integrations.arrival import READ, SENT_AT, Arrival, read_headers, sender_of
+from controltower.tracer.integrations.messaging import Used
 from controltower.tracer.integrations.opentelemetry import turn_on
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.integrations.place import Place
+from controltower.tracer.integrations.spans import now_ns
 
 SYSTEM: Final = "celery"
 UNKNOWN: Final = ("",)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from controltower.tracer.default import system as process_system
 from controltower.tracer.integrations import kafka
-from controltower.tracer.integrations.messaging import Arrival, Sending, Used, pulled, read_with
+from controltower.tracer.integrations.arrival import Arrival, read_with
+from controltower.tracer.integrations.messaging import Sending, Used, pulled
 from controltower.tracer.integrations.patches import Function, Patches
 
 WHERE: Final = "_controltower_where"  # of a client: its servers and its group

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from controltower.tracer.integrations.arrival import Arrival, read_headers
 from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.integrations.messaging import Arrival, Place, Plain, place_at, read_headers
+from controltower.tracer.integrations.place import Place, Plain, place_at
 from controltower.tracer.system import System
 
 SYSTEM: Final = "kafka"

@@ -4,162 +4,40 @@ Sender and receiver are joined by a link, never as parent and child: a message m
 come in a batch with others. Nothing of a message's body is looked at.
 """
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
-from dataclasses import dataclass, field
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESS_INSTRUMENTATION
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
 from controltower.tracer import attributes, propagation
 from controltower.tracer.default import system as process_system
+from controltower.tracer.integrations.arrival import (
+    IDEMPOTENCY,
+    SENT_AT,
+    Arrival,
+    Pairs,
+    arrival_of,
+    idempotency_of,
+    is_travelling,
+    read_headers,
+    sender_of,
+)
 from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.propagation import NO_KEYS, KeyRing, with_ring
-from controltower.tracer.step import ERROR_TYPE, type_name_of
+from controltower.tracer.integrations.place import MAX_ID, Operation, Place, Plain
+from controltower.tracer.integrations.spans import finish, is_suppressed, now_ns, start
+from controltower.tracer.propagation import NO_KEYS, with_ring
 from controltower.tracer.system import System
 
-Plain = str | bool | int | float
-Pairs = Iterable[tuple[Any, Any]]
 Used = Callable[[], System]  # the system that a hook belongs to, asked for at each message
-Sender = tuple[SpanContext | None, KeyRing]
-Operation = Literal["send", "receive", "process", "settle"]
-
-SENT_AT: Final = "controltower-sent-at"  # header: milliseconds since 1970 by the sender's clock
-TRAVELLING: Final = frozenset({propagation.TRACE_HEADER, propagation.STATE_HEADER, propagation.BAGGAGE_HEADER, SENT_AT})
-IDEMPOTENCY_HEADERS: Final = ("idempotency-key", "nats-msg-id")
-READ: Final = TRAVELLING.union(IDEMPOTENCY_HEADERS)
-IDEMPOTENCY: Final = "idempotency"  # key type: an identity for one hop
-MAX_HEADER: Final = 8192  # characters of a header that are looked at; a longer one is not ours
-MAX_ID: Final = 256  # characters of a message id, of a destination
-MAX_PLACES: Final = 1024  # that are remembered; a service has tens, and subjects and topics can be made up
 MAX_LINKS: Final = 10_000  # of one span, as the tracer's own limit; a larger batch gets more than one span
-ARRIVAL: Final = "_controltower_arrival"  # attribute of a library's message
 UNKNOWN_MESSAGE: Final = "unknown_message"
-
 NO_CONTEXT: Final = Context()
 _HANDLING = otel_context.create_key("controltower-handling")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A queue, topic or subject at a broker."""
-
-    system: str  # rabbitmq, kafka … as OpenTelemetry names them
-    name: str
-    host: str = ""
-    port: int | None = None
-    others: Mapping[str, Plain] = field(default_factory=dict)
-    template: str = ""  # of names that a receiver asked for: orders.*
-    _described: dict[tuple[str, str], tuple[str, dict[str, Plain]]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def described(self, type_: Operation, operation: str) -> tuple[str, dict[str, Plain]]:
-        """Return the name and the attributes of a span of one operation, not to be changed.
-
-        The name is of the template, of which there are few, before that of the place.
-        """
-        if (found := self._described.get((type_, operation))) is None:
-            name = f"{type_} {(self.template or self.name)[:MAX_ID]}"
-            found = self._described[type_, operation] = name, {**self._attributes(), **operation_of(type_, operation)}
-        return found
-
-    def _attributes(self) -> dict[str, Plain]:
-        found: dict[str, Plain] = {
-            "messaging.system": self.system,
-            "messaging.destination.name": self.name[:MAX_ID],
-            **self.others,
-        }
-        if self.template:
-            found["messaging.destination.template"] = self.template[:MAX_ID]
-        if self.host:
-            found["server.address"] = self.host
-        if self.port:
-            found["server.port"] = self.port
-        return found
-
-
-@lru_cache(MAX_PLACES)
-def place_at(
-    system: str,
-    name: str,
-    host: str = "",
-    port: int | None = None,
-    others: tuple[tuple[str, Plain], ...] = (),
-    template: str = "",
-) -> Place:
-    """Return a place: the same one as before, if it was asked for, so that its attributes are made once."""
-    return Place(system, name, host, port, dict(others), template)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """Why a message is in a queue of dead letters."""
-
-    queue: str  # that gave it up
-    reason: str  # rejected, expired, maxlen, delivery_limit
-    count: int  # times it was given up
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One message as it arrived."""
-
-    place: Place
-    headers: Mapping[str, str]  # those of ``READ``, in lower case
-    message_id: str | None = None
-    sent_ns: int | None = None  # when the broker took it, where the broker says so
-    redelivered: bool | None = None  # ``None`` where the broker does not say
-    delivery_count: int | None = None  # 1 for the first delivery
-    dead: DeadLetter | None = None
-    others: Mapping[str, Plain] = field(default_factory=dict)
-    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # that rules found in it
-    senders: dict[frozenset[str], Sender] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def facts(self, now_ns: int) -> dict[str, Plain]:
-        """Return what is true of this message alone, as attributes of a span or of a link."""
-        found: dict[str, Plain] = dict(self.others)
-        if self.message_id:
-            found["messaging.message.id"] = self.message_id[:MAX_ID]
-        if (wait := self._wait_ms(now_ns)) is not None:
-            found[attributes.MESSAGE_WAIT] = wait
-        if self.redelivered is not None:
-            found[attributes.MESSAGE_REDELIVERED] = self.redelivered
-        if self.delivery_count is not None:
-            found[attributes.MESSAGE_DELIVERY_COUNT] = self.delivery_count
-        if self.dead is not None:
-            found[attributes.CONTEXT + "dlq"] = self.place.name[:MAX_ID]
-            found[attributes.CONTEXT + "dlq_from"] = self.dead.queue[:MAX_ID]
-            found[attributes.REASON] = self.dead.reason[:MAX_ID]
-            found[attributes.MESSAGE_DEAD_COUNT] = self.dead.count
-        return found
-
-    def _wait_ms(self, now_ns: int) -> int | None:
-        """Return how long it waited; ``None`` when unknown, or when the clocks of the two sides contradict each other."""
-        told = self.headers.get(SENT_AT, "")
-        sent_ns = int(told) * 1_000_000 if told.isascii() and told.isdigit() and len(told) <= 13 else self.sent_ns
-        return None if sent_ns is None or sent_ns > now_ns else (now_ns - sent_ns) // 1_000_000
-
-
-def read_headers(given: Pairs) -> dict[str, str]:
-    """Return the headers that the tracer reads, as text; of one that comes twice the last, of ``baggage`` both."""
-    found: dict[str, str] = {}
-    for name, value in given:
-        lower = name if type(name) is str and name in READ else _name(name)
-        if lower not in READ:
-            continue
-        text = value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value
-        if isinstance(text, str) and len(text) <= MAX_HEADER:
-            both = lower == propagation.BAGGAGE_HEADER and lower in found
-            found[lower] = f"{found[lower]},{text}" if both else text
-    return found
 
 
 class Sending:
@@ -411,35 +289,6 @@ def handled() -> Handling | None:
     return found if isinstance(found, Handling) else None
 
 
-class Noted(dict[Any, Any]):
-    """A mapping inside a message that takes no attribute; it is as the library made it, and knows how it arrived."""
-
-    __slots__ = (ARRIVAL,)
-
-
-def remember(message: Any, arrival: Arrival) -> None:
-    """Note on a library's message how it arrived, for ``processing``."""
-    object.__setattr__(message, ARRIVAL, arrival)
-
-
-def noted(given: Mapping[Any, Any], arrival: Arrival) -> Noted:
-    """Return a copy of *given* with how its message arrived."""
-    found = Noted(given)
-    remember(found, arrival)
-    return found
-
-
-def arrival_of(message: Any) -> Arrival | None:
-    """Return how a message arrived; *message* is what the library gave, also a tuple with it."""
-    for each in (message, *message) if isinstance(message, tuple) else (message,):
-        if isinstance(found := getattr(each, ARRIVAL, None), Arrival):
-            return found
-        for kind, read in _readers.items():
-            if isinstance(each, kind):
-                return read(each)
-    return None
-
-
 def processing(message: Any) -> Handling:
     """Work on a message that was fetched: its sender's keys hold inside, and a span is linked to its sender.
 
@@ -453,100 +302,3 @@ def processing(message: Any) -> Handling:
             used.guard.misuse(UNKNOWN_MESSAGE, "processing takes a message that a hooked library received")
         return Handling(process_system, message, arrival)
     return Handling(process_system, message, None)
-
-
-_readers: dict[type, Callable[[Any], Arrival | None]] = {}  # for messages that nothing can be noted on
-
-
-def read_with(kind: type, read: Callable[[Any], Arrival | None]) -> Callable[[], None]:
-    """Read how messages of type *kind* arrived from themselves; return what undoes it."""
-    _readers[kind] = read
-    return lambda: void(_readers.pop(kind, None))
-
-
-def void(_: object) -> None:
-    """Return nothing."""
-
-
-# -- shared by the classes above
-
-
-def operation_of(type_: Operation, name: str) -> dict[str, Plain]:
-    """Return the attributes of an operation."""
-    return {"messaging.operation.name": name, "messaging.operation.type": type_}
-
-
-def sender_of(arrival: Arrival, system: System) -> Sender:
-    """Return the sender's span, if its headers name one, and the keys that came along; both are not to be changed.
-
-    Read once: a message that is fetched and then worked on, or given back, is asked again.
-    """
-    allowed = system.settings.propagate_keys
-    if (known := arrival.senders.get(allowed)) is None:
-        sender, ring = propagation.read(arrival.headers, allowed)
-        ring.keys.update(arrival.keys)
-        if key := idempotency_of(arrival.headers):
-            ring.keys[IDEMPOTENCY] = (key,)
-        known = arrival.senders[allowed] = (sender if sender.is_valid else None), ring
-    return known
-
-
-def idempotency_of(headers: Mapping[str, str]) -> str | None:
-    """Return the idempotency key among *headers*."""
-    found = next((headers[name].strip() for name in IDEMPOTENCY_HEADERS if headers.get(name)), "")
-    return found if 0 < len(found) <= MAX_ID else None
-
-
-def start(
-    system: System,
-    kind: SpanKind,
-    described: tuple[str, Mapping[str, Plain]],
-    ring: KeyRing,
-    found: Mapping[str, Plain],
-    links: Sequence[Link] = (),
-    context: Context | None = None,
-) -> Span:
-    """Start a span with what its place says of it, its keys, and what was found."""
-    name, of_place = described
-    return system.otel_tracer.start_span(
-        name,
-        context=context,
-        kind=kind,
-        attributes={**ring.span_attributes(), **of_place, **found},
-        links=links,
-        start_time=_reading(system),
-    )
-
-
-def finish(system: System, span: Span, error: BaseException | str | None) -> None:
-    """End a span; of an exception its type is kept."""
-    if error is not None and not isinstance(error, GeneratorExit):
-        span.set_attribute(ERROR_TYPE, error if isinstance(error, str) else type_name_of(error))
-        span.set_status(Status(StatusCode.ERROR))
-    span.end(_reading(system))
-
-
-def is_suppressed() -> bool:
-    """Return whether the caller asked for no spans, as exporters do."""
-    return bool(otel_context.get_value(SUPPRESS_INSTRUMENTATION))
-
-
-def now_ns(system: System) -> int:
-    """Return the time by the system's clock, in nanoseconds since 1970."""
-    return time.time_ns() if system.clock is None else system.clock()
-
-
-def _reading(system: System) -> int | None:
-    return None if system.clock is None else system.clock()
-
-
-def is_travelling(name: object) -> bool:
-    """Return whether a header is one that the tracer writes."""
-    return _name(name) in TRAVELLING
-
-
-def _name(given: object) -> str:
-    """Return the name of a header in lower case; names of Redis' fields and of Kafka's headers can be bytes."""
-    if isinstance(given, bytes):
-        return given.decode("utf-8", "replace").lower()
-    return given.lower() if isinstance(given, str) else ""

@@ -6,22 +6,11 @@ from typing import Any, Final
 from opentelemetry import context as otel_context
 
 from controltower.tracer import attributes
+from controltower.tracer.integrations.arrival import Arrival, arrival_of, read_headers, remember
 from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.integrations.messaging import (
-    Arrival,
-    Handling,
-    Place,
-    Plain,
-    Sending,
-    Settling,
-    Used,
-    arrival_of,
-    place_at,
-    pulled,
-    read_headers,
-    remember,
-)
+from controltower.tracer.integrations.messaging import Handling, Sending, Settling, Used, pulled
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.integrations.place import Place, Plain, place_at
 
 SYSTEM: Final = "nats"
 OWN: Final = "$"  # subjects of the server's own: acknowledgements, the API, key-value buckets

@@ -6,19 +6,11 @@ MQTT 5 carries headers as user properties. MQTT 3.1.1 has none: both ends have t
 import copy
 from typing import Any, Final
 
+from controltower.tracer.integrations.arrival import ARRIVAL, Arrival, read_headers, read_with
 from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.integrations.messaging import (
-    ARRIVAL,
-    Arrival,
-    Handling,
-    Place,
-    Sending,
-    Used,
-    place_at,
-    read_headers,
-    read_with,
-)
+from controltower.tracer.integrations.messaging import Handling, Sending, Used
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.integrations.place import Place, place_at
 
 SYSTEM: Final = "mqtt"
 NO_HEADERS: Final = "mqtt_without_headers"

@@ -6,7 +6,8 @@ from collections.abc import Generator, Mapping
 from typing import Any, Final
 
 from controltower.tracer.integrations import rabbitmq
-from controltower.tracer.integrations.messaging import Arrival, Handling, Sending, Settling, Used, pulled, remember
+from controltower.tracer.integrations.arrival import Arrival, remember
+from controltower.tracer.integrations.messaging import Handling, Sending, Settling, Used, pulled
 from controltower.tracer.integrations.patches import Function, Patches
 
 MAX_UNSETTLED: Final = 10_000  # deliveries of a channel that are remembered until they are settled

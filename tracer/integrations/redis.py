@@ -8,20 +8,11 @@ from collections.abc import Awaitable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+from controltower.tracer.integrations.arrival import SENT_AT, Arrival, is_travelling, noted, read_headers
 from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.integrations.messaging import (
-    SENT_AT,
-    Arrival,
-    Place,
-    Sending,
-    Used,
-    is_travelling,
-    noted,
-    place_at,
-    pulled,
-    read_headers,
-)
+from controltower.tracer.integrations.messaging import Sending, Used, pulled
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.integrations.place import Place, place_at
 from controltower.tracer.system import System
 
 SYSTEM: Final = "redis"

@@ -4,8 +4,10 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from controltower.tracer.integrations.messaging import Arrival, Handling, Place, Sending, Used, read_headers
+from controltower.tracer.integrations.arrival import Arrival, read_headers
+from controltower.tracer.integrations.messaging import Handling, Sending, Used
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.integrations.place import Place
 
 SYSTEM: Final = "rq"
 META: Final = "controltower"  # in the ``meta`` of a job

@@ -7,25 +7,23 @@ from urllib.parse import urlsplit
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as SUPPRESS_HTTP
 
-from controltower.tracer.integrations.extract import keys_in
-from controltower.tracer.integrations.messaging import (
+from controltower.tracer.integrations.arrival import (
     IDEMPOTENCY_HEADERS,
     READ,
     Arrival,
     DeadLetter,
     Noted,
-    Place,
-    Sending,
-    Used,
     arrival_of,
-    is_suppressed,
     is_travelling,
     noted,
-    pulled,
     read_headers,
     read_with,
 )
+from controltower.tracer.integrations.extract import keys_in
+from controltower.tracer.integrations.messaging import Sending, Used, pulled
 from controltower.tracer.integrations.patches import Function, Patches
+from controltower.tracer.integrations.place import Place
+from controltower.tracer.integrations.spans import is_suppressed
 
 SYSTEM: Final = "aws_sqs"
 MAX_ATTRIBUTES: Final = 10  # of one message; the service refuses more
