@@ -57,7 +57,7 @@ def _paid(*, appealed: bool) -> tuple[Leg, ...]:
     first = (
         Fault(DENIED, 0.06, "rejected", reason="denied", share=Decimal(0)),
         Fault("missing_remittance", 0.015, "lost", ends=True),
-        Fault("late_remittance", 0.02, "late", days(31, 40)),
+        Fault("late_remittance", 0.03, "late", days(21, 26)),
         Fault("underpaid_claim", 0.05, "changed", reason="underpaid", share=Decimal("0.8"), outcome="exception"),
     )
     return (

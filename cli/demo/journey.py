@@ -159,7 +159,7 @@ class Leg:
     each: str = ""  # a step for each number of this type
     together: Together | None = None
     numbers: Mapping[str, str] = field(default_factory=dict)  # key type -> prefix of the document's new number
-    own: Mapping[str, str] = field(default_factory=dict)  # likewise, of each transaction in the document
+    own: Mapping[str, str] = field(default_factory=dict)  # likewise, of each step in the document
     interface: str = ""  # of events and queues: where the messages are read
     context: tuple[str, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)  # more context: as it is

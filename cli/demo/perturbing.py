@@ -3,18 +3,24 @@
 What really happened stays as it was, so a score tells what the product makes of it: paths may be shorter, and never joined.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Final
 
 from controltower.cli.demo.model import BusinessStep, Plan, PlannedSpan, Values
+from controltower.cli.demo.simulation import as_sent
 
-# Shared documents whose numbers a careless interface fills with one and the same text.
-HUB_TYPES: Final = ("requisition", "shipment", "packing_slip")
-
-# Without its set, what a file's group says is said of the whole group: another statement, and no link that is missing.
-NARROWS: Final = {"set": "group"}
+# Documents whose numbers a careless interface fills with one and the same text, by the prefix of their steps.
+HUB_TYPES: Final = {
+    "p2p": ("requisition", "shipment", "packing_slip"),
+    "implant": ("device",),
+    "c2c": ("charge",),
+}
+# Without its set, what a file's group says is said of the whole group; without its usage, of the whole case: another
+# statement, and no link that is missing.
+NARROWS: Final = {"set": "group", "usage": "case"}
 
 Change = Callable[[BusinessStep], BusinessStep]
 
@@ -36,14 +42,15 @@ def withhold_links(plan: Plan, share: float) -> Plan:
 
 def add_hub_keys(plan: Plan, hubs: int) -> Plan:
     """Return *plan* with *hubs* numbers of each of HUB_TYPES beside the true ones, in turn on all steps that have such a key."""
-    turns = dict.fromkeys(HUB_TYPES, 0)
+    turns: Counter[str] = Counter()
 
     def with_hub(step: BusinessStep) -> BusinessStep:
         added: dict[str, Values] = {}
-        for name in turns.keys() & step.keys.keys():
-            turns[name] += 1
-            plan.faults["hub_key"] += 1
-            added[name] = (*_many(step.keys[name]), f"HUB-{name.upper()}-{turns[name] % hubs + 1}")
+        for name in HUB_TYPES.get(step.code.partition(".")[0], ()):
+            if name in step.keys:
+                turns[name] += 1
+                plan.faults["hub_key"] += 1
+                added[name] = (*_many(step.keys[name]), as_sent(name, f"HUB-{name.upper()}-{turns[name] % hubs + 1}"))
         return replace(step, keys={**step.keys, **added}) if added else step
 
     plan = replace(plan, faults=plan.faults.copy())

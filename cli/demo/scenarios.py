@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controltower.cli.demo import claims
+from controltower.cli.demo import claims, implants
 from controltower.cli.demo.answering import plan_answers
 from controltower.cli.demo.delivering import plan_receipts, plan_shipments
 from controltower.cli.demo.dispatching import plan_dispatch
@@ -14,7 +14,8 @@ from controltower.cli.demo.paying import plan_payments
 from controltower.cli.demo.registering import plan_vouchers
 from controltower.cli.demo.simulation import Simulation
 
-Planner = Callable[[Simulation, int], None]  # writes down what becomes of so many transactions
+Stays = list[claims.Stay]  # of patients in whom something was implanted: their claims are for them
+Planner = Callable[[Simulation, int, Stays], None]  # writes down what becomes of so many transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class Scenario:
 
     def plan(self, sim: Simulation, transactions: int) -> None:
         """Write down what becomes of so many transactions."""
-        left = transactions
+        left, stays = transactions, Stays()
         for number, (flow, part) in enumerate(self.parts.items(), start=1):
             count = left if number == len(self.parts) else min(left, round(transactions * part))
             left -= count
-            PLANNERS[flow](sim, count)
+            PLANNERS[flow](sim, count, stays)
 
 
-def _procure_to_pay(sim: Simulation, transactions: int) -> None:
+def _procure_to_pay(sim: Simulation, transactions: int, _: Stays) -> None:
     without_order = round(transactions * sim.rates.invoice_without_order)
     orders, announced = plan_orders(sim, transactions - without_order)
     sent = plan_dispatch(sim, orders, announced)
@@ -49,15 +50,20 @@ def _procure_to_pay(sim: Simulation, transactions: int) -> None:
     plan_payments(sim, plan_vouchers(sim, invoices, received))
 
 
+def _implant(sim: Simulation, transactions: int, stays: Stays) -> None:
+    stays.extend(implants.plan_implants(sim, transactions))
+
+
 PLANNERS: Final[Mapping[str, Planner]] = {
     "procure_to_pay": _procure_to_pay,
+    "implant": _implant,
     "charge_to_cash": claims.plan_claims,
 }
-JOURNEYS: Final = (claims.JOURNEY,)  # the flows that are simulated by their description
+JOURNEYS: Final = (implants.JOURNEY, claims.JOURNEY)  # the flows that are simulated by their description
 NETWORK: Final = Scenario("network", "procure to pay of a hospital network", {"procure_to_pay": 1.0})
 HOSPITAL: Final = Scenario(
     "hospital",
     "a network of hospitals with ERP procurement, legacy billing and suppliers' SaaS",
-    {"procure_to_pay": 0.5, "charge_to_cash": 0.5},
+    {"procure_to_pay": 0.45, "implant": 0.25, "charge_to_cash": 0.3},
 )
 SCENARIOS: Final = {each.name: each for each in (NETWORK, HOSPITAL)}

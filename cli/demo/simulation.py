@@ -134,11 +134,8 @@ class Simulation:
         return Chance(Random(f"{self.seed}/{topic}"))  # noqa: S311 - a simulation must be repeatable
 
     def number(self, key_type: str, prefix: str) -> str:
-        """Return a new number of that type; a patient's is a token, as the systems here have never sent anything else."""
-        number = f"{prefix}{self.numbers.next(prefix)}"
-        if key_type not in PATIENT_TYPES:
-            return number
-        return TOKENS.tokens(key_type, b"", number.encode())[0].decode()
+        """Return a new number of that type, as it is sent."""
+        return as_sent(key_type, f"{prefix}{self.numbers.next(prefix)}")
 
     def times(self, topic: str, wanted: int) -> list[datetime]:
         """Return as many times before needs end, in order: when people work, and a few at night and at weekends."""
@@ -218,6 +215,11 @@ def document_line(order: Order, line: OrderLine, quantity: Decimal, price: Decim
         order=order.anchor,
         named=named,
     )
+
+
+def as_sent(key_type: str, number: str) -> str:
+    """Return a number as the systems here send it: a patient's is a token."""
+    return TOKENS.tokens(key_type, b"", number.encode())[0].decode() if key_type in PATIENT_TYPES else number
 
 
 def dlq_reference(sent: SpanRef) -> str:

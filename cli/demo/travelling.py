@@ -109,22 +109,25 @@ def _passed_before(leg: Leg, traveller: Traveller, number: str) -> datetime:
 def _gathered(sim: Simulation, leg: Leg, passings: Iterable[Passing]) -> Iterator[Document]:
     """Yield what shares a document, each with the faults of its steps."""
     cutoff = leg.together.cutoff if leg.together else None
-    alike: dict[Hashable, list[Passing]] = defaultdict(list)
-    for each in passings:
-        by = leg.together.by(each.traveller) if leg.together else each.traveller.anchor
-        alike[by, next_time(each.at + READY, cutoff) if cutoff else each.number].append(each)
-    for found in alike.values():
-        latest = max(each.at for each in found)
-        yield Document(next_time(latest + READY, cutoff) if cutoff else latest, tuple(_groups(sim, leg, found)))
+    alike: dict[Hashable, list[list[Passing]]] = defaultdict(list)
+    for by, number, sharing in _sharing(leg, passings):
+        ready = max(each.at for each in sharing)
+        alike[by, next_time(ready + READY, cutoff) if cutoff else number].append(sharing)
+    for steps in alike.values():
+        latest = max(each.at for sharing in steps for each in sharing)
+        at = next_time(latest + READY, cutoff) if cutoff else latest
+        yield Document(at, tuple(Group(tuple(sharing), _fault(sim, leg, sharing[0])) for sharing in steps))
 
 
-def _groups(sim: Simulation, leg: Leg, passings: Iterable[Passing]) -> Iterator[Group]:
-    shared: dict[Hashable, list[Passing]] = defaultdict(list)
+def _sharing(leg: Leg, passings: Iterable[Passing]) -> Iterator[tuple[Hashable, str, list[Passing]]]:
+    """Yield what shares a step: what its document is about, the number it is for, and the transactions."""
+    shared: dict[tuple[Hashable, Hashable, str], list[Passing]] = defaultdict(list)
     for each in passings:
-        step = leg.together.step(each.traveller) if leg.together else each.traveller.anchor
-        shared[step, each.number].append(each)
-    for found in shared.values():
-        yield Group(tuple(found), _fault(sim, leg, found[0]))
+        together, anchor = leg.together, each.traveller.anchor
+        by, step = (together.by(each.traveller), together.step(each.traveller)) if together else (anchor, anchor)
+        shared[by, step, each.number].append(each)
+    for (by, _, number), sharing in shared.items():
+        yield by, number, sharing
 
 
 def _fault(sim: Simulation, leg: Leg, passing: Passing) -> Fault | None:
@@ -200,10 +203,11 @@ def _issue(sim: Simulation, journey: Journey, leg: Leg, document: Document) -> N
 
 
 def _number(sim: Simulation, leg: Leg, group: Group) -> None:
-    """Give each transaction of a step the numbers of its own."""
+    """Give a step the numbers of its own."""
     for key_type, prefix in leg.own.items():
+        number = sim.number(key_type, prefix)
         for traveller in group.travellers:
-            traveller.keys[key_type] = (sim.number(key_type, prefix),)
+            traveller.keys[key_type] = (number,)
 
 
 def _said(group: Group) -> Said:

@@ -8,7 +8,8 @@ What people cut or confirmed (``corrections``) comes before the rules, which are
    anchors, the step belongs to those that all of them agree on.
 3. A branch that finds no first anchor stops at the next anchor type it meets (an invoice without an order).
 4. A step that finds nothing by its own keys looks at what stands beside it: its trace, if that holds a single value of a
-   key above it; else what its span links lead to, likewise; else, when its trace says nothing, the links of that.
+   key above it; else what its span links lead to, likewise; else, when its trace says nothing, the links of that. A record
+   of a run looks at its own links only: its trace is that of all records.
 5. A key without scope stands for the one scope its value is known with; with two, for none.
 6. Keys of one type that a step declares to be one document are one, under the first of them.
 7. Two ways where one may be true: neither. Too many ways, or a number used again later: not a way.
@@ -163,11 +164,11 @@ class Resolver:
     def _beside(self, step: Step, keys: list[Key]) -> Resolution:
         """Use what stands beside the step when it leaves no choice."""
         above, beside = self._above(step, keys), self._graph.beside
-        trace = beside.of_trace(step)
+        trace = {} if step.run_id else beside.of_trace(step)
         behind = beside.behind_span(step, above)
         own = ({key.type: {key: (step.trace_id, step.span_id)}} for key in keys)
         found = self._lifted(step, keys, trace, "trace") or self._lifted(step, keys, merged((behind, *own)), "link")
-        if not (found or behind or any(trace.get(name) for name in above)):
+        if not (found or behind or step.run_id or any(trace.get(name) for name in above)):
             behind = beside.behind_trace(step, above)
             found = self._lifted(step, keys, merged((behind, trace)), "link")
         return found or Resolution(parked=self._waiting(step, keys))

@@ -14,6 +14,7 @@ from controltower.store.flows.membership import memberships
 from controltower.store.flows.transaction import Verdict, judge
 from controltower.store.rows import Key, SpanLink, Step
 from controltower.store.truth_reads import FoundDeadline, FoundMatch, FoundMembership, FoundTransaction
+from controltower.tracer.attributes import RUN_ID
 from tests.store.flow_steps import resolve_all
 
 Verdicts = dict[Key, Verdict]
@@ -29,7 +30,7 @@ def steps_of(plan: Plan) -> list[Classified]:
             span.start,
             0,
             bool(span.error),
-            step_attributes(step),
+            step_attributes(step) | ({RUN_ID: trace.run.run_id} if trace.run else {}),
             tuple(line_attributes(line) for line in step.lines),
             span.start,
         )

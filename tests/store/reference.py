@@ -110,13 +110,14 @@ class Reference:
         """Let the trace decide, else the links of the step, else those of its trace when that says nothing."""
         anchors = {name for name in self.flow.anchors if self.flow.joins(name, step.stage)}
         above = {name for key in keys for name in self.flow.ancestors[key.type]} if keys else anchors
-        trace = {key for each in self.steps if each.trace_id == step.trace_id for key in self._carried(each)}
+        told = [] if step.run_id else [each for each in self.steps if each.trace_id == step.trace_id]
+        trace = {key for each in told for key in self._carried(each)}
         own = [link for link in self.links if (link.trace_id, link.span_id) == (step.trace_id, step.span_id)]
         behind = self._behind(own, step.trace_id, above)
         found = self._single(step, keys, above, trace, "trace") or self._single(
             step, keys, above, behind | keys, "link"
         )
-        if found is None and not any(key.type in above for key in trace | behind):
+        if found is None and not step.run_id and not any(key.type in above for key in trace | behind):
             links = [link for link in self.links if link.trace_id == step.trace_id]
             behind = self._behind(links, step.trace_id, above)
             found = self._single(step, keys, above, behind | trace, "link")
