@@ -97,7 +97,7 @@ def seen_on(via: Via, said: Mapping[str, Correction]) -> str:
 
 def deadlines(found: Sequence[Deadline], now: datetime, heard: Mapping[str, datetime]) -> str:
     """Return the deadlines, the open ones first; *heard* says when silent sources were last heard of."""
-    order = {DeadlineState.BREACHED: 0, DeadlineState.UNKNOWN: 1, DeadlineState.RUNNING: 2}
+    order = {DeadlineState.BREACHED: 0, DeadlineState.UNKNOWN: 1, DeadlineState.AT_RISK: 2, DeadlineState.RUNNING: 3}
     rows = [
         [
             str(deadline.state),
@@ -106,7 +106,7 @@ def deadlines(found: Sequence[Deadline], now: datetime, heard: Mapping[str, date
             f"due {when(deadline.due_at)}",
             verdict(deadline, now, heard),
         ]
-        for deadline in sorted(found, key=lambda deadline: (order.get(deadline.state, 3), deadline.due_at))
+        for deadline in sorted(found, key=lambda deadline: (order.get(deadline.state, 4), deadline.due_at))
     ]
     return table(rows, indent=INDENT)
 
@@ -120,7 +120,7 @@ def verdict(deadline: Deadline, now: datetime, heard: Mapping[str, datetime]) ->
     if deadline.state is DeadlineState.UNKNOWN:
         since = f" since {when(heard[deadline.source])}" if deadline.source in heard else ""
         return f"source {deadline.source} silent{since}"
-    if deadline.state is DeadlineState.RUNNING:
+    if deadline.state in (DeadlineState.RUNNING, DeadlineState.AT_RISK):
         return f"{lasting(deadline.due_at - now)} left"
     if deadline.met_at and deadline.met_at > deadline.due_at:
         return f"met {lasting(deadline.met_at - deadline.due_at)} late"

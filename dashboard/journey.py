@@ -126,9 +126,11 @@ def standing(flow: Flow | None, view: TransactionView, now: datetime) -> str:
     unknown = _first(view.deadlines, DeadlineState.UNKNOWN)
     if unknown is not None:
         parts.append(_silent(flow, view, unknown))
-    running = _first(view.deadlines, DeadlineState.RUNNING)
+    running = _first(view.deadlines, DeadlineState.AT_RISK) or _first(view.deadlines, DeadlineState.RUNNING)
     if late is None and running is not None:
         parts.append(_waits(flow, view, running, now, "is due"))
+    if running is not None and running.state == DeadlineState.AT_RISK:
+        parts.append("It is at risk: half of what was still open at this point in the past was late.")
     if len(parts) == 1:
         parts.append("Nothing is due: no deadline runs, and the documents are still partly open.")
     return " ".join(parts)
@@ -161,7 +163,7 @@ def _state(reached: bool, due: Sequence[Deadline], passed: bool) -> StageState:
     states = {deadline.state for deadline in due}
     if DeadlineState.BREACHED in states:
         return StageState.BREACHED
-    if not states.isdisjoint((DeadlineState.RUNNING, DeadlineState.UNKNOWN)):
+    if not states.isdisjoint((DeadlineState.RUNNING, DeadlineState.AT_RISK, DeadlineState.UNKNOWN)):
         return StageState.WAITING
     if reached:
         return StageState.LATE if DeadlineState.MET_LATE in states else StageState.REACHED

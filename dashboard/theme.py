@@ -27,6 +27,7 @@ STATE_COLOURS: Mapping[str, str] = {
     TransactionState.BREACHED: RED,
     TransactionState.STALLED: VIOLET,
     DeadlineState.RUNNING: BLUE,
+    DeadlineState.AT_RISK: AMBER,
     DeadlineState.MET: GREEN,
     DeadlineState.MET_LATE: AMBER,
     DeadlineState.UNKNOWN: VIOLET,

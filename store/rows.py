@@ -51,6 +51,7 @@ class DeadlineState(StrEnum):
     """What became of a deadline."""
 
     RUNNING = "running"
+    AT_RISK = "at risk"  # it runs, and half of what was still open at this point in the past was late
     MET = "met"
     MET_LATE = "met late"
     BREACHED = "breached"
@@ -298,6 +299,7 @@ class Deadline:
     at_stake: Decimal
     currency: str
     source: str = ""  # of an unknown one: the system that was not heard of since before it was due
+    counterparty: str = ""  # whom it is about, where the flow says who that is
     is_deleted: bool = False
     version: int = 0
 

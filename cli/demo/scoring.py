@@ -13,6 +13,7 @@ from controltower.cli.demo.facts import DeadlineFact
 from controltower.cli.demo.model import Anchor, SpanRef
 from controltower.cli.demo.truth import TrueTransaction, Truth
 from controltower.cli.demo.verdicts import deadline_state, state
+from controltower.store.rows import DeadlineState
 from controltower.store.truth_reads import FoundDeadline, FoundMatch, FoundMembership, FoundTransaction
 
 WORST: Final = 20
@@ -258,7 +259,9 @@ def _true_deadlines(each: TrueTransaction, moments: Iterable[datetime]) -> Itera
 
 
 def _found_deadline(row: FoundDeadline) -> str:
-    return _deadline(DeadlineFact(row.rule, row.subject, row.from_at, row.due_at, row.met_at), str(row.state.value))
+    """Return what the store says of a deadline; a forecast is neither true nor false, and what is at risk still runs."""
+    verdict = DeadlineState.RUNNING if row.state is DeadlineState.AT_RISK else row.state
+    return _deadline(DeadlineFact(row.rule, row.subject, row.from_at, row.due_at, row.met_at), str(verdict.value))
 
 
 def _deadline(fact: DeadlineFact, verdict: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from controltower.store.flows.calendar import due_at
 from controltower.store.flows.definition import Flow, SlaRule
@@ -22,11 +22,27 @@ class Member:
     membership: TransactionStep
 
 
+class Course(NamedTuple):
+    """What the past is asked about: a rule of a flow, for one counterparty, or for all of them when it is empty."""
+
+    flow: str
+    rule: str
+    counterparty: str
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What decides about the deadlines of a transaction besides its steps and the time."""
 
     heard: Mapping[str, datetime] = field(default_factory=dict)  # system -> when it was last heard of
+    # The part of the allowed time from which on at least half of what was still open was late, where enough is known.
+    at_risk_from: Mapping[Course, float] = field(default_factory=dict)
+
+    def part_at_risk(self, flow: str, rule: str, counterparty: str) -> float:
+        """Return from which part of the allowed time on a deadline is at risk: by the past of its counterparty where enough
+        is known of it, else of all; 1 when never."""
+        of_all = self.at_risk_from.get(Course(flow, rule, ""), 1.0)
+        return self.at_risk_from.get(Course(flow, rule, counterparty), of_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,7 @@ class Due:
     system: str  # where the stage that created it was seen
     within: str  # the limit, in words
     source: str = ""  # of an unknown one: who would tell and is silent
+    turns_at: datetime | None = None  # of a running one: when time alone changes it next
 
 
 def reaches(flow: Flow, step: Step) -> bool:
@@ -56,7 +73,12 @@ def cancelled_at(flow: Flow, reached: Iterable[Member]) -> datetime | None:
 
 
 def deadlines(
-    flow: Flow, reached: Iterable[Member], cancelled: datetime | None, now: datetime, around: Circumstances
+    flow: Flow,
+    reached: Iterable[Member],
+    cancelled: datetime | None,
+    counterparty: str,
+    now: datetime,
+    around: Circumstances,
 ) -> list[Due]:
     """Return every deadline that the stages reached created, as of *now*; *reached* are in order of time.
 
@@ -72,7 +94,7 @@ def deadlines(
         due
         for rule in flow.sla
         if rule.from_ in by_stage
-        for due in _of_rule(flow, rule, by_stage, cancelled, now, around)
+        for due in _of_rule(flow, rule, by_stage, cancelled, counterparty, now, around)
     ]
 
 
@@ -81,6 +103,7 @@ def _of_rule(
     rule: SlaRule,
     by_stage: Mapping[str, Sequence[Member]],
     cancelled: datetime | None,
+    counterparty: str,
     now: datetime,
     around: Circumstances,
 ) -> Iterable[Due]:
@@ -97,9 +120,11 @@ def _of_rule(
         met = end.step.at if end else None
         within = f"{stated.total_seconds():.0f} seconds" if stated else str(rule.within)
         source = _silent(flow, rule, due, around)
-        state = _state(due, met, cancelled, now, source)
+        risk = begun.at + around.part_at_risk(flow.flow, rule.name, counterparty) * (due - begun.at)
+        state = _state(due, met, cancelled, now, source, risk)
         silent = source if state is DeadlineState.UNKNOWN else ""
-        yield Due(rule, subject, begun.at, due, met, state, start.step.system, within, silent)
+        turns_at = {DeadlineState.RUNNING: min(risk, due), DeadlineState.AT_RISK: due}.get(state)
+        yield Due(rule, subject, begun.at, due, met, state, start.step.system, within, silent, turns_at)
 
 
 def _stated(rule: SlaRule, step: Step) -> timedelta | None:
@@ -138,12 +163,12 @@ def _silent(flow: Flow, rule: SlaRule, due: datetime, around: Circumstances) -> 
 
 
 def _state(
-    due: datetime, met: datetime | None, cancelled: datetime | None, now: datetime, silent: str
+    due: datetime, met: datetime | None, cancelled: datetime | None, now: datetime, silent: str, risk: datetime
 ) -> DeadlineState:
     if met is not None:
         return DeadlineState.MET if met <= due else DeadlineState.MET_LATE
     if cancelled is not None:
         return DeadlineState.WAIVED
     if now < due:
-        return DeadlineState.RUNNING
+        return DeadlineState.RUNNING if now < risk else DeadlineState.AT_RISK
     return DeadlineState.UNKNOWN if silent else DeadlineState.BREACHED

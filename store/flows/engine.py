@@ -52,6 +52,8 @@ STEPS_PER_CYCLE = 20_000
 # Transactions judged at once, and those whose time has come that one cycle takes.
 ANCHORS_AT_ONCE = 1_000
 DUE_PER_CYCLE = 5_000
+# What is at risk is a matter of months: that the past is asked this often is enough.
+LOOK_BACK_EVERY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Engine:
         self._news: NewsReader | None = None
         self._sources = sorted({name for flow in flows for name in flow.sources})
         self._circumstances = Circumstances()
+        self._looked_back_at: datetime | None = None
         self._silences: dict[str, dict[Key, ExceptionRow]] = {}  # flow -> what is known of its sources
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
@@ -138,12 +141,14 @@ class Engine:
         more = len(spans) >= self._limit
         self._hear(heard, more=more)
         all_due = self._around.due(self._flows, _micros(now), DUE_PER_CYCLE)
+        at_risk = [] if more else self._look_back(now)
         arrived = self._arrived()
         waiting = DUE_PER_CYCLE in (*map(len, all_due.values()), *map(len, arrived.values()))
         judged = 0
         for flow in self._flows:
             own = [found for found in classified if found.step.flow == flow.flow]
             due = [*all_due[flow.flow], *self._unfinished.get(flow.flow, [])]
+            due.extend(anchor for name, anchor in at_risk if name == flow.flow)
             if own or due or arrived[flow.flow] or news.concern(flow.flow):
                 judged += self._advance(flow, own, due, arrived[flow.flow], news, now, version, whole=whole)
             if flow.sources and not more:  # while spans wait to be read nobody is known to be silent
@@ -206,9 +211,17 @@ class Engine:
         """Note when sources were *heard* of, once all that they said is taken: what waits to be read is no silence."""
         before = self._circumstances.heard
         if not more:
-            self._circumstances = Circumstances(
-                heard={name: max(at, before.get(name, at)) for name, at in heard.items()}
-            )
+            latest = {name: max(at, before.get(name, at)) for name, at in heard.items()}
+            self._circumstances = replace(self._circumstances, heard=latest)
+
+    def _look_back(self, now: datetime) -> list[tuple[str, Key]]:
+        """Ask the past once an hour, and return what runs and is at risk by it; later, each is judged when its time comes."""
+        if self._looked_back_at is not None and now - self._looked_back_at < LOOK_BACK_EVERY:
+            return []
+        self._looked_back_at = now
+        at_risk_from = self._around.at_risk_from(self._flows, now)
+        self._circumstances = replace(self._circumstances, at_risk_from=at_risk_from)
+        return self._around.at_risk(at_risk_from, now, DUE_PER_CYCLE)
 
     def _arrived(self) -> Mapping[str, list[AwaitedDeadline]]:
         """Return flow -> the deadlines that waited for a source, which was heard of since."""

@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import SpanRow
+from controltower.store.flows.deadlines import Course
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import Value
 from controltower.store.queries import named
@@ -32,6 +33,11 @@ from controltower.store.rows import (
 )
 
 T = TypeVar("T")
+# What a forecast rests on: deadlines that were due in this time, at least so many, and so many of them late.
+PAST: Final = timedelta(days=180)
+ENOUGH_DECIDED: Final = 30
+ENOUGH_LATE: Final = 5
+COURSES_LIMIT: Final = 2_000  # rules and their counterparties, the most frequent first
 _LOOKUP_COLUMNS = ["batch", "type", "scope", "value"]
 
 
@@ -241,6 +247,32 @@ class Neighbourhood:
             limit=limit,
         )
         return fetch(self._client, query, AwaitedDeadline)
+
+    def at_risk_from(self, flows: Sequence[Flow], now: datetime) -> dict[Course, float]:
+        """Return the part of the allowed time from which on at least half of what was still open was late, as far as enough
+        is known of the last ``PAST``."""
+        query = named(
+            "engine_paces",
+            flows=[flow.flow for flow in flows if flow.sla],
+            since=_micros(now - PAST),
+            until=_micros(now),
+            decided=ENOUGH_DECIDED,
+            late=ENOUGH_LATE,
+            limit=COURSES_LIMIT,
+        )
+        rows = fetch_records(self._client, query)
+        return {Course(row["flow"], row["rule"], row["counterparty"]): row["hundredth_at_risk"] / 100 for row in rows}
+
+    def at_risk(self, at_risk_from: Mapping[Course, float], now: datetime, limit: int) -> list[tuple[str, Key]]:
+        """Return flow and anchor of transactions with a deadline that runs, and is at risk by that; *limit* at most."""
+        query = named(
+            "engine_at_risk",
+            now=_micros(now),
+            courses=["\n".join(course) for course in at_risk_from],
+            hundredths=[round(part * 100) for part in at_risk_from.values()],
+            limit=limit,
+        )
+        return [(row.flow, row.anchor) for row in fetch(self._client, query, _FlowAnchor)] if at_risk_from else []
 
     def unfinished(self, flow: Flow, completed: int) -> list[Key]:
         """Return the transactions that a cycle after *completed* touched before it was cut off."""

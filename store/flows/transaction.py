@@ -30,7 +30,8 @@ KEYS_KEPT = 500
 
 StepId = tuple[str, str]
 _NONE: Final = Circumstances()
-_OPEN: Final = frozenset({DeadlineState.RUNNING, DeadlineState.UNKNOWN, DeadlineState.BREACHED})
+_RUNNING: Final = frozenset({DeadlineState.RUNNING, DeadlineState.AT_RISK})
+_OPEN: Final = _RUNNING | {DeadlineState.UNKNOWN, DeadlineState.BREACHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ class _Case:
         self.amounts = self._amounts()
         self.currency = next((member.step.currency for member in members if member.step.currency), "")
         self.value = self._value()
-        self.due = deadlines(flow, self.reached, self.cancelled, now, around)
+        self.context = self._context()
+        self.counterparty = self.context.get(flow.counterparty, "") if flow.counterparty else ""
+        self.due = deadlines(flow, self.reached, self.cancelled, self.counterparty, now, around)
         self.sides = [(rule, self._sides(rule)) for rule in self._rules()]
         self.matches = [(rule, match) for rule, sides in self.sides for match in three_way(flow, rule, *sides, now)]
 
@@ -177,6 +180,7 @@ class _Case:
             at_stake=self.value if due.state in _OPEN else ZERO,
             currency=self.currency,
             source=due.source,
+            counterparty=self.counterparty,
             version=self.version,
         )
 
@@ -343,7 +347,7 @@ class _Case:
 
     def _transaction(self, exceptions: Sequence[ExceptionRow]) -> Transaction:
         breached = [due for due in self.due if due.state is DeadlineState.BREACHED]
-        running = [due.due_at for due in self.due if due.state is DeadlineState.RUNNING]
+        running = [due.due_at for due in self.due if due.state in _RUNNING]
         still_open = sum(due.state in _OPEN for due in self.due)
         open_other = [row for row in exceptions if row.resolved_at is None and row.kind != "deadline"]
         stages = self._stages()
@@ -359,7 +363,7 @@ class _Case:
             systems=tuple(dict.fromkeys(member.step.system for member in self.members)),
             steps=len(self.members),
             keys=self._keys(),
-            context=self._context(),
+            context=self.context,
             amount=self.amounts.get(self.flow.amount) if self.flow.amount else None,
             currency=self.currency,
             amounts=self.amounts,
@@ -368,7 +372,7 @@ class _Case:
             breached_deadlines=len(breached),
             next_due_at=min(running, default=None),
             open_exceptions=len(open_other) + len(breached),
-            evaluate_at=self._evaluate_at(running),
+            evaluate_at=self._evaluate_at(),
             attributed_steps=sum(bool(member.step.actor) for member in self.members),
             human_steps=sum(member.step.actor == "human" for member in self.members),
             version=self.version,
@@ -395,10 +399,11 @@ class _Case:
             return self.value
         return sum((row.amount for row in open_other), ZERO)
 
-    def _evaluate_at(self, running: Iterable[datetime]) -> datetime | None:
+    def _evaluate_at(self) -> datetime | None:
         """Return when time alone changes the verdict next."""
         windows = (match.window_ends_at for _, match in self.matches)
-        ahead = [at for at in (*running, *windows) if at is not None and at > self.now]
+        turns = (due.turns_at for due in self.due)
+        ahead = [at for at in (*turns, *windows) if at is not None and at > self.now]
         return min(ahead, default=None)
 
     def _keys(self) -> tuple[Key, ...]:

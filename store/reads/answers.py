@@ -178,6 +178,7 @@ class RuleCount:
     severity: str
     breached: int
     unknown: int  # over, while the source that would tell is silent
+    at_risk: int  # of the running, those that will be late as the past goes
     running: int
     due_soon: int  # of the running, those due within a day
     oldest_due_at: datetime | None  # of the breached

@@ -27,7 +27,7 @@ CHANGES_LIMIT: Final = 10_000
 # Verdicts that a person may have acted on, and those that say that there was nothing to act on.
 _ALARMING: Final = ("breached", "exception", "open")
 _HARMLESS: Final = ("met", "withdrawn", "retracted")
-_UNSETTLED: Final = ("running", "unknown", "pending_timing", "partial", "breached", "exception", "open")
+_UNSETTLED: Final = ("running", "at risk", "unknown", "pending_timing", "partial", "breached", "exception", "open")
 
 
 @dataclass(frozen=True, slots=True)

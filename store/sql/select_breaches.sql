@@ -6,6 +6,7 @@ SELECT
     severity,
     sum(breached_here) AS breached,
     sum(unknown_here) AS unknown,
+    sum(at_risk_here) AS at_risk,
     sum(running_here) AS running,
     sum(due_soon_here) AS due_soon,
     min(oldest_here) AS oldest_due_at,
@@ -19,14 +20,15 @@ FROM (
         currency,
         countIf(state = 'breached') AS breached_here,
         countIf(state = 'unknown') AS unknown_here,
-        countIf(state = 'running') AS running_here,
-        countIf(state = 'running' AND due_at < {soon:DateTime64(6, 'UTC')}) AS due_soon_here,
+        countIf(state = 'at risk') AS at_risk_here,
+        countIf(state IN ('running', 'at risk')) AS running_here,
+        countIf(state IN ('running', 'at risk') AND due_at < {soon:DateTime64(6, 'UTC')}) AS due_soon_here,
         minIf(toNullable(due_at), state = 'breached') AS oldest_here,
-        minIf(toNullable(due_at), state = 'running') AS next_here,
+        minIf(toNullable(due_at), state IN ('running', 'at risk')) AS next_here,
         max(at_stake) AS at_stake_here
     FROM deadlines FINAL
     WHERE ({flow:String} = '' OR flow = {flow:String})
-        AND state IN ('breached', 'unknown', 'running')
+        AND state IN ('breached', 'unknown', 'at risk', 'running')
     GROUP BY
         flow,
         rule,

@@ -15,6 +15,7 @@ SELECT
     at_stake,
     currency,
     source,
+    counterparty,
     is_deleted,
     version
 FROM deadlines FINAL

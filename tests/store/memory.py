@@ -14,6 +14,7 @@ from typing import Any
 from controltower.store import rows as kinds
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import SpanRow
+from controltower.store.flows.deadlines import Circumstances, Course
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import Engine
 from controltower.store.flows.graph import Value
@@ -58,6 +59,7 @@ class Memory:
         self.said: list[Correction] = []
         self.state: dict[str, str] = {}
         self.newest = 0
+        self.at_risk_from: dict[Course, float] = {}  # what the past says, which is not worked out here
         self.inserts_left: int | None = None  # until the process is cut off
         self._parts = count(1)
 
@@ -242,6 +244,20 @@ class MemoryNeighbourhood(Neighbourhood):
                 if row.source in since and row.due_at <= since[row.source]
             ][:limit]
         )
+
+    def at_risk_from(self, flows: Sequence[Flow], now: datetime) -> dict[Course, float]:
+        return dict(self._memory.at_risk_from)
+
+    def at_risk(self, at_risk_from: Mapping[Course, float], now: datetime, limit: int) -> list[tuple[str, Key]]:
+        past = Circumstances(at_risk_from=at_risk_from)
+        return [
+            (row.flow, row.anchor)
+            for row in self._memory.rows("deadlines")
+            if row.state == "running"
+            and now < row.due_at
+            and row.from_at + past.part_at_risk(row.flow, row.rule, row.counterparty) * (row.due_at - row.from_at)
+            <= now
+        ][:limit]
 
     def unfinished(self, flow: Flow, completed: int) -> list[Key]:
         return [
