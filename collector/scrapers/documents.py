@@ -21,6 +21,9 @@ FILE: Final = "file"
 TRAILER: Final = "trailer"
 """The part that says what should be in a file; it is no record."""
 
+ENVELOPES: Final = frozenset(("ISA", "GS", "AK1"))
+"""The parts that are told of what holds documents, to sources that have a rule for them; they are no documents."""
+
 FILE_NAMES: Final = frozenset(
     ("name", "path", "sha256", "size", "time", "records", "rejected", "expected", "total", "outcome", "reason")
 )
@@ -41,6 +44,11 @@ class Format(NamedTuple):
     apart: bool = True  # a path of lines is none of a value
 
 
+def asked_for(source: Any) -> frozenset[str]:
+    """Return the envelopes that a source has a rule for."""
+    return ENVELOPES & {rule.when.get("part", "") for rule in source.rules}
+
+
 def _is_column(text: str) -> bool:
     return not text.startswith("$")
 
@@ -51,7 +59,7 @@ def _is_never(text: str) -> bool:
 
 FORMATS: Final[Mapping[str, Format]] = {
     "x12": Format(
-        lambda content, source: x12.interchanges(content, exact=source.exact),
+        lambda content, source: x12.interchanges(content, exact=source.exact, envelopes=asked_for(source)),
         x12_fields.document,
         (x12_fields.TIME, x12_fields.TIME_FORM),
         x12_fields.NAMES,

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from controltower.collector.scrapers.definition import AnySource
-from controltower.collector.scrapers.documents import FILE, TRAILER
+from controltower.collector.scrapers.documents import ENVELOPES, FILE, TRAILER
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapping import CompiledRule, Policies, compiled_rules
@@ -43,6 +43,7 @@ class Tally:
         return {**fields, **counts, "expected": expected, "outcome": outcome, "reason": reason}
 
 
+NO_DOCUMENTS: Final = ENVELOPES | {FILE}
 REJECTED: Final = "rejected "  # and a reason, in the totals
 
 
@@ -90,7 +91,7 @@ class Mapper:
                 mapped.kept.append(self._kept(record))
                 continue
             mapped.records += 1
-            self._tally.records += record.part != FILE
+            self._tally.records += record.part not in NO_DOCUMENTS
             before = len(mapped.steps)
             try:
                 if record.flaw:
@@ -104,7 +105,7 @@ class Mapper:
                 self._tally.rejected += 1
                 mapped.rejected.append((record, rejection))
             else:
-                mapped.unmatched += not fits
+                mapped.unmatched += not fits and record.part not in ENVELOPES
                 if self._tells_files:
                     self._sum(mapped.steps[before:])
         self.totals.update(records=mapped.records, steps=len(mapped.steps), unmatched=mapped.unmatched)

@@ -5,7 +5,7 @@ IEA is wrong. So nothing is ever read in part, and what stands beside it is read
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -54,6 +54,10 @@ class _Envelope(NamedTuple):
 
 _GROUP: Final = _Envelope(b"GS", b"GE", 6)
 _SET: Final = _Envelope(b"ST", b"SE", 2)
+_WHOLE_ANSWER: Final = (
+    b"AK1",
+    b"AK9",
+)  # of a 997 or 999 what it says of the group; without ST rules for sets do not fit
 
 
 class _Defect(Exception):
@@ -72,8 +76,11 @@ def separators(content: bytes) -> Separators | None:
     return Separators(*header.groups())
 
 
-def interchanges(content: bytes, *, exact: bool = False) -> Iterator[Record]:
+def interchanges(content: bytes, *, exact: bool = False, envelopes: Collection[str] = frozenset()) -> Iterator[Record]:
     """Yield a record for each transaction set of a file, and one with a flaw for all that is refused.
+
+    Of *envelopes* those are told of, too, that are in order: ``ISA`` an interchange, ``GS`` a group, both behind what they
+    hold, and ``AK1`` what a 997 or 999 says of a group as a whole.
 
     The content of a record is its ISA and GS segments and the set, with the separators it had. Its place is made of the
     control numbers, so that the same document under another name is the same one. *exact* refuses an ISA that is not as
@@ -87,7 +94,7 @@ def interchanges(content: bytes, *, exact: bool = False) -> Iterator[Record]:
         yield Record("0", before, "no_interchange: ISA")
     seen: set[str] = set()
     for begin, end in pairwise(starts):
-        yield from _interchange(content[begin:end], exact, seen)
+        yield from _interchange(content[begin:end], exact, seen, envelopes)
 
 
 def split(content: bytes, marks: Separators) -> list[Segments]:
@@ -96,7 +103,7 @@ def split(content: bytes, marks: Separators) -> list[Segments]:
     return [segment.split(marks.element) for segment in whole if segment]
 
 
-def _interchange(content: bytes, exact: bool, seen: set[str]) -> Iterator[Record]:
+def _interchange(content: bytes, exact: bool, seen: set[str], envelopes: Collection[str]) -> Iterator[Record]:
     try:
         marks = separators(content)
         if marks is None:
@@ -122,7 +129,9 @@ def _interchange(content: bytes, exact: bool, seen: set[str]) -> Iterator[Record
         return
     controls: set[bytes] = set()
     for group in groups:
-        yield from _group(place, header, group, marks, controls)
+        yield from _group(place, header, group, marks, controls, envelopes)
+    if "ISA" in envelopes:
+        yield Record(f"{place}|ISA", _joined([header, segments[end]], marks), part="ISA")
     if rest := segments[end + 1 :]:
         yield Record(place, _joined(rest, marks), "no_interchange: after IEA")
 
@@ -153,7 +162,12 @@ def _padded(content: bytes, exact: bool) -> tuple[bytes, Separators]:
 
 
 def _group(
-    place: str, header: Segments, group: list[Segments], marks: Separators, seen: set[bytes]
+    place: str,
+    header: Segments,
+    group: list[Segments],
+    marks: Separators,
+    seen: set[bytes],
+    envelopes: Collection[str],
 ) -> Iterator[Record]:
     if group[0][0] == b"TA1":
         yield Record(f"{place}|TA1", _joined([header, *group], marks))
@@ -181,6 +195,11 @@ def _group(
             continue
         for suffix, part, begins in _documents(each):
             yield Record(at + suffix, _joined([header, first, *part], marks), part=begins)
+        if "AK1" in envelopes and any(segment[0] == b"AK1" for segment in each):
+            whole = [segment for segment in each if segment[0] in _WHOLE_ANSWER]
+            yield Record(f"{at}|AK1", _joined([header, first, *whole], marks), part="AK1")
+    if "GS" in envelopes:
+        yield Record(f"{place}|GS", _joined([header, first, last], marks), part="GS")
 
 
 def _check_set(segments: list[Segments], number: bytes, numbers: set[bytes]) -> None:
