@@ -207,6 +207,7 @@ class End(Facts):
     match: Expressions
     within: Within
     missing: Missing = Missing()
+    alone: Literal["reject", "pass"] = "reject"  # an end whose beginning is not there; passed, it fits no rule
 
 
 class Rule(Facts):

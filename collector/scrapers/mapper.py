@@ -150,9 +150,12 @@ class Mapper:
                 return True
             if rule.end is not None and (groups := rule.end.fits(fields)) is not None:
                 assert rule.by is not None
+                by = rule.by(fields, groups)
+                if rule.passes_alone and not self.pairs.is_open(at, by):
+                    return False
                 found = rule.end.take(fields, groups)
                 self._note(found.at_ns)
-                steps.append(self.pairs.end(at, rule.by(fields, groups), found, self._clock()))
+                steps.append(self.pairs.end(at, by, found, self._clock()))
                 return True
         return False
 

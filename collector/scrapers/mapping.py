@@ -162,6 +162,7 @@ class CompiledRule:
         self.begin = Side(rule, source, times, policies, clock)
         self.end = Side(rule.end, source, times, policies, clock) if rule.end else None
         self.by = getter(rule.by) if rule.by else None
+        self.passes_alone = rule.end is not None and rule.end.alone == "pass"
         self.within_ns = int(rule.end.within.span.total_seconds()) * 10**9 if rule.end else 0
         self._trace = getter(rule.trace.trace_id) if rule.trace else None
         self._parent = getter(rule.trace.span_id) if rule.trace and rule.trace.span_id else None

@@ -70,6 +70,10 @@ class Pairs:
         step.lines = [*begun.lines, *found.lines]
         return step
 
+    def is_open(self, rule: int, by: object) -> bool:
+        """Return whether a step of that name began and did not end; Rejection when it is none."""
+        return self._key(rule, by) in self._open
+
     def due(self, until_ns: int) -> Iterator[Step]:
         """Yield the steps whose end had to come before *until_ns*."""
         late = [key for key, begun in self._open.items() if begun.due_ns < until_ns]
