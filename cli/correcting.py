@@ -15,7 +15,7 @@ from controltower.store.client import Client
 from controltower.store.correcting import Decision, known, record
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.published import flows_in_force
-from controltower.store.rows import CorrectionAction
+from controltower.store.rows import Correction, CorrectionAction
 from controltower.store.runtime import open_store
 from controltower.store.schema import pending
 
@@ -43,10 +43,20 @@ def decide(arguments: Namespace, action: CorrectionAction) -> int:
         undoes=action if arguments.undo else None,
     )
     with closing(open_store(settings.data, settings.store)) as client:
-        if missing := pending(client):
-            raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
+        writable(client)
         flow = _flow(arguments, flows_in_force(client), client)
         correction = record(client, flow, decision, id=f"c-{uuid4().hex[:10]}", at=datetime.now(UTC))
+    return print_correction(arguments, correction)
+
+
+def writable(client: Client) -> None:
+    """Raise CommandError for a store that lacks tables."""
+    if missing := pending(client):
+        raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
+
+
+def print_correction(arguments: Namespace, correction: Correction) -> int:
+    """Print what was recorded."""
     if arguments.json:
         print(dumps(correction_of(correction)))
     else:

@@ -122,6 +122,8 @@ def verdict(deadline: Deadline, now: datetime, heard: Mapping[str, datetime]) ->
         return f"source {deadline.source} silent{since}"
     if deadline.state in (DeadlineState.RUNNING, DeadlineState.AT_RISK):
         return f"{lasting(deadline.due_at - now)} left"
+    if deadline.waived_by:
+        return f"by {deadline.waived_by}: {deadline.waived_why}"
     if deadline.met_at and deadline.met_at > deadline.due_at:
         return f"met {lasting(deadline.met_at - deadline.due_at)} late"
     return f"met {when(deadline.met_at)}" if deadline.met_at else ""

@@ -171,7 +171,8 @@ def via_of(via: Via) -> dict[str, Json]:
 
 
 def correction_of(correction: Correction) -> dict[str, Json]:
-    """Return a correction: about two keys, or about a step and a key."""
+    """Return a correction: about two keys, about a step and a key, or about a deadline of a transaction."""
+    deadline = {"rule": correction.other.value, "subject": correction.other.scope}
     step = {"trace_id": correction.trace_id, "span_id": correction.span_id}
     return {
         "id": correction.id,
@@ -179,7 +180,8 @@ def correction_of(correction: Correction) -> dict[str, Json]:
         "action": str(correction.action),
         "key": None if correction.of_step else key_of(correction.key),
         "span": step if correction.of_step else None,
-        "other": key_of(correction.other),
+        "other": None if correction.of_deadline else key_of(correction.other),
+        "deadline": deadline if correction.of_deadline else None,
         "undoes": correction.undoes or None,
         "user": correction.user,
         "reason": correction.reason,
@@ -222,6 +224,8 @@ def deadline_of(deadline: Deadline, heard: Mapping[str, datetime]) -> dict[str, 
         "currency": deadline.currency,
         "source": deadline.source,
         "silent_since": time_of(heard.get(deadline.source)),
+        "waived_by": deadline.waived_by,
+        "waived_why": deadline.waived_why,
     }
 
 

@@ -68,9 +68,14 @@ def correction_text(correction: Correction) -> str:
     words = {
         CorrectionAction.CUT: "cut from",
         CorrectionAction.CONFIRM: "confirmed with",
+        CorrectionAction.WAIVE: "waived for",
         CorrectionAction.UNDO: f"undone ({correction.undoes}):",
     }
     key, other = correction.key, correction.other
+    if correction.of_deadline:
+        undone = f"undone ({correction.undoes}): " if correction.undoes else ""
+        what = f"{undone}{other.value!r}{f' of {other.scope}' if other.scope else ''} of {key.type} {key.value} waived"
+        return f"{correction.id}: {what} by {correction.user}, {when(correction.at)} UTC: {correction.reason}"
     one = f"step {correction.trace_id}/{correction.span_id}" if correction.of_step else f"{key.type} {key.value}"
     what = f"{one} {words[correction.action]} {other.type} {other.value}"
     return f"{correction.id}: {what} by {correction.user}, {when(correction.at)} UTC: {correction.reason}"

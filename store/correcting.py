@@ -47,7 +47,7 @@ def known(client: Client, flow: Flow, *texts: str) -> int:
 
 def _is_known(client: Client, flow: Flow, text: str) -> bool:
     try:
-        _key(client, flow, text) if _KEY.fullmatch(text) else _step(client, flow, text)
+        named_key(client, flow, text) if _KEY.fullmatch(text) else _step(client, flow, text)
     except CorrectionError:
         return False
     return True
@@ -57,9 +57,9 @@ def _checked(client: Client, flow: Flow, decision: Decision, id: str, at: dateti
     for name, text in (("user", decision.user), ("reason", decision.reason)):
         if not text.strip():
             raise CorrectionError(f"A correction needs a {name}: who reads it later must know.")
-    other = _key(client, flow, decision.other)
+    other = named_key(client, flow, decision.other)
     step = None if _KEY.fullmatch(decision.one) else _step(client, flow, decision.one)
-    key = _NO_KEY if step else _key(client, flow, decision.one)
+    key = _NO_KEY if step else named_key(client, flow, decision.one)
     if not step:
         key, other = _in_order(flow, key, other)
     trace_id, span_id = step or ("", "")
@@ -109,7 +109,7 @@ def _step(client: Client, flow: Flow, text: str) -> tuple[str, str]:
     return trace_id, span_id
 
 
-def _key(client: Client, flow: Flow, text: str) -> Key:
+def named_key(client: Client, flow: Flow, text: str) -> Key:
     """Return the key that *text* names, as steps carry it: with its scope when it is known with one."""
     match = _KEY.fullmatch(text)
     if match is None or match[1] not in flow.keys:

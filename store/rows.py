@@ -153,16 +153,20 @@ class SpanLink:
 
 
 class CorrectionAction(StrEnum):
-    """What a person decided about a link."""
+    """What a person decided about a link, or about a deadline."""
 
     CUT = "cut"
     CONFIRM = "confirm"
+    WAIVE = "waive"
     UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a person decided about two keys, or about a step and a key, and why."""
+    """What a person decided about two keys, about a step and a key, or about a deadline, and why.
+
+    A deadline is a transaction's anchor as the key, and as the other one, without a type, its subject and rule.
+    """
 
     TABLE: ClassVar = "corrections"
 
@@ -182,6 +186,11 @@ class Correction:
     def subject(self) -> tuple[Key, str, str, Key]:
         """What it is about: of two corrections about the same, the later one holds."""
         return self.key, self.trace_id, self.span_id, self.other
+
+    @property
+    def of_deadline(self) -> bool:
+        """Whether it is about a deadline."""
+        return not self.other.type
 
     @property
     def of_step(self) -> bool:
@@ -300,6 +309,8 @@ class Deadline:
     currency: str
     source: str = ""  # of an unknown one: the system that was not heard of since before it was due
     counterparty: str = ""  # whom it is about, where the flow says who that is
+    waived_by: str = ""  # the person; empty when the transaction was cancelled
+    waived_why: str = ""
     is_deleted: bool = False
     version: int = 0
 

@@ -1,4 +1,4 @@
-"""``controltower corrections``: what people cut and confirmed, and whether it holds."""
+"""``controltower corrections``: what people cut, confirmed and waived, and whether it holds."""
 
 from argparse import Namespace
 
@@ -12,7 +12,7 @@ from controltower.store.read import corrections
 
 def register(subparsers: Subparsers) -> None:
     """Add the command's parser."""
-    parser = add_command(subparsers, "corrections", "what people cut and confirmed, and whether it holds")
+    parser = add_command(subparsers, "corrections", "what people cut, confirmed and waived, and whether it holds")
     parser.add_argument("--holding", action="store_true", help="only those that hold")
     add_json(parser)
 

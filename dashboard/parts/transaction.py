@@ -416,6 +416,8 @@ def _margin(row: Deadline, now: datetime, heard: Mapping[str, datetime]) -> Html
         return toned(f"{duration(gap)} {'late' if late else 'early'}", "warn" if late else "")
     if row.state == DeadlineState.BREACHED:
         return toned(f"{duration(now - row.due_at)} overdue", "bad")
+    if row.waived_by:
+        return f"by {row.waived_by}: {row.waived_why}"
     if row.state == DeadlineState.AT_RISK:
         return toned(relative(row.due_at, now), "warn")
     return relative(row.due_at, now) if row.state == DeadlineState.RUNNING else NOTHING

@@ -46,7 +46,7 @@ def affected_by(
     """
     corrections = of_flow(flow, news.said)
     known = _Keys(around, flow, (*links, *corrections.links))
-    fresh = [one for one in news.fresh if one.flow == flow.flow]
+    fresh = [one for one in news.fresh if one.flow == flow.flow and not one.of_deadline]
     corrected = {(one.trace_id, one.span_id) for one in fresh if one.of_step}
     stored = {_id(step): step for step in around.steps(flow, corrected - new.keys())}
     changed = _changed_values(known, new, links, corrections, completed)

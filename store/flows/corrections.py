@@ -12,7 +12,7 @@ key that may have one. A step that was confirmed for a key is placed as if it ca
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from controltower.store.rows import Correction, CorrectionAction, Key, KeyLink, Step
 
@@ -23,6 +23,15 @@ CONFIRM: Final = "confirm"  # the evidence of what a person confirmed
 
 StepId = tuple[str, str]  # trace id, span id
 Value = tuple[str, str]  # key type, value: a key whatever its scope
+
+
+class Waived(NamedTuple):
+    """A deadline that somebody waived."""
+
+    flow: str
+    anchor: Key
+    rule: str
+    subject: str
 
 
 def standing(said: Iterable[Correction]) -> list[Correction]:
@@ -79,7 +88,7 @@ def of_flow(flow: "Flow", said: Iterable[Correction]) -> Corrections:
     links: list[KeyLink] = []
     cut_steps: dict[StepId, list[Key]] = defaultdict(list)
     confirmed_steps: dict[StepId, list[tuple[Key, str]]] = defaultdict(list)
-    for one in standing(correction for correction in said if correction.flow == flow.flow):
+    for one in standing(each for each in said if each.flow == flow.flow and not each.of_deadline):
         if one.of_step and one.action is CorrectionAction.CUT:
             cut_steps[one.trace_id, one.span_id].append(one.other)
         elif one.of_step and one.other.type in flow.keys:
@@ -93,6 +102,14 @@ def of_flow(flow: "Flow", said: Iterable[Correction]) -> Corrections:
             both = (one.key, one.other), (one.other, one.key)
             links.extend(KeyLink(flow.flow, child, parent, "", one.id, one.at) for child, parent in both)
     return Corrections(dict(cuts), tuple(links), dict(cut_steps), dict(confirmed_steps))
+
+
+def waivers(said: Iterable[Correction]) -> dict[Waived, Correction]:
+    """Return the deadlines that people waived, each with the waiver that holds."""
+    return {
+        Waived(one.flow, one.key, one.other.value, one.other.scope): one
+        for one in standing(each for each in said if each.of_deadline)
+    }
 
 
 def _value(key: Key) -> Value:

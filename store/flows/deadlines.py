@@ -8,8 +8,9 @@ from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
 
 from controltower.store.flows.calendar import due_at
+from controltower.store.flows.corrections import Waived
 from controltower.store.flows.definition import Flow, SlaRule
-from controltower.store.rows import UNKNOWN_SINCE, DeadlineState, Step, TransactionStep
+from controltower.store.rows import UNKNOWN_SINCE, Correction, DeadlineState, Key, Step, TransactionStep
 
 MOST_STATED_S: Final = 366 * 86_400
 
@@ -20,6 +21,15 @@ class Member:
 
     step: Step
     membership: TransactionStep
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Whose deadlines these are."""
+
+    anchor: Key
+    counterparty: str = ""
+    cancelled: datetime | None = None
 
 
 class Course(NamedTuple):
@@ -37,6 +47,8 @@ class Circumstances:
     heard: Mapping[str, datetime] = field(default_factory=dict)  # system -> when it was last heard of
     # The part of the allowed time from which on at least half of what was still open was late, where enough is known.
     at_risk_from: Mapping[Course, float] = field(default_factory=dict)
+
+    waivers: Mapping[Waived, Correction] = field(default_factory=dict)
 
     def part_at_risk(self, flow: str, rule: str, counterparty: str) -> float:
         """Return from which part of the allowed time on a deadline is at risk: by the past of its counterparty where enough
@@ -59,6 +71,7 @@ class Due:
     within: str  # the limit, in words
     source: str = ""  # of an unknown one: who would tell and is silent
     turns_at: datetime | None = None  # of a running one: when time alone changes it next
+    waiver: Correction | None = None  # of one that a person waived
 
 
 def reaches(flow: Flow, step: Step) -> bool:
@@ -74,9 +87,8 @@ def cancelled_at(flow: Flow, reached: Iterable[Member]) -> datetime | None:
 
 def deadlines(
     flow: Flow,
+    about: About,
     reached: Iterable[Member],
-    cancelled: datetime | None,
-    counterparty: str,
     now: datetime,
     around: Circumstances,
 ) -> list[Due]:
@@ -84,26 +96,22 @@ def deadlines(
 
     A rule runs once per transaction, or once per value of its ``per`` key. It is created by the first step that reaches
     ``from`` and met by the first that reaches ``to``, whenever that was: an early answer is an answer. What is still
-    open when the transaction is cancelled is waived. What is over is unknown, and not broken, as long as a source that
+    open when the transaction is cancelled, or a person waives it, is waived. What is over is unknown, and not broken, as long as a source that
     would tell was not heard of since it was due.
     """
     by_stage: dict[str, list[Member]] = defaultdict(list)
     for member in reached:
         by_stage[member.step.stage].append(member)
     return [
-        due
-        for rule in flow.sla
-        if rule.from_ in by_stage
-        for due in _of_rule(flow, rule, by_stage, cancelled, counterparty, now, around)
+        due for rule in flow.sla if rule.from_ in by_stage for due in _of_rule(flow, about, rule, by_stage, now, around)
     ]
 
 
 def _of_rule(
     flow: Flow,
+    about: About,
     rule: SlaRule,
     by_stage: Mapping[str, Sequence[Member]],
-    cancelled: datetime | None,
-    counterparty: str,
     now: datetime,
     around: Circumstances,
 ) -> Iterable[Due]:
@@ -120,11 +128,14 @@ def _of_rule(
         met = end.step.at if end else None
         within = f"{stated.total_seconds():.0f} seconds" if stated else str(rule.within)
         source = _silent(flow, rule, due, around)
-        risk = begun.at + around.part_at_risk(flow.flow, rule.name, counterparty) * (due - begun.at)
-        state = _state(due, met, cancelled, now, source, risk)
+        risk = begun.at + around.part_at_risk(flow.flow, rule.name, about.counterparty) * (due - begun.at)
+        waiver = around.waivers.get(Waived(flow.flow, about.anchor, rule.name, subject))
+        waived = waiver is not None or about.cancelled is not None
+        state = _state(due, met, now, source, risk, waived=waived)
+        waiver = waiver if state is DeadlineState.WAIVED else None
         silent = source if state is DeadlineState.UNKNOWN else ""
         turns_at = {DeadlineState.RUNNING: min(risk, due), DeadlineState.AT_RISK: due}.get(state)
-        yield Due(rule, subject, begun.at, due, met, state, start.step.system, within, silent, turns_at)
+        yield Due(rule, subject, begun.at, due, met, state, start.step.system, within, silent, turns_at, waiver)
 
 
 def _stated(rule: SlaRule, step: Step) -> timedelta | None:
@@ -163,11 +174,11 @@ def _silent(flow: Flow, rule: SlaRule, due: datetime, around: Circumstances) -> 
 
 
 def _state(
-    due: datetime, met: datetime | None, cancelled: datetime | None, now: datetime, silent: str, risk: datetime
+    due: datetime, met: datetime | None, now: datetime, silent: str, risk: datetime, *, waived: bool
 ) -> DeadlineState:
     if met is not None:
         return DeadlineState.MET if met <= due else DeadlineState.MET_LATE
-    if cancelled is not None:
+    if waived:
         return DeadlineState.WAIVED
     if now < due:
         return DeadlineState.RUNNING if now < risk else DeadlineState.AT_RISK

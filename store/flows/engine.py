@@ -21,6 +21,7 @@ from clickhouse_connect.driver.client import Client
 from controltower.store.flows.affected import Affected, affected_by
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import Classified, classify
+from controltower.store.flows.corrections import waivers
 from controltower.store.flows.deadlines import Circumstances, Member
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import links_of
@@ -129,6 +130,8 @@ class Engine:
         parts = self._around.parts("otel_traces")
         reader = self._news_reader(position)
         news = reader.take()
+        if news.fresh:
+            self._circumstances = replace(self._circumstances, waivers=waivers(news.said))
         spans = self._around.new_spans(
             self._flows,
             since_us=position - int(OVERLAP / timedelta(microseconds=1)),
@@ -269,7 +272,8 @@ class Engine:
         placed_before = affected.stored if whole else affected.steps.keys()
         self._place(flow, affected, placed_before, steps.keys(), outcome, now, version)
         placed = _by_anchor((*outcome.memberships, *outcome.left))
-        anchors = placed.keys() | set(due) | {row.anchor for row in arrived}
+        waived = {one.key for one in news.fresh if one.of_deadline and one.flow == flow.flow}
+        anchors = placed.keys() | set(due) | {row.anchor for row in arrived} | waived
         for chunk in _chunks(sorted(anchors), ANCHORS_AT_ONCE):
             self._judge(flow, chunk, placed, steps, lines, outcome, now, version)
         outcome.no_more(arrived, version)

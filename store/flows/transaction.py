@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from controltower.store.flows.deadlines import Circumstances, Due, Member, cancelled_at, deadlines, reaches
+from controltower.store.flows.deadlines import About, Circumstances, Due, Member, cancelled_at, deadlines, reaches
 from controltower.store.flows.definition import Flow, ReconciliationRule, Stage
 from controltower.store.flows.definition import Side as SideRule
 from controltower.store.reconcile import Match, SideLine, extended, healed, three_way
@@ -87,7 +87,7 @@ class _Case:
         self.value = self._value()
         self.context = self._context()
         self.counterparty = self.context.get(flow.counterparty, "") if flow.counterparty else ""
-        self.due = deadlines(flow, self.reached, self.cancelled, self.counterparty, now, around)
+        self.due = deadlines(flow, About(anchor, self.counterparty, self.cancelled), self.reached, now, around)
         self.sides = [(rule, self._sides(rule)) for rule in self._rules()]
         self.matches = [(rule, match) for rule, sides in self.sides for match in three_way(flow, rule, *sides, now)]
 
@@ -181,6 +181,8 @@ class _Case:
             currency=self.currency,
             source=due.source,
             counterparty=self.counterparty,
+            waived_by=due.waiver.user if due.waiver else "",
+            waived_why=due.waiver.reason if due.waiver else "",
             version=self.version,
         )
 
@@ -212,10 +214,12 @@ class _Case:
 
     def _late(self) -> Iterable[ExceptionRow]:
         for due in self.due:
-            if due.state not in (DeadlineState.BREACHED, DeadlineState.MET_LATE):
+            waiver = due.waiver if due.waiver and due.waiver.at >= due.due_at else None  # it was late before that
+            if waiver is None and due.state not in (DeadlineState.BREACHED, DeadlineState.MET_LATE):
                 continue
             about = f" for {due.rule.per} {due.subject}" if due.subject else ""
             target = self._title(due.rule.to)
+            ended = f"was waived by {waiver.user}" if waiver else "came late" if due.met_at else "has not come"
             yield self._exception(
                 kind="deadline",
                 rule=due.rule.name,
@@ -223,9 +227,9 @@ class _Case:
                 reason="late" if due.met_at else "missing",
                 severity=due.rule.severity,
                 opened_at=due.due_at,
-                resolved_at=due.met_at,
+                resolved_at=waiver.at if waiver else due.met_at,
                 amount=self.value,
-                detail=f"{target}{about} was due within {due.within} and {'came late' if due.met_at else 'has not come'}.",
+                detail=f"{target}{about} was due within {due.within} and {ended}.",
             )
 
     def _unmatched(self) -> Iterable[ExceptionRow]:

@@ -47,6 +47,8 @@ def corrections_of(client: Client, view: TransactionView) -> list[Decided]:
     def concerns(one: Correction) -> bool:
         if one.flow != view.transaction.flow:
             return False
+        if one.of_deadline:
+            return one.key == anchor
         if one.of_step:
             return (one.trace_id, one.span_id) in steps or fits(one.other, anchor)
         return fits(one.other, anchor) or fits(one.key, anchor) or (one.key in keys and one.other in keys)

@@ -16,6 +16,8 @@ SELECT
     currency,
     source,
     counterparty,
+    waived_by,
+    waived_why,
     is_deleted,
     version
 FROM deadlines FINAL

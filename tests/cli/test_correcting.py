@@ -115,3 +115,39 @@ def test_the_documents_commands_run(shop: Run) -> None:
     assert len(commands) == 5
     assert [one.err for one in ran.values() if one.code] == []
     assert "cut from purchase_order PO-1 by ana" in ran["corrections"].out
+
+
+def test_a_deadline_is_waived_and_back(
+    store_client: Client, store_address: StoreAddress, run_on: Callable[[StoreAddress], Run]
+) -> None:
+    """A late deadline that need not be met any more is waived with name and reason, listed, and taken back; others are refused."""
+    store(store_client, whole_order()[:4])
+    engine = Engine(store_client, [P2P], lambda: at(days=30))
+    engine.catch_up()
+    run = run_on(store_address)
+    by = ("--user", "ana", "--reason", "they sent it by mail")
+    rule = "supplier acknowledges"
+
+    waived = run("waive", "purchase_order:po-1", rule, *by, "--json")
+    assert waived.code == 0
+    assert waived.json["deadline"] == {"rule": rule, "subject": ""}
+    engine.catch_up()
+    assert "by ana: they sent it by mail" in run("trace", "PO-1").out
+    assert f"holds  {waived.json['id']}: '{rule}' of purchase_order PO-1 waived by ana" in run("corrections").out
+    assert "ana waived it before" in run("waive", "purchase_order:PO-1", rule, *by).err
+    assert run("waive", "purchase_order:PO-1", rule, "--undo", *by).code == 0
+    engine.catch_up()
+    (found,) = run("trace", "PO-1", "--json").json["transactions"]
+    assert {one["rule"]: one["state"] for one in found["deadlines"]}[rule] == "breached"
+
+    for words, problem in {
+        ("purchase_order:PO-1", "order dispatched"): "was met at 2026-03-02 16:05 UTC: nothing is left to waive.",
+        ("purchase_order:PO-1", rule, "--undo"): f"No waiver of '{rule}' of purchase_order:PO-1 holds.",
+        ("purchase_order:PO-1", "invoice paid"): "has no deadline 'invoice paid'; it has ",
+        ("purchase_order:PO-1", "no such"): "No flow has a rule 'no such' for transactions of 'purchase_order'",
+        ("purchase_order:PO-9", rule): "No step of procure_to_pay carries purchase_order:PO-9.",
+        ("invoice:I-1", rule): "No step of procure_to_pay carries invoice:I-1.",
+        ("purchase_order:PO-1", rule, "--user", " "): "A waiver needs a user",
+    }.items():
+        ran = run("waive", *words[:2], *by, *words[2:])
+        assert (ran.code, problem in ran.err) == (1, True), ran.err
