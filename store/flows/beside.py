@@ -26,6 +26,9 @@ class Beside:
     spans: dict[StepId, dict[str, dict[Key, StepId]]] = field(default_factory=dict)
     links: dict[str, set[StepId]] = field(default_factory=lambda: defaultdict(set))  # trace -> spans it links to
     own: dict[StepId, set[StepId]] = field(default_factory=lambda: defaultdict(set))  # span -> spans it links to
+    sayers: dict[tuple[str, Key], set[tuple[str, str]]] = field(
+        default_factory=lambda: defaultdict(set)
+    )  # in a trace: codes, spans
 
     def add_step(self, step: Step, keys: Iterable[Key]) -> None:
         """Learn the *keys* that a step says."""
@@ -36,6 +39,7 @@ class Beside:
             seen = trace.setdefault(key.type, {})
             seen[key] = min(seen.get(key, step_id), step_id)
             span.setdefault(key.type, {})[key] = step_id
+            self.sayers[step.trace_id, key].add((step.step, step.span_id))
 
     def add_link(self, link: SpanLink) -> None:
         """Learn that one span links to another one."""
@@ -46,6 +50,10 @@ class Beside:
     def of_trace(self, step: Step) -> Seen:
         """Return the keys of the step's trace."""
         return self.traces.get(step.trace_id, {})
+
+    def says_itself(self, step: Step, key: Key) -> bool:
+        """Whether *key* in the step's trace is more than what other steps of the same code say of themselves."""
+        return any(code != step.step or span == step.span_id for code, span in self.sayers[step.trace_id, key])
 
     def behind_span(self, step: Step, wanted: Iterable[str]) -> Seen:
         """Return the keys behind the links of the step's own span: those of the nearest hop with keys of *wanted* types."""

@@ -8,8 +8,9 @@ What people cut or confirmed (``corrections``) comes before the rules, which are
    anchors, the step belongs to those that all of them agree on.
 3. A branch that finds no first anchor stops at the next anchor type it meets (an invoice without an order).
 4. A step that finds nothing by its own keys looks at what stands beside it: its trace, if that holds a single value of a
-   key above it; else what its span links lead to, likewise; else, when its trace says nothing, the links of that. A record
-   of a run looks at its own links only: its trace is that of all records.
+   key above it, which is not only what steps of the same code say of themselves: those are other documents of one file;
+   else what its span links lead to, likewise; else, when its trace says nothing, the links of that. A record of a run looks
+   at its own links only: its trace is that of all records.
 5. A key without scope stands for the one scope its value is known with; with two, for none.
 6. Keys of one type that a step declares to be one document are one, under the first of them.
 7. Two ways where one may be true: neither. Too many ways, or a number used again later: not a way.
@@ -182,6 +183,8 @@ class Resolver:
             if len(values) != 1 or (above := values.pop()) is None:
                 continue
             if self._is_cut(step, above) or any(self._graph.is_cut(key, above) for key in keys):
+                continue
+            if evidence == "trace" and not any(self._graph.beside.says_itself(step, key) for key in seen[parent]):
                 continue
             climb = self._climbed(step, above)
             if climb.ways:

@@ -52,7 +52,7 @@ def seen(
         at=START + timedelta(days=day),
         keys=tuple(key(text) for text in keys),
         stage="",
-        step=f"{flow.prefix}.{'link.declared' if declares else 'thing.happened'}",
+        step=f"{flow.prefix}.{'link.declared' if declares else f'thing_{number % 4}.happened'}",
     )
 
 

@@ -148,11 +148,22 @@ class Reference:
         for name in sorted(above, key=lambda name: (len(self.flow.ancestors[name]), name)):
             values = {self.clear(key) for key in beside if key.type == name}
             if len(values) == 1 and (value := next(iter(values))) is not None:
+                if how == "trace" and not self._says_itself(step, value):
+                    continue
                 found = self._without_cut(step, self.reached(value, step.at))
                 cut = any(same(value, named) for named in self._of_step(step, "cut"))
                 if found.anchors and not cut and not any(self._cut(key, value) for key in keys):
                     return Place(how, found.anchors)
         return None
+
+    def _says_itself(self, step: Step, value: Key) -> bool:
+        """Whether another kind of step in the trace says *value*, or this one."""
+        return any(
+            each.trace_id == step.trace_id
+            and (each.step != step.step or each.span_id == step.span_id)
+            and any(self.clear(key) == value for key in self._carried(each))
+            for each in self.steps
+        )
 
     def _without_cut(self, step: Step, found: Reached) -> Reached:
         cut = self._of_step(step, "cut")

@@ -202,6 +202,21 @@ def test_links_are_followed_through_who_says_nothing() -> None:
     assert parked(found[3])[0] == "parked"
 
 
+def test_documents_of_one_file_do_not_place_each_other() -> None:
+    """What only a step of the same code says in a trace is that one's own; another kind of step says it for all."""
+    file = [seen(4, "order:1", trace=5), seen(8, trace=5)]  # of one code
+
+    assert parked(resolve_all(file)[8])[0] == "parked"
+    assert anchors(resolve_all([*file, seen(5, "order:1", trace=5)])[8]) == ["order:1"]
+
+
+def test_a_record_of_a_run_is_not_placed_by_the_run() -> None:
+    """The trace of a run is that of all its records, whatever they are."""
+    steps = [seen(1, "order:1", trace=5), replace(seen(2, trace=5), run_id="night")]
+
+    assert parked(resolve_all(steps)[2])[0] == "parked"
+
+
 def test_a_link_never_goes_against_the_trace() -> None:
     """Where the trace leaves no choice its links are not asked, and where it leaves one they do not take it."""
     steps = [seen(1, "order:1", trace=5), seen(2, "order:2", trace=6), seen(3, trace=6)]
