@@ -15,6 +15,7 @@ from controltower.cli.demo.journey import (
     after_business_days,
     alike,
     as_one,
+    daily,
     days,
     hours,
     minutes,
@@ -62,7 +63,7 @@ def _paid(*, appealed: bool) -> tuple[Leg, ...]:
     )
     return (
         Leg("c2c.remit.received", "revenue-cycle", "file", ("remit", "claim_pcn", "claim_icn"), days(9, 20),
-            together=Together(alike("payer"), time(5, 0)), numbers={"remit": "ERA"}, interface="835-inbound",
+            together=daily(alike("payer"), time(5, 0)), numbers={"remit": "ERA"}, interface="835-inbound",
             context=("payer",), only=only, faults=() if appealed else first),
         Leg("c2c.eft.received", "bank-gateway", "file", ("eft", "remit"), hours(20, 50),
             together=as_one(same("remit")), numbers={"eft": "EFT"}, interface="ccd-addenda", context=("payer",), only=only,
@@ -73,7 +74,7 @@ def _paid(*, appealed: bool) -> tuple[Leg, ...]:
         Leg("c2c.remit.reassociated", "revenue-cycle", "batch", ("remit", "eft"), hours(1, 10),
             together=as_one(same("remit")), interface="reassociation", context=("payer",), only=with_money),
         Leg("c2c.payment.posted", "patient-billing", "batch", ("posting_batch", "claim_pcn", "remit"), hours(1, 20),
-            after="c2c.remit.received", together=Together(alike("billing_system", "payer"), time(20, 0)),
+            after="c2c.remit.received", together=daily(alike("billing_system", "payer"), time(20, 0)),
             numbers={"posting_batch": "PB-"}, interface="auto-posting", context=("billing_system", "payer"), only=only,
             faults=(Fault("posted_late", 0.03, "late", after_business_days(2, hours(1, 40))),)),
         Leg("c2c.gl.posted", "erp", "batch", ("gl_journal", "posting_batch"), hours(1, 6),
@@ -103,14 +104,14 @@ JOURNEY: Final = Journey(
             context=("facility", "billing_system"), money=False,
             faults=(Fault("coding_hold", 0.05, "late", worked(20, 60)),)),
         Leg("c2c.claim.created", "patient-billing", "batch", ("claim_pcn", "claim", "charge", "account"), minutes(5, 60),
-            together=Together(alike("billing_system"), time(3, 0)), own={"claim": "CLM-"}, interface="claim-generation",
+            together=daily(alike("billing_system"), time(3, 0)), own={"claim": "CLM-"}, interface="claim-generation",
             context=("facility", "billing_system", "payer"),
             faults=(Fault("claim_created_late", 0.02, "late", hours(25, 70)),)),
         Leg("c2c.claim.scrubbed", "claim-scrubber", "api", ("claim_pcn",), minutes(2, 40), interface="claims",
             context=("billing_system", "payer"),
             faults=(Fault("scrubber_edit", 0.08, "rejected", worked(0.5, 9), reason="edit_failure"),)),
         Leg("c2c.claim.submitted", "clearinghouse", "edi", ("claim_pcn", "group", "set"), minutes(5, 60),
-            together=Together(alike("billing_system", "payer"), time(18, 0)), numbers={"group": "8"}, own={"set": "837-"},
+            together=daily(alike("billing_system", "payer"), time(18, 0)), numbers={"group": "8"}, own={"set": "837-"},
             interface="837-outbound", context=("billing_system", "payer"),
             faults=(Fault("claim_sent_twice", 0.01, "duplicate", days(1, 2)),
                     Fault("claim_unmapped", 0.01, "failed", hours(1, 20), reason="mapping_error"))),
@@ -149,7 +150,7 @@ def plan_claims(sim: Simulation, wanted: int, stays: Sequence[Stay] = ()) -> Non
     claims: list[Traveller] = []
     known = list(stays[:wanted])
     for at in sim.times("stays", wanted - len(known)):
-        company = chance.random.choices(sim.world.companies, [each.share for each in sim.world.companies])[0]
+        company = sim.world.company(chance.random)
         facility = chance.random.choice(company.facilities).code
         known.append(Stay(sim.number("account", "ACC-"), sim.number("claim_pcn", "PCN"), facility, at))
     for stay in known:

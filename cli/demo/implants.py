@@ -17,6 +17,7 @@ from controltower.cli.demo.journey import (
     after_business_days,
     alike,
     as_one,
+    daily,
     days,
     hours,
     minutes,
@@ -85,7 +86,7 @@ JOURNEY: Final = Journey(
             faults=(Fault(NEVER_ORDERED, 0.015, "lost"),
                     Fault("implant_ordered_late", 0.03, "late", after_business_days(2, hours(1, 50))))),
         Leg("implant.receipt.autocreated", "erp", "batch", ("receipt", "purchase_order"), minutes(30, 300),
-            together=Together(alike("company"), time(23, 30), same("purchase_order")), own={"receipt": "BR-"}, interface="receipt-creation",
+            together=Together(alike("company"), (time(23, 30),), same("purchase_order")), own={"receipt": "BR-"}, interface="receipt-creation",
             context=("company",), money=False, only=_ordered),
         Leg("implant.replenishment.fulfilled", "warehouse", "event", ("purchase_order", "shipment"), days(1, 4),
             together=as_one(same("purchase_order")), numbers={"shipment": "RS"}, interface="consignment-stock",
@@ -95,7 +96,7 @@ JOURNEY: Final = Journey(
             interface="810-inbound", context=("company", "vendor"), only=_ordered,
             faults=(Fault("implant_over_contract", 0.05, "rejected", worked(4, 30), reason="price_variance", never=0.3),)),
         Leg("implant.invoice.posted", "erp", "batch", ("invoice", "gl_journal"), minutes(10, 200),
-            together=Together(alike("company"), time(2, 30), same("invoice")), numbers={"gl_journal": "JI-"},
+            together=Together(alike("company"), (time(2, 30),), same("invoice")), numbers={"gl_journal": "JI-"},
             interface="gl-posting", context=("vendor", "company"), only=_matched),
         Leg("implant.charge.captured", "clinical-charges", "event", ("charge", "usage", "account"), hours(2, 40),
             after="implant.usage.documented", own={"charge": "CI-"}, interface="implants.used",
@@ -106,7 +107,7 @@ JOURNEY: Final = Journey(
         Leg("implant.claim_line.billed", "patient-billing", "batch", ("claim_pcn", "charge"), days(2, 4),
             together=as_one(same("claim_pcn")), interface="837-lines", only=_charged),
         Leg("implant.margin.closed", "erp", "batch", ("usage",), days(4, 9),
-            together=Together(alike("company"), time(3, 15)), interface="margin-close", context=("facility",),
+            together=daily(alike("company"), time(3, 15)), interface="margin-close", context=("facility",),
             only=lambda usage: _matched(usage) and _charged(usage)),
     ),
 )  # fmt: skip
@@ -120,7 +121,7 @@ def plan_implants(sim: Simulation, wanted: int) -> list[Stay]:
     for at in sim.times("cases", wanted):
         if len(usages) >= wanted:
             break
-        company = chance.random.choices(sim.world.companies, [each.share for each in sim.world.companies])[0]
+        company = sim.world.company(chance.random)
         facility = chance.random.choice(company.facilities).code
         stay = Stay(sim.number("account", "ACC-"), sim.number("claim_pcn", "PCN"), facility, at)
         usages.extend(_case(sim, chance, company, stay)[: wanted - len(usages)])

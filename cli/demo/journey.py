@@ -51,17 +51,10 @@ def after_business_days(count: int, then: Delay) -> Delay:
     return lambda chance, at: then(chance, business_days_after(at, count))
 
 
-def at_night(clock: time) -> Delay:
-    """The next time that the clock of the network says so."""
-    return lambda chance, at: next_time(at, clock)
-
-
-def next_time(at: datetime, clock: time) -> datetime:
-    """Return the next moment after *at* at which local clocks say *clock*."""
+def next_time(at: datetime, *clocks: time) -> datetime:
+    """Return the next moment after *at* at which local clocks say one of *clocks*."""
     day = day_of(at)
-    while local(day, clock) <= at:
-        day += DAY
-    return local(day, clock)
+    return min(moment for clock in clocks for each in (day, day + DAY) if (moment := local(each, clock)) > at)
 
 
 @dataclass(slots=True, eq=False)
@@ -127,13 +120,18 @@ class Together:
     """
 
     by: Callable[[Traveller], Hashable]
-    cutoff: time | None = None  # local; without it the document waits for the last of those that are alike
+    cutoffs: tuple[time, ...] = ()  # local; without any the document waits for the last of those that are alike
     step: Callable[[Traveller], Hashable] = lambda traveller: traveller.anchor
 
 
-def as_one(by: Callable[[Traveller], Hashable], cutoff: time | None = None) -> Together:
+def as_one(by: Callable[[Traveller], Hashable]) -> Together:
     """Return how transactions share a single step."""
-    return Together(by, cutoff, lambda traveller: "")
+    return Together(by, step=lambda traveller: "")
+
+
+def daily(by: Callable[[Traveller], Hashable], *cutoffs: time) -> Together:
+    """Return how transactions share a document that is made at these times of the day, with a step for each."""
+    return Together(by, cutoffs)
 
 
 def same(*key_types: str) -> Callable[[Traveller], Hashable]:

@@ -58,7 +58,7 @@ def _needs(sim: Simulation, wanted: int) -> Iterator[Need]:
 
 
 def _demand(sim: Simulation, chance: Chance, at: datetime, room: int) -> list[Need]:
-    company = chance.random.choices(sim.world.companies, [each.share for each in sim.world.companies])[0]
+    company = sim.world.company(chance.random)
     facility = chance.random.choice(company.facilities)
     centre = chance.random.choice(sim.world.cost_centres)
     vendors = chance.random.choices(sim.world.vendors, [each.weight for each in sim.world.vendors], k=2)

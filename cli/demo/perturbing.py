@@ -17,10 +17,11 @@ HUB_TYPES: Final = {
     "p2p": ("requisition", "shipment", "packing_slip"),
     "implant": ("device",),
     "c2c": ("charge",),
+    "o2c": ("sscc",),
+    "inv": ("erp_transaction",),
 }
-# Without its set, what a file's group says is said of the whole group; without its usage, of the whole case: another
-# statement, and no link that is missing.
-NARROWS: Final = {"set": "group", "usage": "case"}
+# Without its set, what a file's group says is said of the whole group, and so on: another statement, and no link that is missing.
+NARROWS: Final = {"set": "group", "usage": "case", "debit_memo_line": "debit_memo"}
 
 Change = Callable[[BusinessStep], BusinessStep]
 

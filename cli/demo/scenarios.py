@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controltower.cli.demo import claims, implants
+from controltower.cli.demo import claims, customers, implants, stock
 from controltower.cli.demo.answering import plan_answers
 from controltower.cli.demo.delivering import plan_receipts, plan_shipments
 from controltower.cli.demo.dispatching import plan_dispatch
@@ -50,6 +50,10 @@ def _procure_to_pay(sim: Simulation, transactions: int, _: Stays) -> None:
     plan_payments(sim, plan_vouchers(sim, invoices, received))
 
 
+def _alone(plan: Callable[[Simulation, int], None]) -> Planner:
+    return lambda sim, transactions, stays: plan(sim, transactions)
+
+
 def _implant(sim: Simulation, transactions: int, stays: Stays) -> None:
     stays.extend(implants.plan_implants(sim, transactions))
 
@@ -58,12 +62,38 @@ PLANNERS: Final[Mapping[str, Planner]] = {
     "procure_to_pay": _procure_to_pay,
     "implant": _implant,
     "charge_to_cash": claims.plan_claims,
+    "order_to_cash": _alone(customers.plan_orders_to_cash),
+    "chargeback": _alone(customers.plan_chargebacks),
+    "warehouse_to_finance": _alone(stock.plan_movements),
+    "replenishment": _alone(stock.plan_replenishments),
+    "cycle_count": _alone(stock.plan_counts),
 }
-JOURNEYS: Final = (implants.JOURNEY, claims.JOURNEY)  # the flows that are simulated by their description
+JOURNEYS: Final = (
+    implants.JOURNEY,
+    claims.JOURNEY,
+    customers.JOURNEY,
+    customers.TRANSFER,
+    customers.ADJUSTMENT,
+    customers.CHARGEBACK,
+    stock.JOURNEY,
+    stock.SUPPLY,
+    stock.COUNT,
+)  # the flows that are simulated by their description
 NETWORK: Final = Scenario("network", "procure to pay of a hospital network", {"procure_to_pay": 1.0})
 HOSPITAL: Final = Scenario(
     "hospital",
     "a network of hospitals with ERP procurement, legacy billing and suppliers' SaaS",
     {"procure_to_pay": 0.45, "implant": 0.25, "charge_to_cash": 0.3},
 )
-SCENARIOS: Final = {each.name: each for each in (NETWORK, HOSPITAL)}
+DISTRIBUTOR: Final = Scenario(
+    "distributor",
+    "a distributor with movement events, cost updates of the ERP and partners by API and EDI",
+    {
+        "order_to_cash": 0.3,
+        "chargeback": 0.15,
+        "warehouse_to_finance": 0.3,
+        "replenishment": 0.15,
+        "cycle_count": 0.1,
+    },
+)
+SCENARIOS: Final = {each.name: each for each in (NETWORK, HOSPITAL, DISTRIBUTOR)}

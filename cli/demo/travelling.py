@@ -108,14 +108,14 @@ def _passed_before(leg: Leg, traveller: Traveller, number: str) -> datetime:
 
 def _gathered(sim: Simulation, leg: Leg, passings: Iterable[Passing]) -> Iterator[Document]:
     """Yield what shares a document, each with the faults of its steps."""
-    cutoff = leg.together.cutoff if leg.together else None
+    cutoffs = leg.together.cutoffs if leg.together else ()
     alike: dict[Hashable, list[list[Passing]]] = defaultdict(list)
     for by, number, sharing in _sharing(leg, passings):
         ready = max(each.at for each in sharing)
-        alike[by, next_time(ready + READY, cutoff) if cutoff else number].append(sharing)
+        alike[by, next_time(ready + READY, *cutoffs) if cutoffs else number].append(sharing)
     for steps in alike.values():
         latest = max(each.at for sharing in steps for each in sharing)
-        at = next_time(latest + READY, cutoff) if cutoff else latest
+        at = next_time(latest + READY, *cutoffs) if cutoffs else latest
         yield Document(at, tuple(Group(tuple(sharing), _fault(sim, leg, sharing[0])) for sharing in steps))
 
 

@@ -80,6 +80,10 @@ class World:
     billers: tuple[Vendor, ...]  # those who only send invoices: utilities, law firms
     cost_centres: tuple[str, ...]
 
+    def company(self, random: Random) -> Company:
+        """Return one of the companies, the larger more often."""
+        return random.choices(self.companies, [each.share for each in self.companies])[0]
+
 
 _COMPANIES: Final = (
     ("1000", "North Valley Health", 0.65, ("NV-MAIN North Valley Main", "NV-EAST East Campus", "NV-CHLD Children's")),

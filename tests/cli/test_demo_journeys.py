@@ -56,3 +56,28 @@ def test_what_is_billed_and_not_received_or_dearer_is_found() -> None:
 
     assert wrong
     assert all(amount > 0 for amount in wrong.values())
+
+
+def test_a_supplier_may_answer_by_api_or_edi() -> None:
+    """An acknowledgement meets the deadline whatever channel it came by, and one that never comes breaks it."""
+    plan = history(12, 600, 60, END, scenario=SCENARIOS["distributor"])
+    styles = {step.style for _, _, step in plan.steps() if step.code == "inv.supplier.acknowledged"}
+    states = {
+        row.state
+        for verdict in judged(plan, LATER)["replenishment"][1].values()
+        for row in verdict.deadlines
+        if row.rule == "supplier acknowledges"
+    }
+
+    assert styles == {"api", "edi"}
+    assert {DeadlineState.MET, DeadlineState.MET_LATE, DeadlineState.BREACHED} <= states
+
+
+def test_a_cost_that_comes_late_and_a_movement_that_is_lost_are_found() -> None:
+    """Stock that moved and is not in the books, or at a stale cost, is late; what was refused is open."""
+    verdicts = verdicts_of("distributor", "warehouse_to_finance")
+    late = {(row.rule, row.state) for each in verdicts.values() for row in each.deadlines}
+
+    assert ("movement applied", DeadlineState.BREACHED) in late
+    assert ("cost updated", DeadlineState.MET_LATE) in late
+    assert open_money(verdicts, "rejected", "inv.movement.applied")
