@@ -38,6 +38,7 @@ def due_at(rule: SlaRule, at: datetime, context: Mapping[str, str]) -> datetime 
         return at + timedelta(seconds=float(stated)) * rule.stated.times
     if rule.stated is not None and rule.stated.only:
         return None
+    assert rule.at is None, f"{rule.name} has a cut-off, which the truth does not know"
     if rule.within.unit == "business day":
         return business_days_after(at, rule.within.count)
     assert not rule.within.business, f"{rule.name} is limited in {rule.within.unit}s, which the truth does not know"

@@ -1,7 +1,8 @@
 """Business calendars: when a limit given in business time falls due.
 
 A start outside opening hours counts from the next opening. ``n business days`` keeps the local time of day and moves *n*
-open days on; ``n business hours`` counts open hours only. All arithmetic is done in the calendar's time zone, so a
+open days on; ``n business hours`` counts open hours only. A cut-off is a time on the wall of open days, a close an open day of
+each month, counted from its beginning or its end. All arithmetic is done in the calendar's time zone, so a
 change of daylight saving moves the UTC instant, not the time on the wall.
 """
 
@@ -61,6 +62,14 @@ def parse_limit(text: str) -> Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """When the books of a month close: on its n-th open day from its end (-1 is its last), or on the n-th of the next month."""
+
+    open_day: int  # not 0
+    at: time
+
+
+@dataclass(frozen=True, slots=True)
 class BusinessCalendar:
     """Open days and hours of one place. ``opens < closes``; both are local times."""
 
@@ -69,6 +78,7 @@ class BusinessCalendar:
     opens: time
     closes: time
     holidays: frozenset[date]
+    close: Close | None = None
 
     def is_open_day(self, day: date) -> bool:
         """Whether *day* has opening hours."""
@@ -101,6 +111,31 @@ class BusinessCalendar:
             here = self._local(self._next_open_day(here.date()), self.opens)
         return here.astimezone(UTC) + left
 
+    def next_cut_off(self, at: datetime, cut_off: time) -> datetime:
+        """Return the first *cut_off* of an open day that is not before *at* (UTC)."""
+        day = at.astimezone(self.zone).date()
+        if self.is_open_day(day) and (today := self._local(day, cut_off).astimezone(UTC)) >= at:
+            return today
+        return self._local(self._next_open_day(day), cut_off).astimezone(UTC)
+
+    def next_close(self, at: datetime) -> datetime:
+        """Return when the books close in which *at* is written: those of its month, or of the next one that is not closed (UTC)."""
+        if self.close is None:
+            raise ValueError("the calendar does not say when the books close")
+        month = at.astimezone(self.zone).date().replace(day=1)
+        while (closes := self._closes(self.close, month)) is None or closes < at:
+            month = _next_month(month)
+        return closes
+
+    def _closes(self, close: Close, month: date) -> datetime | None:
+        """Return when the books of *month* close; None when it has no open day. A day it is too short for is its last, or first."""
+        first = month if close.open_day < 0 else _next_month(month)
+        days = [day for day in _days_of(first) if self.is_open_day(day)]
+        if not days:
+            return None
+        position = close.open_day - 1 if close.open_day > 0 else len(days) + close.open_day
+        return self._local(days[min(max(position, 0), len(days) - 1)], close.at).astimezone(UTC)
+
     def _next_open_day(self, day: date) -> date:
         for offset in range(1, _LONGEST_CLOSURE_DAYS):
             if self.is_open_day(candidate := day + timedelta(days=offset)):
@@ -109,6 +144,20 @@ class BusinessCalendar:
 
     def _local(self, day: date, at: time) -> datetime:
         return datetime.combine(day, at, tzinfo=self.zone)
+
+
+def _next_month(month: date) -> date:
+    return (month + timedelta(days=31)).replace(day=1)
+
+
+def _days_of(month: date) -> list[date]:
+    return [day for day in (month + timedelta(days=number) for number in range(31)) if day.month == month.month]
+
+
+def due_by(start: datetime, limit: Limit, at: time | Literal["close"], calendar: BusinessCalendar) -> datetime:
+    """Return the first cut-off *at* that time of the day, or the first close, once *limit* from *start* is over (UTC)."""
+    earliest = due_at(start, limit, calendar)
+    return calendar.next_close(earliest) if at == "close" else calendar.next_cut_off(earliest, at)
 
 
 def due_at(start: datetime, limit: Limit, calendar: BusinessCalendar | None) -> datetime:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
 
-from controltower.store.flows.calendar import due_at
 from controltower.store.flows.corrections import Waived
 from controltower.store.flows.definition import Flow, SlaRule
 from controltower.store.rows import UNKNOWN_SINCE, Correction, DeadlineState, Key, Step, TransactionStep
@@ -68,7 +67,7 @@ class Due:
     met_at: datetime | None
     state: DeadlineState
     system: str  # where the stage that created it was seen
-    within: str  # the limit, in words
+    limit: str  # in words: within 4 hours, by 17:00
     source: str = ""  # of an unknown one: who would tell and is silent
     turns_at: datetime | None = None  # of a running one: when time alone changes it next
     waiver: Correction | None = None  # of one that a person waived
@@ -123,10 +122,10 @@ def _of_rule(
         stated = _stated(rule, begun)
         if stated is None and rule.stated is not None and rule.stated.only:
             continue
-        due = begun.at + stated if stated else due_at(begun.at, rule.within, flow.calendar(rule.calendar))
+        due = begun.at + stated if stated else flow.due(rule, begun.at)
         end = ends.get(subject)
         met = end.step.at if end else None
-        within = f"{stated.total_seconds():.0f} seconds" if stated else str(rule.within)
+        limit = f"within {stated.total_seconds():.0f} seconds" if stated else rule.limit
         source = _silent(flow, rule, due, around)
         risk = begun.at + around.part_at_risk(flow.flow, rule.name, about.counterparty) * (due - begun.at)
         waiver = around.waivers.get(Waived(flow.flow, about.anchor, rule.name, subject))
@@ -135,7 +134,7 @@ def _of_rule(
         waiver = waiver if state is DeadlineState.WAIVED else None
         silent = source if state is DeadlineState.UNKNOWN else ""
         turns_at = {DeadlineState.RUNNING: min(risk, due), DeadlineState.AT_RISK: due}.get(state)
-        yield Due(rule, subject, begun.at, due, met, state, start.step.system, within, silent, turns_at, waiver)
+        yield Due(rule, subject, begun.at, due, met, state, start.step.system, limit, silent, turns_at, waiver)
 
 
 def _stated(rule: SlaRule, step: Step) -> timedelta | None:

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Hashable, Iterator
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from controltower.store.errors import FlowError
-from controltower.store.flows.calendar import BusinessCalendar, Limit, parse_limit
+from controltower.store.flows.calendar import BusinessCalendar, Close, Limit, due_at, due_by, parse_limit
 from controltower.store.flows.example import Example
 from controltower.store.yaml_lines import MistakesError, Problem, read_model
 
@@ -58,6 +58,20 @@ def _exact(value: object) -> object:
     return value
 
 
+def _cut_off(value: object) -> object:
+    if isinstance(value, int):
+        message = 'write a time of the day in quotes, as "17:00": without them it is a number'
+        raise ValueError(message)  # noqa: TRY004  # as above
+    if value == "close" or not isinstance(value, str):
+        return value
+    if re.fullmatch(r"\d\d:\d\d", value) is None:
+        raise ValueError(f'{value!r} is no cut-off; write a time of the day such as "17:00", or close')
+    return time.fromisoformat(value)
+
+
+NO_LIMIT: Final = Limit(0, "minute")
+CutOff = Annotated[time | Literal["close"], BeforeValidator(_cut_off)]
+TimeOfDay = Annotated[time, BeforeValidator(_cut_off)]
 LimitField = Annotated[Limit, BeforeValidator(_limit)]
 Exact = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -118,17 +132,35 @@ class Stated(Model):
 
 
 class SlaRule(Model):
-    """A deadline: once ``from`` is reached, ``to`` is due ``within`` the limit, once per transaction or per key."""
+    """A deadline: once ``from`` is reached, ``to`` is due ``within`` the limit, once per transaction or per key.
+
+    With ``at`` it is due at the first cut-off, or close, once the limit is over, which may be none.
+    """
 
     name: Name
     from_: Annotated[str, Field(alias="from")]
     to: str
-    within: LimitField
+    within: LimitField = NO_LIMIT
+    at: CutOff | None = None
     stated: Stated | None = None  # instead of ``within``, of a step that states it
     renewed_by: str | None = None  # a stage: each step that reaches it begins the time anew, as a heartbeat does
     calendar: str | None = None
     severity: Literal["page", "warning", "notice"] = "warning"
     per: KeyType | None = None
+
+    @property
+    def limit(self) -> str:
+        """When it is due, in words: ``within 4 hours``, ``by 17:00``, ``within 1 business day, by the close``."""
+        within = f"within {self.within}" if self.at is None or self.within.count else ""
+        at = "" if self.at is None else "by the close" if self.at == "close" else f"by {self.at:%H:%M}"
+        return ", ".join(filter(None, (within, at)))
+
+
+class CloseSpec(Model):
+    """The open day of the month on which its books close, from its end (-1 is the last), or of the next month (3 is the third)."""
+
+    open_day: Annotated[int, Field(ge=-20, le=20)]
+    at: TimeOfDay
 
 
 class Source(Model):
@@ -146,12 +178,15 @@ class CalendarSpec(Model):
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ("mon", "tue", "wed", "thu", "fri")
     hours: Annotated[str, Field(pattern=r"^\d\d:\d\d-\d\d:\d\d$")] = "08:00-17:00"
     holidays: tuple[date, ...] = ()
+    close: CloseSpec | None = None
 
     def build(self) -> BusinessCalendar:
         """Return the calendar; ValueError when zone or hours make no sense."""
         opens, closes = (time.fromisoformat(part) for part in self.hours.split("-"))
         if opens >= closes:
             raise ValueError(f"hours {self.hours}: opening must come before closing")
+        if self.close is not None and not self.close.open_day:
+            raise ValueError("close: open_day 0 is no day; 1 is the first of the next month, -1 the last of the month")
         if not self.days:
             raise ValueError("days: at least one day must be open")
         try:
@@ -164,6 +199,7 @@ class CalendarSpec(Model):
             opens=opens,
             closes=closes,
             holidays=frozenset(self.holidays),
+            close=Close(self.close.open_day, self.close.at) if self.close else None,
         )
 
 
@@ -290,6 +326,13 @@ class Flow(Model):
     def built_calendars(self) -> dict[str, BusinessCalendar]:
         """Name -> calendar."""
         return {name: spec.build() for name, spec in self.calendars.items()}
+
+    def due(self, rule: SlaRule, start: datetime) -> datetime:
+        """Return when what began at *start* is due by *rule* (UTC)."""
+        calendar = self.calendar(rule.calendar)
+        if rule.at is None or calendar is None:
+            return due_at(start, rule.within, calendar)
+        return due_by(start, rule.within, rule.at, calendar)
 
     def calendar(self, name: str | None) -> BusinessCalendar | None:
         """Return the named calendar, or None for plain time."""
@@ -439,6 +482,17 @@ def _sla_problems(flow: Flow) -> Iterator[Problem]:
         if rule.per is not None and rule.per not in flow.keys:
             yield ("sla", position, "per"), f"{rule.per} is not one of the keys"
         yield from _limit_problems(flow, ("sla", position), rule.within, rule.calendar)
+        yield from _cut_off_problems(flow, position, rule)
+
+
+def _cut_off_problems(flow: Flow, position: int, rule: SlaRule) -> Iterator[Problem]:
+    if rule.at is None:
+        if "within" not in rule.model_fields_set:
+            yield ("sla", position), f"{rule.name} says neither within nor at: it would never be due"
+    elif rule.calendar is None:
+        yield ("sla", position, "at"), "a cut-off needs a calendar"
+    elif rule.at == "close" and rule.calendar in flow.calendars and flow.calendars[rule.calendar].close is None:
+        yield ("sla", position, "at"), f"the calendar {rule.calendar} does not say when the books close"
 
 
 def _reconciliation_problems(flow: Flow) -> Iterator[Problem]:

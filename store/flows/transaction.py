@@ -229,7 +229,7 @@ class _Case:
                 opened_at=due.due_at,
                 resolved_at=waiver.at if waiver else due.met_at,
                 amount=self.value,
-                detail=f"{target}{about} was due within {due.within} and {ended}.",
+                detail=f"{target}{about} was due {due.limit} and {ended}.",
             )
 
     def _unmatched(self) -> Iterable[ExceptionRow]:

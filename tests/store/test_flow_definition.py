@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from controltower.store.errors import FlowError
 from controltower.store.flows.definition import Tolerance, is_placeholder, load_flow, load_packs, parse_flow
+from controltower.store.flows.examples import failures
 from tests.store.flow_steps import SMALL
 
 
@@ -95,3 +96,51 @@ def test_placeholders(value: str) -> None:
 def test_numbers_are_no_placeholders(value: str) -> None:
     """A short number is a number."""
     assert not is_placeholder(value)
+
+
+CUT_OFFS = """
+sla:
+  - {name: today, from: opened, to: billed, at: "17:00", calendar: office}
+  - {name: books, from: opened, to: paid, within: 1 business day, at: close, calendar: office}
+calendars:
+  office: {time_zone: America/New_York, close: {open_day: -1, at: "12:00"}}
+examples:
+  - name: an order of a Friday evening
+    now: 2026-03-30T21:00:00Z
+    steps:
+      - {step: s.order.opened, at: 2026-03-27T21:30:00Z, keys: {order: A}}
+    expect:
+      - {transaction: "order:A", state: breached, deadlines: {today: breached, books: running}}
+"""
+
+
+def test_cut_offs_say_when_in_words() -> None:
+    """A rule with a cut-off is judged by it, and reads as people say it."""
+    flow = parse_flow(SMALL + CUT_OFFS, "small.yaml")
+
+    assert [rule.limit for rule in flow.sla] == ["by 17:00", "within 1 business day, by the close"]
+    assert [*failures(flow)] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ('at: "17:00", calendar', "at: 17:00, calendar", 'sla[0].at: write a time of the day in quotes, as "17:00"'),
+        ('at: "17:00", calendar', 'at: "5 pm", calendar', "sla[0].at: '5 pm' is no cut-off"),
+        (', at: "17:00", calendar: office', ', at: "17:00"', "sla[0].at: a cut-off needs a calendar"),
+        (', at: "17:00", calendar', ", calendar", "sla[0]: today says neither within nor at"),
+        (", close: {open_day: -1", ", closed: {open_day: -1", "calendars.office.closed: unknown field"),
+        (
+            ', close: {open_day: -1, at: "12:00"}',
+            "",
+            "sla[1].at: the calendar office does not say when the books close",
+        ),
+        ("open_day: -1", "open_day: 0", "calendars.office: close: open_day 0 is no day"),
+    ],
+)
+def test_cut_offs_that_cannot_be_meant(before: str, after: str, problem: str) -> None:
+    """A cut-off is a time in quotes on a calendar, a close is on one that has it."""
+    broken = CUT_OFFS.replace(before, after)
+    assert broken != CUT_OFFS
+
+    assert any(problem in line for line in refused(SMALL + broken)), refused(SMALL + broken)
