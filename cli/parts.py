@@ -16,7 +16,7 @@ from controltower.cli.errors import CommandError
 from controltower.cli.loops import Opening, Work
 from controltower.collector.report import Reporter
 from controltower.store.address import StoreAddress
-from controltower.store.client import Client, connect
+from controltower.store.client import Client, connect, forgo_frames
 from controltower.store.flows.publishing import EngineInForce
 from controltower.store.lease import LeaseKeeper
 from controltower.store.redacting import apply_redaction
@@ -43,6 +43,7 @@ class Connections:
 
     def __init__(self, address: StoreAddress, *, migrates: bool, redaction: Redaction | None = None) -> None:
         """Put *redaction* in force before anything is handed out: what is loaded must not come before it."""
+        forgo_frames()
         self._address = address
         self._redaction = redaction
         self._migrates = migrates

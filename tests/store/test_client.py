@@ -154,3 +154,20 @@ def test_a_reader_does_not_create_a_servers_database(server_address: StoreAddres
     """A reader of a server without the database is told so."""
     with pytest.raises(StoreUnavailableError, match="has no database"):
         connect(server_address, role="reader")
+
+
+def test_an_insert_imports_no_pandas_when_frames_are_forgone(tmp_path: Path) -> None:
+    """A process of ours writes its rows without waiting for pandas, neither for the client's sake nor for the engine's."""
+    code = (
+        "import sys; from pathlib import Path;"
+        "from controltower.store.address import embedded_address;"
+        "from controltower.store.client import connect, forgo_frames;"
+        "forgo_frames();"
+        f"client = connect(embedded_address(Path({str(tmp_path / 'store')!r})));"
+        "client.command('CREATE TABLE t (x Int64) ENGINE = MergeTree ORDER BY x');"
+        "client.insert('t', [[1], [2]], column_names=['x']);"
+        "print(client.query('SELECT x FROM t').result_rows, 'pandas' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=120)
+
+    assert ran.stdout.strip() == "[(1,), (2,)] False"

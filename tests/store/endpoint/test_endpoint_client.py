@@ -8,6 +8,7 @@ from decimal import Decimal
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]  # published without types
 import pytest
+from clickhouse_connect.driver import options
 from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.exceptions import Error as EngineError
 from clickhouse_connect.driver.external import ExternalData
@@ -94,8 +95,9 @@ def test_columns_come_back_as_they_went_in(client: Client, table: str) -> None:
     assert client.query(f"SELECT id, name FROM {table} ORDER BY id").result_columns == [[1, 2], ["a", "b"]]
 
 
-def test_data_frames(client: Client, table: str) -> None:
+def test_data_frames(client: Client, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames go in and out."""
+    monkeypatch.delitem(vars(options), "pd", raising=False)  # a test before may have forgone them
     frame = pd.DataFrame({"id": [1, 2, 3], "name": ["a", "b", "c"]})
     client.insert_df(table, frame)
 
