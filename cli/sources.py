@@ -1,13 +1,13 @@
 """How the sources of scrapers stand, as a table for people and as JSON. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from controltower.cli.logs import printable
 from controltower.cli.shapes import Json, time_of
 from controltower.cli.text import lasting, table, when
-from controltower.store.read import SourceState, Standing
+from controltower.store.read import QueueLevel, SourceState, Standing
 
 HEAD: Final = (
     "SOURCE",
@@ -94,4 +94,41 @@ def source_shape(source: SourceState, now: datetime) -> Json:
         }
         if source.rejected_at
         else None,
+    }
+
+
+def queues_words(levels: Sequence[QueueLevel], now: datetime) -> str:
+    """Return a row for each queue and each group of its readers; what a broker does not tell stays empty."""
+    rows = [
+        [
+            printable(each.queue),
+            printable(each.readers),
+            *(
+                "" if number is None else f"{number:,}"
+                for number in (each.depth, each.lag, each.held, each.redelivered)
+            ),
+            "" if each.oldest_s is None else lasting(timedelta(seconds=each.oldest_s)),
+            "" if each.consumers is None else f"{each.consumers:,}",
+            f"{lasting(now - each.reported_at)} ago",
+        ]
+        for each in levels
+    ]
+    head = ("QUEUE", "GROUP", "DEPTH", "LAG", "HELD", "REDELIVERED", "OLDEST", "CONSUMERS", "SAID")
+    return table(rows, head=head, right=(2, 3, 4, 5, 7)) if rows else ""
+
+
+def queue_shape(level: QueueLevel) -> Json:
+    """Return the levels of a queue as JSON; null for what its broker does not tell."""
+    return {
+        "source": level.source,
+        "host": level.host,
+        "queue": level.queue,
+        "group": level.readers,
+        "reported_at": time_of(level.reported_at),
+        "depth": level.depth,
+        "lag": level.lag,
+        "held": level.held,
+        "redelivered": level.redelivered,
+        "oldest_s": level.oldest_s,
+        "consumers": level.consumers,
     }

@@ -25,6 +25,7 @@ from controltower.store.read import (
     Overview,
     Parked,
     Paths,
+    QueueLevel,
     RefusalCount,
     SearchPage,
     SourceState,
@@ -58,10 +59,11 @@ class OverviewData:
 
 @dataclass(frozen=True, slots=True)
 class SourcesData:
-    """How the sources of scrapers stand, and when that was read."""
+    """How the sources of scrapers stand, how full their queues are, and when that was read."""
 
     at: datetime
     sources: tuple[SourceState, ...]
+    queues: tuple[QueueLevel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ def overview(settings: Settings, flow: str, days: int) -> OverviewData:
 @st.cache_data(ttl=TTL_S, max_entries=ENTRIES, show_spinner=False)
 def sources(settings: Settings) -> SourcesData:
     """Return how the sources of scrapers stand."""
-    return SourcesData(now(), _ask(settings, read.sources))
+    at = now()
+    return _ask(settings, lambda client: SourcesData(at, read.sources(client), read.queues(client, at)))
 
 
 @st.cache_data(ttl=TTL_S, max_entries=ENTRIES, show_spinner=False)

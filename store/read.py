@@ -34,10 +34,10 @@ from controltower.store.reads.overview import OVERFLOW, SYSTEMS_LIMIT, facets, f
 from controltower.store.reads.parked import count_parked, parked
 from controltower.store.reads.paths import Paths, paths
 from controltower.store.reads.search import search
-from controltower.store.reads.sources import sources
+from controltower.store.reads.sources import queues, sources
 from controltower.store.reads.then import KnownThen, Restated, find_anchors_then, folded, known_then, restated
 from controltower.store.reads.transaction import SPANS_LIMIT, TRACES_LIMIT, read_transaction, spans_of_traces
-from controltower.store.source_rows import SourceState, Standing
+from controltower.store.source_rows import QueueLevel, SourceState, Standing
 
 __all__ = [
     "OVERFLOW",
@@ -59,6 +59,7 @@ __all__ = [
     "Overview",
     "Parked",
     "Paths",
+    "QueueLevel",
     "ReasonCount",
     "RefusalCount",
     "Restated",
@@ -86,6 +87,7 @@ __all__ = [
     "overview",
     "parked",
     "paths",
+    "queues",
     "read_transaction",
     "refusals",
     "restated",

@@ -107,5 +107,22 @@ class SourceState:
                 return ""
 
 
+@dataclass(frozen=True, slots=True)
+class QueueLevel:
+    """How full a queue is, as a scraper last said; None for what its broker does not tell."""
+
+    source: str
+    host: str
+    queue: str
+    readers: str  # the group whose view it is; nothing for the queue itself
+    reported_at: datetime
+    depth: int | None
+    lag: int | None
+    held: int | None
+    redelivered: int | None
+    oldest_s: int | None  # since the oldest that waits died, or came
+    consumers: int | None
+
+
 def _moment(seconds: int) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None

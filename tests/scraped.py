@@ -30,6 +30,13 @@ def say(
     client.insert("source_samples", rows, column_names=columns, settings={"async_insert": 0})
 
 
+def say_level(client: Client, source: str, queue: str, at: datetime, readers: str = "", **levels: int) -> None:
+    """Write how full a queue is, or how a group of readers sees it."""
+    rows = [["", "edi-1", source, queue, readers, name, at, value] for name, value in levels.items()]
+    columns = ["tenant", "host", "source", "queue", "readers", "name", "at", "value"]
+    client.insert("queue_samples", rows, column_names=columns, settings={"async_insert": 0})
+
+
 def source_state(at: datetime) -> SourceState:
     """Return a source that works, as it says at a time."""
     return SourceState(

@@ -22,8 +22,8 @@ from controltower.cli.opening import reading
 from controltower.cli.options import Subparsers, add_command, add_json
 from controltower.cli.settings import read_settings
 from controltower.cli.shapes import Json, dumps
-from controltower.cli.sources import source_shape, sources_words
-from controltower.cli.text import table
+from controltower.cli.sources import queue_shape, queues_words, source_shape, sources_words
+from controltower.cli.text import section, table
 from controltower.collector.redaction.settings import read_redaction
 from controltower.collector.scrapers.definition import load_sources
 from controltower.collector.scrapers.delivery import Collector, StoppedError
@@ -33,7 +33,7 @@ from controltower.collector.scrapers.packs import grok_patterns, packs
 from controltower.collector.scrapers.scraper import Scraper
 from controltower.collector.scrapers.times import rfc3339
 from controltower.collector.scrapers.trial import Checked, Outcome, check, run_tests
-from controltower.store.read import sources
+from controltower.store.read import queues, sources
 from controltower.store.source_rows import NOT_WELL
 from controltower.tracer import attributes
 
@@ -106,17 +106,19 @@ def _show(names: list[str]) -> int:
 
 
 def _status(arguments: Namespace, names: list[str]) -> int:
+    now = datetime.now(UTC)
     with reading(read_settings(arguments)) as client:
-        known = sources(client)
+        known, levels = sources(client), queues(client, now)
     found = [each for each in known if not names or each.source in names]
     if missing := [name for name in names if name not in {each.source for each in known}]:
         have = ", ".join(sorted({each.source for each in known})) or "none at all"
         raise CommandError(f"No source {', '.join(missing)} reported within 30 days; there are: {have}.")
-    now = datetime.now(UTC)
+    levels = tuple(each for each in levels if not names or each.source in names)
     if arguments.json:
-        print(dumps({"sources": [source_shape(each, now) for each in found]}))
+        shapes = {"sources": [source_shape(each, now) for each in found], "queues": [*map(queue_shape, levels)]}
+        print(dumps(shapes))
     elif found:
-        print(sources_words(found, now))
+        print(sources_words(found, now), section("Queues", queues_words(levels, now)), sep="\n")
     else:
         print("No source reported within 30 days: start `controltower scrape SOURCES.yaml`.")
     return 1 if any(each.standing(now) in NOT_WELL for each in found) else 0

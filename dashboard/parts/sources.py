@@ -1,12 +1,12 @@
 """How the sources of scrapers stand: state, lag, watermark, and what was rejected."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from controltower.dashboard.format import count, duration, moment, plural, relative, size
 from controltower.dashboard.markup import Card, Column, Html, badge, cards, joined, muted, table, toned, two_lines
-from controltower.store.read import SourceState, Standing
+from controltower.store.read import QueueLevel, SourceState, Standing
 
 # The badges of the other pages by state; those of transactions have the same colours.
 BADGES: Final = {
@@ -55,6 +55,38 @@ def states(found: Sequence[SourceState], now: datetime) -> Html:
     )
     worst_first = sorted(found, key=lambda source: (ORDER.index(source.standing(now)), source.source, source.host))
     return table(columns, (_row(source, now) for source in worst_first))
+
+
+def queues(levels: Sequence[QueueLevel], now: datetime) -> Html:
+    """Return how full each queue is, for itself and for each group of its readers."""
+    columns = (
+        Column("Queue"),
+        Column("Group", hint="Of readers, where a broker keeps a place for each"),
+        Column("Depth", "right", hint="Messages that are there; of RabbitMQ and SQS, that are ready"),
+        Column("Lag", "right", hint="Messages that the group was not given yet, or did not commit"),
+        Column("Held", "right", hint="Handed out and not acknowledged"),
+        Column("Again", "right", hint="Of those, how many were handed out before"),
+        Column("Oldest", "right", hint="Since the oldest one that waits died, or came"),
+        Column("Readers", "right"),
+        Column("Reported", "right"),
+    )
+    return table(
+        columns,
+        (
+            (
+                two_lines(level.queue, level.source),
+                level.readers,
+                count(level.depth),
+                count(level.lag),
+                count(level.held),
+                count(level.redelivered),
+                duration(None if level.oldest_s is None else timedelta(seconds=level.oldest_s)),
+                toned("0", "warn") if level.consumers == 0 else count(level.consumers),
+                relative(level.reported_at, now),
+            )
+            for level in levels
+        ),
+    )
 
 
 def _row(source: SourceState, now: datetime) -> tuple[str | Html, ...]:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from controltower.dashboard import data, page
 from controltower.dashboard.data import SourcesData
-from controltower.dashboard.markup import notice, title
+from controltower.dashboard.markup import heading, notice, title
 from controltower.dashboard.parts import sources as parts
 from controltower.dashboard.settings import read_settings
 
@@ -43,3 +43,6 @@ def _sources(found: SourcesData) -> None:
         return
     page.html(parts.figures(found.sources, found.at))
     page.html(parts.states(found.sources, found.at))
+    if found.queues:
+        page.html(heading("Queues", "as scrapers last said within an hour, the deepest first"))
+        page.html(parts.queues(found.queues, found.at))

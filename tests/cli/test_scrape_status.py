@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from controltower.cli.sources import source_shape, sources_words
+from controltower.cli.sources import queues_words, source_shape, sources_words
 from controltower.store.address import StoreAddress
-from controltower.store.read import SourceState
+from controltower.store.read import QueueLevel, SourceState
 from tests.cli.conftest import Run
 from tests.databases import migrated
 from tests.scraped import say, source_state
@@ -55,6 +55,16 @@ def test_two_of_one_name_are_told_apart() -> None:
     assert [line.split()[0] for line in shown.splitlines()[1:3]] == ["erp@edi-1", "erp@edi-2"]
 
 
+def test_how_full_queues_are() -> None:
+    """A row for each queue and each group of its readers; what a broker does not tell stays empty."""
+    queue = QueueLevel("mq", "edi-1", "orders.dead", "", AT, 1_200, None, None, None, 7_500, 0)
+    group = QueueLevel("mq", "edi-1", "orders", "billing", AT, None, 12, 3, 1, None, 2)
+    lines = queues_words([queue, group], AT + timedelta(seconds=9)).splitlines()
+
+    assert lines[1].split() == ["orders.dead", "1,200", "2", "h", "5", "min", "0", "9", "s", "ago"]
+    assert lines[2].split() == ["orders", "billing", "12", "3", "1", "2", "9", "s", "ago"]
+
+
 def test_the_command_ends_with_one_when_a_source_is_not_well(
     store_address: StoreAddress, run_on: Callable[[StoreAddress], Run]
 ) -> None:
@@ -68,7 +78,8 @@ def test_the_command_ends_with_one_when_a_source_is_not_well(
         late = run("scrape", "status", "late", "--json")
         wrong = run("scrape", "status", "lat")
 
-    assert (none.code, "start `controltower scrape" in none.out) == (0, True)
+    assert (none.code, "start `controltower scrape" in none.out) == (0, True), none.out + none.err
     assert (all_of_them.code, well.code, late.code, wrong.code) == (1, 0, 1, 1)
     assert [each["state"] for each in late.json["sources"]] == ["behind"]
+    assert late.json["queues"] == []
     assert "No source lat reported within 30 days; there are: late, well." in wrong.err

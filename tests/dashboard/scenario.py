@@ -30,7 +30,7 @@ from tests.factories import (
     step,
     transaction,
 )
-from tests.scraped import say
+from tests.scraped import say, say_level
 
 LATE = purchase_order("PO-1042", "GENERAL")
 DONE = purchase_order("PO-1001", "GENERAL")
@@ -288,5 +288,8 @@ def _scraped(client: Client, now: datetime) -> None:
     say(client, "erp_log", at, {**counts, **fresh, "last_reject": last_reject}, words={"last_reject": rejects})
     say(client, "job_table", at, {"failing": 1, "lag": 7_400}, words={"running": rows, "failing": refused})
     say(client, "gateway", at, {"lag": 754, "behind": 3 * 2**30, "records": 10, **fresh})
+    say_level(client, "broker", "orders", at, depth=41, consumers=2, oldest=3)
+    say_level(client, "broker", "orders.dead", at, depth=10_000, oldest=7_500, consumers=0)
+    say_level(client, "broker", "stock", at, readers="billing", lag=12, held=3, redelivered=1)
     gone = now - timedelta(days=2)
     say(client, NASTY, gone, {"records": 7, "last_success": gone}, host="edi-2")

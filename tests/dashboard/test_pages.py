@@ -171,6 +171,8 @@ def test_sources_show_how_they_stand() -> None:
     assert "3.0 GiB" in shown
     assert "bad_amount, 9 min" in shown
     assert "/var/lib/controltower/scrape/erp_log/rejects.jsonl" in shown
+    assert shown.index("orders.dead") < shown.index("billing")
+    assert "2 h 5 min" in shown
     assert NASTY not in shown
 
 

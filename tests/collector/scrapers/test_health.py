@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from controltower.collector.scrapers.health import metrics_request
+from controltower.collector.scrapers.observation import Level
 from controltower.collector.scrapers.worker import Worker
 from controltower.store.client import Client
-from controltower.store.read import SourceState, Standing, sources
+from controltower.store.read import SourceState, Standing, queues, sources
 from tests.collector.scrapers.answering import Answer, answering
 from tests.collector.scrapers.test_worker import worker_of
 from tests.scraped import source_state
@@ -90,6 +91,27 @@ def test_senders_that_are_no_scrapers_are_no_sources(loading: Loading, store_cli
     )
 
     assert sources(loading.client) == ()
+
+
+def test_how_full_queues_are(loading: Loading, tmp_path: Path) -> None:
+    """By queue and group, the deepest first; what a broker does not tell is nothing, and what was told long ago is left out."""
+    worker = worker_of(tmp_path, "http://127.0.0.1:9")
+    levels = (
+        Level("depth", 3, "a"),
+        Level("depth", 7, "b"),
+        Level("lag", 5, "b", "edi"),
+        Level("consumers", 0, "b", "edi"),
+    )
+    worker.health = replace(worker.health, levels=levels)
+    tell(loading, worker)
+    found = queues(loading.client, AT + timedelta(minutes=1))
+
+    assert [(each.queue, each.readers, each.depth, each.lag, each.consumers) for each in found] == [
+        ("b", "", 7, None, None),
+        ("b", "edi", None, 5, 0),
+        ("a", "", 3, None, None),
+    ]
+    assert queues(loading.client, AT + timedelta(hours=2)) == ()
 
 
 @pytest.mark.parametrize(
