@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import Token
+from datetime import UTC, datetime
 from decimal import Decimal
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -265,6 +266,8 @@ class Batch:
         end_ns = values.time_ns(self._options.get("end_time"), "end_time", self._guard.misuse)
         elapsed = time.perf_counter_ns() - self._clock_ns
         ended_ns = self._start_ns + elapsed if end_ns is None else max(end_ns, self._start_ns)
+        if self._options.get("step") is None:  # the span begins with the run: when it was completed is its end
+            finish.set_attribute(attributes.BUSINESS_TIME, _moment(ended_ns))
         finish.end(ended_ns)
         if self._options.get("step") is not None:
             self._completed(error, ended_ns)
@@ -380,6 +383,11 @@ class Batch:
 def _is_failure(error: BaseException | None) -> bool:
     """Return whether a run that *error* ends has failed: a program may leave by ``sys.exit(0)``."""
     return error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0))
+
+
+def _moment(ns: int) -> str:
+    """Return nanoseconds since 1970 as RFC 3339, cut to what a datetime holds."""
+    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).replace(microsecond=ns // 1000 % 1_000_000).isoformat()
 
 
 def _text(number: float | None) -> str | None:

@@ -1,5 +1,6 @@
 """Runs of jobs: visible from the start, counted, and compared with what was expected."""
 
+from datetime import UTC, datetime
 from threading import Semaphore
 from typing import Any
 
@@ -31,6 +32,17 @@ def step_of(span: ReadableSpan) -> tuple[object, object, object]:
     """Return what makes a span a step: its code, its run and the slot of its schedule."""
     said = span.attributes or {}
     return tuple(said.get(f"controltower.{name}") for name in ("step", "key.run", "key.slot"))  # type: ignore[return-value]
+
+
+def test_a_run_is_completed_when_it_ends() -> None:
+    """The last span begins with the run; its business time is the end, so that a run that took too long is late."""
+    begin, end = datetime(2026, 3, 2, 1, tzinfo=UTC), datetime(2026, 3, 2, 9, 30, 0, 250_000, tzinfo=UTC)
+    with capture() as captured, tracer.batch("nightly-invoice-load", start_time=begin, end_time=end):
+        pass
+
+    finished = named(captured, "nightly-invoice-load")
+    assert (finished.attributes or {})["controltower.business_time"] == end.isoformat()
+    assert "controltower.business_time" not in (named(captured, "nightly-invoice-load started").attributes or {})
 
 
 def test_start_is_sent_at_once_and_end_is_linked() -> None:
