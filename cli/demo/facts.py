@@ -85,7 +85,7 @@ class Seen(NamedTuple):
 def facts_of(plan: Plan) -> list[Facts]:
     """Return the facts of every transaction of the plan's flows, in the order of flows and anchors."""
     by_anchor: dict[tuple[str, Anchor], list[Seen]] = defaultdict(list)
-    for _, span, step in plan.steps():
+    for _, span, step in plan.all_steps():
         flow = flow_of(step.code)
         for anchor in step.anchors if flow in plan.flows else ():
             by_anchor[flow, anchor].append(Seen(span, step))

@@ -105,7 +105,7 @@ class Fault:
     effect: Effect
     then: Delay | None = None
     reason: str | None = None
-    ends: bool = False  # nothing follows when it is lost, or never comes again
+    ends: bool = False  # nothing follows when it is lost or never comes again: for the transaction, or for its number
     never: float = 0.0  # chance that it does not come again, of those with a *then*
     share: Decimal | None = None  # of the amount, that it and what follows says
     outcome: Outcome = "ok"  # of what changed
@@ -172,6 +172,11 @@ class Leg:
     def title(self) -> str:
         """The name of its spans: ``claim submitted``."""
         return self.code.partition(".")[2].replace(".", " ").replace("_", " ")
+
+    @property
+    def reports_runs(self) -> bool:
+        """Whether its step is about a run or its files, and so no record of another one."""
+        return self.code.startswith("batch.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """The plan of a simulation: traces of spans, business steps with their documents, and what they truly belong to."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 ORDER: Final = "purchase_order"
 INVOICE: Final = "invoice"
+RUNS: Final = "batch_and_file"
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Outcome = Literal["ok", "rejected", "exception", "duplicate", "pending"]
@@ -114,6 +115,21 @@ class PlannedRun:
     currency: str
 
 
+def _of_run(run: PlannedRun | None) -> Iterator[PlannedSpan]:
+    """Yield the two spans of a run: both begin with it, and the second tells when it ended."""
+    if run is None:
+        return
+    named = BusinessStep(
+        "batch.run.started", {"run": run.run_id}, style="batch", anchors=(Anchor("run", "", run.run_id),)
+    )
+    ended = replace(named, code="batch.run.completed", business_time=run.end)
+    for ref, parent, end, step in (
+        (run.started, "", run.start, named),
+        (run.finished, run.started.span_id, run.end, ended),
+    ):
+        yield PlannedSpan(ref, parent, run.name, "internal", run.start, end, {}, "", (), step)
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedTrace:
     """What one system does in one go. ``send_at`` is when its spans leave for the collector."""
@@ -142,6 +158,13 @@ class Plan:
     def steps(self) -> list[tuple[PlannedTrace, PlannedSpan, BusinessStep]]:
         """Return every business step with its span and trace."""
         return [(trace, span, span.step) for trace in self.traces for span in trace.spans if span.step]
+
+    def all_steps(self) -> list[tuple[PlannedTrace, PlannedSpan, BusinessStep]]:
+        """Return every business step, and what the SDK says of the runs themselves when the plan tells of runs."""
+        if RUNS not in self.flows:
+            return self.steps()
+        runs = [(trace, span, step) for trace in self.traces for span in _of_run(trace.run) if (step := span.step)]
+        return [*self.steps(), *runs]
 
     @property
     def span_count(self) -> int:

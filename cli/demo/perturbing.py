@@ -19,6 +19,7 @@ HUB_TYPES: Final = {
     "c2c": ("charge",),
     "o2c": ("sscc",),
     "inv": ("erp_transaction",),
+    "mdm": ("mdm_leg",),
 }
 # Without its set, what a file's group says is said of the whole group, and so on: another statement, and no link that is missing.
 NARROWS: Final = {"set": "group", "usage": "case", "debit_memo_line": "debit_memo"}

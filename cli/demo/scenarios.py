@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controltower.cli.demo import claims, customers, implants, stock
+from controltower.cli.demo import claims, customers, files, implants, masters, stock
 from controltower.cli.demo.answering import plan_answers
 from controltower.cli.demo.delivering import plan_receipts, plan_shipments
 from controltower.cli.demo.dispatching import plan_dispatch
@@ -67,6 +67,8 @@ PLANNERS: Final[Mapping[str, Planner]] = {
     "warehouse_to_finance": _alone(stock.plan_movements),
     "replenishment": _alone(stock.plan_replenishments),
     "cycle_count": _alone(stock.plan_counts),
+    "batch_and_file": _alone(files.plan_files),
+    "master_data": _alone(masters.plan_versions),
 }
 JOURNEYS: Final = (
     implants.JOURNEY,
@@ -78,6 +80,9 @@ JOURNEYS: Final = (
     stock.JOURNEY,
     stock.SUPPLY,
     stock.COUNT,
+    files.JOURNEY,
+    files.TASK,
+    masters.JOURNEY,
 )  # the flows that are simulated by their description
 NETWORK: Final = Scenario("network", "procure to pay of a hospital network", {"procure_to_pay": 1.0})
 HOSPITAL: Final = Scenario(
@@ -96,4 +101,9 @@ DISTRIBUTOR: Final = Scenario(
         "cycle_count": 0.1,
     },
 )
-SCENARIOS: Final = {each.name: each for each in (NETWORK, HOSPITAL, DISTRIBUTOR)}
+SPECIALTY: Final = Scenario(
+    "specialty",
+    "specialty care with SaaS procurement, an ERP and an outsourced revenue cycle",
+    {"procure_to_pay": 0.35, "charge_to_cash": 0.3, "batch_and_file": 0.2, "master_data": 0.15},
+)
+SCENARIOS: Final = {each.name: each for each in (NETWORK, HOSPITAL, DISTRIBUTOR, SPECIALTY)}

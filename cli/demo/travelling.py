@@ -175,7 +175,11 @@ def _pass(leg: Leg, group: Group, at: datetime, *, over: bool = False) -> None:
     for each in group.passings:
         times = each.traveller.passed.pop(leg.code, {})
         each.traveller.passed[leg.code] = {**times, each.number: at} if each.number else {"": at}
-        each.traveller.over = each.traveller.over or over
+        if over and each.number:  # the others go on
+            left = (number for number in each.traveller.keys[leg.each] if number != each.number)
+            each.traveller.keys[leg.each] = tuple(left)
+        else:
+            each.traveller.over = each.traveller.over or over
 
 
 # what happens
@@ -270,7 +274,7 @@ def _around(draft: Draft, leg: Leg, document: Document, said: Sequence[Said]) ->
     """Write down the work that the steps are a part of: a request, a message, a file or a run."""
     at, lasts_ms = document.at - BEFORE, 60 + 40 * len(document.groups)
     error = said[0].error
-    if leg.style == "batch":
+    if leg.style == "batch" and not leg.reports_runs:
         return draft.run(leg.interface, f"{leg.interface.upper()}-{draft.trace_id[:12]}", at, CURRENCY)
     if leg.style == "file":
         name = f"{leg.interface}-{at:%Y%m%d}-{draft.trace_id[:6]}.dat"

@@ -58,7 +58,7 @@ def truth_of(plan: Plan, **header: object) -> Truth:
     transactions = tuple(TrueTransaction(facts, tuple(map(match, facts.lines))) for facts in facts_of(plan))
     loose = tuple(
         Member(*span.ref, step.code, "")
-        for _, span, step in plan.steps()
+        for _, span, step in plan.all_steps()
         if not step.anchors and flow_of(step.code) in plan.flows
     )
     given = {

@@ -34,7 +34,7 @@ def steps_of(plan: Plan) -> list[Classified]:
             tuple(line_attributes(line) for line in step.lines),
             span.start,
         )
-        for trace, span, step in plan.steps()
+        for trace, span, step in plan.all_steps()
     ]
     return [found for row in rows for found in classify(packs().values(), row, 1)]
 

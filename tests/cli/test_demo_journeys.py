@@ -81,3 +81,17 @@ def test_a_cost_that_comes_late_and_a_movement_that_is_lost_are_found() -> None:
     assert ("movement applied", DeadlineState.BREACHED) in late
     assert ("cost updated", DeadlineState.MET_LATE) in late
     assert open_money(verdicts, "rejected", "inv.movement.applied")
+
+
+def test_a_missed_run_and_a_version_that_some_systems_lack_are_found() -> None:
+    """A run that never starts breaks the deadline of its slot; a version is late in the system that did not apply it."""
+    runs = verdicts_of("specialty", "batch_and_file")
+    versions = verdicts_of("specialty", "master_data")
+    missed = [anchor for anchor in open_money(runs, "deadline", "run started") if anchor.type == "slot"]
+    legs = [
+        {row.subject: row.state for row in verdict.deadlines if row.rule == "version applied"}
+        for verdict in versions.values()
+    ]
+
+    assert missed
+    assert any({DeadlineState.MET, DeadlineState.BREACHED} <= set(states.values()) for states in legs)
