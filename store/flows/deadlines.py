@@ -52,8 +52,19 @@ class Circumstances:
     def part_at_risk(self, flow: str, rule: str, counterparty: str) -> float:
         """Return from which part of the allowed time on a deadline is at risk: by the past of its counterparty where enough
         is known of it, else of all; 1 when never."""
+        if not self.at_risk_from:
+            return 1.0
         of_all = self.at_risk_from.get(Course(flow, rule, ""), 1.0)
         return self.at_risk_from.get(Course(flow, rule, counterparty), of_all)
+
+
+class Standing(NamedTuple):
+    """How it stands with a deadline."""
+
+    state: DeadlineState
+    source: str = ""  # of an unknown one: who would tell and is silent
+    turns_at: datetime | None = None  # of a running one: when time alone changes it next
+    waiver: Correction | None = None  # of one that a person waived
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +76,19 @@ class Due:
     from_at: datetime
     due_at: datetime
     met_at: datetime | None
-    state: DeadlineState
+    standing: Standing
     system: str  # where the stage that created it was seen
-    limit: str  # in words: within 4 hours, by 17:00
-    source: str = ""  # of an unknown one: who would tell and is silent
-    turns_at: datetime | None = None  # of a running one: when time alone changes it next
-    waiver: Correction | None = None  # of one that a person waived
+    stated: timedelta | None  # the limit that the step stated itself
+
+    @property
+    def state(self) -> DeadlineState:
+        """What became of it."""
+        return self.standing.state
+
+    @property
+    def limit(self) -> str:
+        """The limit in words: within 4 hours, by 17:00."""
+        return f"within {self.stated.total_seconds():.0f} seconds" if self.stated else self.rule.limit
 
 
 def reaches(flow: Flow, step: Step) -> bool:
@@ -125,16 +143,8 @@ def _of_rule(
         due = begun.at + stated if stated else flow.due(rule, begun.at)
         end = ends.get(subject)
         met = end.step.at if end else None
-        limit = f"within {stated.total_seconds():.0f} seconds" if stated else rule.limit
-        source = _silent(flow, rule, due, around)
-        risk = begun.at + around.part_at_risk(flow.flow, rule.name, about.counterparty) * (due - begun.at)
-        waiver = around.waivers.get(Waived(flow.flow, about.anchor, rule.name, subject))
-        waived = waiver is not None or about.cancelled is not None
-        state = _state(due, met, now, source, risk, waived=waived)
-        waiver = waiver if state is DeadlineState.WAIVED else None
-        silent = source if state is DeadlineState.UNKNOWN else ""
-        turns_at = {DeadlineState.RUNNING: min(risk, due), DeadlineState.AT_RISK: due}.get(state)
-        yield Due(rule, subject, begun.at, due, met, state, start.step.system, limit, silent, turns_at, waiver)
+        standing = _met(met, due) if met else _unmet(flow, about, rule, subject, begun.at, due, now, around)
+        yield Due(rule, subject, begun.at, due, met, standing, start.step.system, stated)
 
 
 def _stated(rule: SlaRule, step: Step) -> timedelta | None:
@@ -172,13 +182,28 @@ def _silent(flow: Flow, rule: SlaRule, due: datetime, around: Circumstances) -> 
     return next((name for name in told_by if around.heard.get(name, UNKNOWN_SINCE) < due), "")
 
 
-def _state(
-    due: datetime, met: datetime | None, now: datetime, silent: str, risk: datetime, *, waived: bool
-) -> DeadlineState:
-    if met is not None:
-        return DeadlineState.MET if met <= due else DeadlineState.MET_LATE
-    if waived:
-        return DeadlineState.WAIVED
-    if now < due:
-        return DeadlineState.RUNNING if now < risk else DeadlineState.AT_RISK
-    return DeadlineState.UNKNOWN if silent else DeadlineState.BREACHED
+def _met(met: datetime, due: datetime) -> Standing:
+    return Standing(DeadlineState.MET if met <= due else DeadlineState.MET_LATE)
+
+
+def _unmet(
+    flow: Flow,
+    about: About,
+    rule: SlaRule,
+    subject: str,
+    begun: datetime,
+    due: datetime,
+    now: datetime,
+    around: Circumstances,
+) -> Standing:
+    waiver = around.waivers.get(Waived(flow.flow, about.anchor, rule.name, subject)) if around.waivers else None
+    if waiver is not None or about.cancelled is not None:
+        return Standing(DeadlineState.WAIVED, waiver=waiver)
+    if now >= due:
+        silent = _silent(flow, rule, due, around)
+        return Standing(DeadlineState.UNKNOWN if silent else DeadlineState.BREACHED, silent)
+    part = around.part_at_risk(flow.flow, rule.name, about.counterparty)
+    risk = due if part >= 1 else begun + part * (due - begun)
+    if now < risk:
+        return Standing(DeadlineState.RUNNING, turns_at=risk)
+    return Standing(DeadlineState.AT_RISK, turns_at=due)

@@ -53,6 +53,8 @@ STEPS_PER_CYCLE = 20_000
 # Transactions judged at once, and those whose time has come that one cycle takes.
 ANCHORS_AT_ONCE = 1_000
 DUE_PER_CYCLE = 5_000
+# After a start senders deliver what they kept meanwhile; before that nobody is called silent.
+SETTLING = timedelta(minutes=5)
 # What is at risk is a matter of months: that the past is asked this often is enough.
 LOOK_BACK_EVERY = timedelta(hours=1)
 
@@ -94,6 +96,7 @@ class Engine:
         self._news: NewsReader | None = None
         self._sources = sorted({name for flow in flows for name in flow.sources})
         self._circumstances = Circumstances()
+        self._started_at = now()
         self._looked_back_at: datetime | None = None
         self._silences: dict[str, dict[Key, ExceptionRow]] = {}  # flow -> what is known of its sources
 
@@ -242,6 +245,8 @@ class Engine:
         """Write who is silent, and who is heard again."""
         known, in_force_at = self._silences[flow.flow], _instant(self._generation)
         rows = silences(flow, self._circumstances.heard, known, now, version, in_force_at=in_force_at)
+        if now - self._started_at < SETTLING:
+            rows = [row for row in rows if row.is_deleted or row.resolved_at is not None]
         insert(self._client, rows)
         known |= {row.anchor: row for row in rows}
 

@@ -179,10 +179,10 @@ class _Case:
             system=due.system,
             at_stake=self.value if due.state in _OPEN else ZERO,
             currency=self.currency,
-            source=due.source,
+            source=due.standing.source,
             counterparty=self.counterparty,
-            waived_by=due.waiver.user if due.waiver else "",
-            waived_why=due.waiver.reason if due.waiver else "",
+            waived_by=due.standing.waiver.user if due.standing.waiver else "",
+            waived_why=due.standing.waiver.reason if due.standing.waiver else "",
             version=self.version,
         )
 
@@ -214,7 +214,9 @@ class _Case:
 
     def _late(self) -> Iterable[ExceptionRow]:
         for due in self.due:
-            waiver = due.waiver if due.waiver and due.waiver.at >= due.due_at else None  # it was late before that
+            waiver = due.standing.waiver
+            if waiver is not None and waiver.at < due.due_at:
+                waiver = None  # it was never late
             if waiver is None and due.state not in (DeadlineState.BREACHED, DeadlineState.MET_LATE):
                 continue
             about = f" for {due.rule.per} {due.subject}" if due.subject else ""
@@ -406,7 +408,7 @@ class _Case:
     def _evaluate_at(self) -> datetime | None:
         """Return when time alone changes the verdict next."""
         windows = (match.window_ends_at for _, match in self.matches)
-        turns = (due.turns_at for due in self.due)
+        turns = (due.standing.turns_at for due in self.due)
         ahead = [at for at in (*turns, *windows) if at is not None and at > self.now]
         return min(ahead, default=None)
 

@@ -66,6 +66,14 @@ def test_a_firing_notification_says_what_where_and_how_much() -> None:
     }
 
 
+def test_a_silent_source_is_no_transaction() -> None:
+    """What is said of a source leads to the overview, which shows when it was heard of."""
+    row = exception(anchor=Key("source", "", "edi"), kind="silent", detail="edi is silent since 09:00 UTC.")
+    body = json.loads(build(firing(row), DASHBOARD))
+
+    assert (body["data"]["url"], body["data"]["summary"]) == (DASHBOARD, "edi is silent since 09:00 UTC.")
+
+
 def test_ends_say_that_they_are_ends() -> None:
     """Resolved and retracted notifications have their own types, times and words."""
     resolved = json.loads(build(ended(resolved_at=AT), DASHBOARD))

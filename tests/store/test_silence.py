@@ -218,6 +218,20 @@ def test_the_source_speaks_again() -> None:
     assert [verdict for verdict in told if verdict] == ["unknown", "breached"]
 
 
+def test_nobody_is_called_silent_right_after_a_start() -> None:
+    """Senders that waited for a tower that was away deliver what they kept; who says nothing then is silent."""
+    calls = Calls()
+    calls.take([span(1, 0, "", START, "edi"), span(2, 0, "", START, "fax")], START)
+    calls.clock.set(START + 5 * HOUR)
+    calls.restart()
+    calls.take([], START + 5 * HOUR)
+    assert calls.rows("exceptions") == []
+
+    calls.take([span(3, 0, "", START + 4 * HOUR, "edi")], START + 5 * HOUR + timedelta(minutes=1))
+    calls.take([], START + 5 * HOUR + timedelta(minutes=5))
+    assert [row.anchor.value for row in calls.rows("exceptions")] == ["fax"]
+
+
 events = st.lists(
     st.tuples(st.integers(1, 3), st.sampled_from(("sent", "answered", "")), st.integers(0, 12), st.sampled_from(("edi", "fax", "erp"))),
     min_size=1,
@@ -242,6 +256,8 @@ def test_order_and_restarts_change_no_deadline(
     ]
     at_once = Calls()
     at_once.take(spans, end)
+    settled = end + timedelta(minutes=5)
+    at_once.take([], settled)
     random.shuffle(spans)
     calls = Calls()
     now, left = START + timedelta(hours=12), list(spans)
@@ -251,6 +267,7 @@ def test_order_and_restarts_change_no_deadline(
             calls.take(left[:size], now, cut_at)
             del left[:size]
     calls.take([], end)
+    calls.take([], settled)
 
     for table in ("deadlines", "transactions"):
         assert calls.rows(table) == at_once.rows(table), table
