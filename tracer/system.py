@@ -1,4 +1,4 @@
-"""One traced system: its provider, resource, queue and counters. A process usually has one; the demo has seven."""
+"""One traced system: its provider, resource, queue and counters. A process usually has one; the demo has many."""
 
 import atexit
 from collections.abc import Callable, Iterator, Mapping, MutableMapping

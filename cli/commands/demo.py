@@ -170,7 +170,7 @@ class _Run:
         if self._chosen.watched:
             self._wait(sent)
         print(summary(plan, truth, sent_s, self._elapsed_s() if self._chosen.watched else None))
-        print(next_words(truth, arguments.truth), flush=True)
+        print(next_words(truth, arguments.truth, self._scenario), flush=True)
 
     def _wait(self, sent: int) -> None:
         with showing("loaded") as say, reading(self._settings) as client:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from controltower.cli.demo.model import Plan
+from controltower.cli.demo.scenarios import Scenario
 from controltower.cli.demo.truth import Truth
 from controltower.cli.demo.verdicts import state
 from controltower.cli.text import table
@@ -36,8 +37,8 @@ def _counts(truth: Truth) -> list[list[str]]:
     return [total, *([f"  {flow.replace('_', ' ')}", f"{counts[flow]:,}"] for flow in truth.flows if len(counts) > 1)]
 
 
-def next_words(truth: Truth, file: Path | None) -> str:
-    """Return what to type next: a whole path, and the comparison with the truth when there is one."""
+def next_words(truth: Truth, file: Path | None, scenario: Scenario) -> str:
+    """Return what to type next: a whole path, what the scenario is about, and the comparison with the truth if there is one."""
     end = datetime.fromisoformat(truth.header["end"])
     values = Counter(each.anchor.value for each in truth.transactions)
     done = [
@@ -45,8 +46,11 @@ def next_words(truth: Truth, file: Path | None) -> str:
         for each in truth.transactions
         if values[each.anchor.value] == 1 and state(each.facts, each.matches, end) == "completed"
     ]
-    longest = max(done or truth.transactions, key=lambda each: len(each.facts.members), default=None)
+    first = [each for each in done if each.flow == scenario.flows[0]]
+    longest = max(first or done or truth.transactions, key=lambda each: len(each.facts.members), default=None)
     lines = [f"controltower trace {longest.anchor.value}"] if longest else []
+    if longest and scenario.tells:
+        lines.append(f"controltower search --flow {scenario.tells} --state breached")
     if file is not None:
         lines.append(f"controltower score {file}")
     return "next: " + "\n      ".join(lines) if lines else "Nothing was to be sent."

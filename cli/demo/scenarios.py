@@ -25,6 +25,7 @@ class Scenario:
     name: str
     title: str
     parts: Mapping[str, float]
+    tells: str = ""  # the flow in which to look for what the situation is about
 
     @property
     def flows(self) -> tuple[str, ...]:
@@ -89,6 +90,7 @@ HOSPITAL: Final = Scenario(
     "hospital",
     "a network of hospitals with ERP procurement, legacy billing and suppliers' SaaS",
     {"procure_to_pay": 0.45, "implant": 0.25, "charge_to_cash": 0.3},
+    tells="implant",
 )
 DISTRIBUTOR: Final = Scenario(
     "distributor",
@@ -100,10 +102,12 @@ DISTRIBUTOR: Final = Scenario(
         "replenishment": 0.15,
         "cycle_count": 0.1,
     },
+    tells="warehouse_to_finance",
 )
 SPECIALTY: Final = Scenario(
     "specialty",
     "specialty care with SaaS procurement, an ERP and an outsourced revenue cycle",
     {"procure_to_pay": 0.35, "charge_to_cash": 0.3, "batch_and_file": 0.2, "master_data": 0.15},
+    tells="master_data",
 )
 SCENARIOS: Final = {each.name: each for each in (NETWORK, HOSPITAL, DISTRIBUTOR, SPECIALTY)}

@@ -237,10 +237,11 @@ def test_every_rate_is_documented() -> None:
 
 
 def test_every_fault_of_a_journey_is_documented() -> None:
-    """docs/demo.md names every fault of the flows that are described by legs, with its rate."""
+    """docs/demo.md names every scenario, and every fault of the flows that are described by legs, with its rate."""
     document = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
     faults = {fault.name: fault.rate for each in JOURNEYS for leg in each.legs for fault in leg.faults}
 
+    assert [name for name in SCENARIOS if f"| `{name}` |" not in document] == []
     assert [name for name, rate in faults.items() if f"`{name}` {rate * 100:g} %" not in document] == []
 
 
