@@ -1,6 +1,6 @@
 """The overview's figures and tables."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from controltower.dashboard import links
@@ -68,8 +68,9 @@ def figures(found: OverviewData, flow: str, range_title: str) -> Html:
     )
 
 
-def rules(rows: Iterable[RuleCount], now: datetime) -> Html:
-    """Return the open deadlines by rule."""
+def rules(rows: Sequence[RuleCount], now: datetime, flow_title: Callable[[str], str]) -> Html:
+    """Return the open deadlines by rule; where they are of several flows, whose they are: names repeat."""
+    several = len({row.flow for row in rows}) > 1
     columns = (
         Column("Rule"),
         Column("Broken", "right", hint="Deadlines that passed without the step"),
@@ -84,7 +85,7 @@ def rules(rows: Iterable[RuleCount], now: datetime) -> Html:
         columns,
         (
             (
-                rule(row.rule),
+                two_lines(rule(row.rule), flow_title(row.flow)) if several else rule(row.rule),
                 _broken(row),
                 count(row.unknown),
                 count(row.at_risk),
@@ -99,8 +100,8 @@ def rules(rows: Iterable[RuleCount], now: datetime) -> Html:
     )
 
 
-def reasons(rows: Iterable[ReasonCount], now: datetime) -> Html:
-    """Return the open exceptions by reason."""
+def reasons(rows: Iterable[ReasonCount], now: datetime, flow: str) -> Html:
+    """Return the open exceptions by reason, of one *flow* or of all."""
     columns = (
         Column("Reason"),
         Column("Kind"),
@@ -115,7 +116,7 @@ def reasons(rows: Iterable[ReasonCount], now: datetime) -> Html:
         columns,
         (
             (
-                two_lines(_reason(row), rule(row.rule)),
+                two_lines(_reason(row, flow), rule(row.rule)),
                 KINDS.get(row.kind, words(row.kind)),
                 count(row.exceptions),
                 count(row.transactions),
@@ -159,16 +160,18 @@ def _broken(row: RuleCount) -> Html:
     """Return how many deadlines of a rule are broken; the number leads to their transactions."""
     if not row.breached:
         return toned("0", "quiet")
-    return toned(link(count(row.breached), _narrowed(row.rule, "missing"), css="ct-bad"), "bad")
+    return toned(link(count(row.breached), _narrowed(row.flow, row.rule, "missing"), css="ct-bad"), "bad")
 
 
-def _reason(row: ReasonCount) -> Html | str:
+def _reason(row: ReasonCount, flow: str) -> Html | str:
     """Return why exceptions are open; it leads to their transactions, which a silent source is none of."""
-    return reason(row.reason) if row.kind == "silent" else link(reason(row.reason), _narrowed(row.rule, row.reason))
+    return (
+        reason(row.reason) if row.kind == "silent" else link(reason(row.reason), _narrowed(flow, row.rule, row.reason))
+    )
 
 
-def _narrowed(by_rule: str, by_reason: str) -> str:
-    return links.transactions(rule=by_rule, reason=by_reason, sort="at_stake")
+def _narrowed(flow: str, by_rule: str, by_reason: str) -> str:
+    return links.transactions(flow=flow, rule=by_rule, reason=by_reason, sort="at_stake")
 
 
 def _heard(silence: timedelta) -> Html:

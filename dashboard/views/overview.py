@@ -51,14 +51,14 @@ def _figures(found: OverviewData, flow: str, days: int) -> None:
         page.chart(charts.in_flight(stages, labels.stage_titles(data.flows())), key="in_flight")
     with right:
         page.html(heading("Deadlines by rule", "open now, the most broken first"))
-        page.html(parts.rules(found.overview.breaches, found.at))
+        page.html(parts.rules(found.overview.breaches, found.at, lambda name: labels.flow_title(name, data.flows())))
     left, right = st.columns([5, 7], gap="medium")
     with left:
         page.html(heading("By day", "UTC"))
         page.chart(charts.by_day(found.overview.days), key="by_day")
     with right:
         page.html(heading("Open exceptions by reason"))
-        page.html(parts.reasons(found.overview.exceptions, found.at))
+        page.html(parts.reasons(found.overview.exceptions, found.at, flow))
     page.html(heading("Freshness of the data", "when each system was last heard of, the most silent first"))
     page.html(parts.freshness(found.freshness, found.at))
     page.html(heading("Collectors", "as they last said, every ten seconds"))

@@ -1,0 +1,27 @@
+"""The overview's tables, from what the store answers."""
+
+from datetime import UTC, datetime
+
+from controltower.dashboard.parts.overview import rules
+from controltower.store.read import RuleCount
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def broken(flow: str, rule: str) -> RuleCount:
+    """A rule with one broken deadline."""
+    return RuleCount(flow, rule, "page", 1, 0, 0, 0, 0, NOW, None, ())
+
+
+def test_rules_of_one_name_are_told_apart_by_their_flow() -> None:
+    """Two flows have a rule of one name: each row says whose it is, and its number leads to that flow's transactions."""
+    shown = rules([broken("implant", "invoice matched"), broken("procure_to_pay", "invoice matched")], NOW, str.upper)
+
+    assert "IMPLANT" in shown
+    assert "flow=implant&amp;rule=invoice+matched" in shown
+    assert "flow=procure_to_pay&amp;rule=invoice+matched" in shown
+
+
+def test_rules_of_one_flow_do_not_repeat_it() -> None:
+    """Where there is nothing to tell apart, nothing is added."""
+    assert "IMPLANT" not in rules([broken("implant", "invoice matched")], NOW, str.upper)
