@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from controltower.dashboard import links
-from controltower.dashboard.format import count, duration, moment, money, reason, relative, rule, to_csv, words
+from controltower.dashboard.format import count, duration, moment, money, plural, reason, relative, rule, to_csv, words
 from controltower.dashboard.labels import Flows, stage_titles
 from controltower.dashboard.markup import Column, Html, badge, link, muted, table, toned, two_lines
 from controltower.store.read import AnchorRef, KeySpan
@@ -18,6 +18,8 @@ SORT_TITLES = {
     "next_due_at": "Next deadline",
     "anchor": "Number",
 }
+
+NUMBER_SHOWN = 40  # characters
 
 COLUMNS = (
     Column("Transaction", nowrap=True),
@@ -132,9 +134,9 @@ def csv(found: Iterable[Transaction]) -> str:
 def _row(one: Transaction, titles: dict[str, str], now: datetime) -> tuple[str | Html, ...]:
     kind = words(one.anchor.type) + (f" of {one.anchor.scope}" if one.anchor.scope else "")
     return (
-        two_lines(link(one.anchor.value, links.transaction(AnchorRef(one.flow, one.anchor))), kind),
+        two_lines(_number(AnchorRef(one.flow, one.anchor)), kind),
         badge(one.state.value),
-        two_lines(titles.get(one.stage, words(one.stage)) or "No stage", f"{count(one.steps)} steps"),
+        two_lines(titles.get(one.stage, words(one.stage)) or "No stage", plural(one.steps, "step")),
         one.context.get("vendor") or "–",
         money(one.amount, one.currency),
         toned(money(one.at_stake, one.currency), "bad") if one.at_stake else muted("–"),
@@ -142,6 +144,13 @@ def _row(one: Transaction, titles: dict[str, str], now: datetime) -> tuple[str |
         moment(one.started_at),
         two_lines(moment(one.last_step_at), relative(one.last_step_at, now)),
     )
+
+
+def _number(reference: AnchorRef) -> Html:
+    """Return the way to a transaction; a file's number holds its checksum, and would leave no room for the other columns."""
+    number = reference.anchor.value
+    shown = number if len(number) <= NUMBER_SHOWN else f"{number[: NUMBER_SHOWN - 1]}…"
+    return link(shown, links.transaction(reference), hint=number if shown != number else "")
 
 
 def _deadlines(one: Transaction, now: datetime) -> Html | str:
