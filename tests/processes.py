@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from controltower.store.client import Client
+from controltower.store.read import find_anchors, read_transaction
 from controltower.store.runtime import RuntimeFile, open_store, running
 
 COMMAND = [sys.executable, "-P", "-m", "controltower.cli"]
@@ -119,6 +120,16 @@ class Tower:
         )
         transactions: list[dict[str, Any]] = json.loads(ran.stdout)["transactions"] if ran.returncode == 0 else []
         return transactions[0] if transactions else None
+
+    def placed(self, key: str) -> set[tuple[str, str]]:
+        """Return system and code of each step in the transactions of *key*; for waiting, where a command for each look
+        would keep a core from what is waited for."""
+        client = self.client()
+        try:
+            views = [read_transaction(client, *found, history=False) for found in find_anchors(client, key)]
+        finally:
+            client.close()
+        return {(member.step.system, member.step.step) for view in views if view for member in view.members}
 
     def client(self) -> Client:
         """Open the store as other processes do."""

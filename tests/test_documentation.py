@@ -49,7 +49,7 @@ def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tower]:
         environment = {**os.environ, "CONTROLTOWER_TOKEN": running.runtime.token}
         code = script.replace("http://127.0.0.1:4318", running.runtime.collector)
         subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
-        until(lambda: running.trace(MINE), "the README's step is there")
+        until(lambda: running.placed(MINE), "the README's step is there")
         yield running
 
 

@@ -75,7 +75,8 @@ def test_a_late_order_reaches_page_and_pager_and_is_resolved(
         step.line(line=1, item="00810012345678", quantity="2", unit_price="625.00")
     assert erp.flush(10)
 
-    first = until(lambda: running_tower.trace("PO-1042"), "the order is there", VISIBLE_S)
+    until(lambda: running_tower.placed("PO-1042"), "the order is there", VISIBLE_S)
+    first = running_tower.trace("PO-1042")
     firing = until(lambda: verified(receiver.received), "the breach is told")
 
     assert first is not None
@@ -176,4 +177,4 @@ def test_stopping_loads_what_is_left_and_starting_goes_on(running_tower: Tower) 
 
     running_tower.serve()
 
-    assert until(lambda: running_tower.trace("PO-1"), "the order is there")
+    assert until(lambda: running_tower.placed("PO-1"), "the order is there")

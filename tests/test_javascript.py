@@ -2,12 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.javascript import node_modules, run_node
-from tests.processes import Tower, tower, until
+from tests.processes import tower, until
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +20,8 @@ def test_what_the_page_shows_is_traced(tmp_path: Path) -> None:
     with tower(tmp_path / "data") as running:
         running.serve()
         run_node("\n".join(blocks), tmp_path, TOWER=running.runtime.collector, TOWER_TOKEN=running.runtime.token)
-        found = until(lambda: resolved(running), "both steps are there")
+        until(lambda: len(running.placed("PO-JS-1")) == 2, "both steps are there")
+        found = running.trace("PO-JS-1")
 
     assert found is not None
     sent, worked = found["hops"]
@@ -36,9 +36,3 @@ def test_what_the_page_shows_is_traced(tmp_path: Path) -> None:
     ]
     assert sent["span"]["trace_id"] != worked["span"]["trace_id"]
     assert 0 <= worked["wait_ms"] < 60_000
-
-
-def resolved(running: Tower) -> dict[str, Any] | None:
-    """Return the transaction when both of its steps are in it."""
-    found = running.trace("PO-JS-1")
-    return found if found is not None and len(found["stages"]) == 2 else None

@@ -53,7 +53,7 @@ def test_a_backup_under_load_is_restored_to_its_counts(here: Tower) -> None:
     """It is made while spans arrive; the restored store has its counts, and gets from the journal what came later."""
     serve = here.serve()
     assert post(here, order(5)) == 200
-    until(lambda: here.trace("PO-5"), "the order is there")
+    until(lambda: here.placed("PO-5"), "the order is there")
     sender = Sender(here.run("token", "create", "tests").strip())
     port = int(here.runtime.collector.rpartition(":")[2])
     clients = [threading.Thread(target=sender.send_until_gone, args=[port]) for _ in range(CLIENTS)]
@@ -89,7 +89,7 @@ def test_only_an_empty_store_is_filled_and_only_from_a_whole_backup(here: Tower)
     serve = here.serve()
     for number in range(3):
         assert post(here, order(number + 1)) == 200
-    until(lambda: here.trace("PO-3"), "the orders are there")
+    until(lambda: here.placed("PO-3"), "the orders are there")
     until(lambda: here.get("/readyz")["lag_s"] == 0, "everything is loaded")
     here.run("backup", "monday")
     address = f"http://{here.runtime.host}:{here.runtime.port}/backup?name=tuesday"
@@ -142,7 +142,7 @@ def test_a_server_is_backed_up_into_its_own_folder(
     with tower(tmp_path / "data", clickhouse_server.address(database)) as running:
         serve = running.serve()
         assert post(running, order(5)) == 200
-        until(lambda: running.trace("PO-5"), "the order is there")
+        until(lambda: running.placed("PO-5"), "the order is there")
         running.stop(serve)
         made = rows_of(running.run("backup", name, "--json"))
         other = clickhouse_server.address(database_for("restored"))
@@ -167,7 +167,7 @@ def test_a_power_cut_right_after_costs_neither_backup_nor_restore(disk: Volume) 
     with tower(disk.folder / "data") as running:
         serve = running.serve()
         assert post(running, order(5)) == 200
-        until(lambda: running.trace("PO-5"), "the order is there")
+        until(lambda: running.placed("PO-5"), "the order is there")
         running.stop(serve)
         made = rows_of(running.run("backup", "monday", "--json"))
         disk.cut_power()

@@ -54,7 +54,8 @@ def test_each_event_once_across_kills(log: tuple[Path, Path, Counter[str]], tmp_
         again = json.loads(running.run("import", str(file), "--map", str(how), "--json"))
         until(lambda: spans(running)[0] >= found["steps"], "all of it is loaded")
         in_store = spans(running)
-        trace = until(lambda: running.trace("PO-7"), "the engine has it")
+        until(lambda: running.placed("PO-7"), "the engine has it")
+        trace = running.trace("PO-7")
 
     assert found["records"] == dirt["events"] + dirt["rows that were cut"]
     assert found["unmatched"] == dirt["of no interest"]

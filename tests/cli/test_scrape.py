@@ -131,11 +131,12 @@ def test_from_a_log_to_a_transaction(sources: Path, tmp_path: Path) -> None:
     with tower(tmp_path / "data") as running:
         running.serve()
         running.run("scrape", str(sources), "--once", "--quiet")
-        stages = until(lambda: stages_of(running, "PO-7"), "the order is there")
+        until(lambda: running.placed("PO-7"), "the order is there")
+        stages = stages_of(running, "PO-7")
         scrape = running.start("scrape", str(sources), "--quiet")
         with (tmp_path / "erp.log").open("a", encoding="utf-8") as log:
             log.write("2026-01-02T04:00:00Z sent PO-LATE 12.00\n")
-        until(lambda: running.trace("PO-LATE"), "the later order is there")
+        until(lambda: running.placed("PO-LATE"), "the later order is there")
         assert running.stop(scrape) < 15
         state = until(lambda: stopped(running), "it said that it was stopped")
 

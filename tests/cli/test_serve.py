@@ -156,7 +156,7 @@ def test_the_parts_run_one_by_one_on_a_server(
         sent.attributes.add(key="controltower.key.purchase_order").value.string_value = "PO-5"
 
         assert post(running, request_of(sent)) == 200
-        assert until(lambda: running.trace("PO-5"), "the order is there")
+        assert until(lambda: running.placed("PO-5"), "the order is there")
 
 
 @pytest.mark.server

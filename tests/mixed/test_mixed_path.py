@@ -111,12 +111,6 @@ def program(running: Tower, name: str, *words: str) -> str:
     return ran.stdout
 
 
-def steps_of(running: Tower, order: str) -> set[tuple[str, str]]:
-    """Return system and code of each step of an order's transaction."""
-    found = running.trace(order)
-    return {(step["system"], step["step"]) for step in found["steps"]} if found else set()
-
-
 def test_one_order_across_everything(tmp_path: Path) -> None:
     """Each order is one transaction with all its steps, each once, whoever tells of them and however."""
     url = address_of("postgresql")
@@ -146,7 +140,7 @@ def test_one_order_across_everything(tmp_path: Path) -> None:
         assert nightly(running, table) == "3 paid\n"
         running.run("scrape", str(sources), "--once", "--quiet")
         for order in ORDERS:
-            until(lambda order=order: steps_of(running, order) == PATH, f"{order} is whole")  # type: ignore[misc]
+            until(lambda order=order: running.placed(order) == PATH, f"{order} is whole")  # type: ignore[misc]
         for order in ORDERS:
             check(running, order)
 
