@@ -193,10 +193,13 @@ class RunSpec(Model):
     control_total: Value | None = None
 
 
+Outcome = Annotated[str, Field(pattern=f"^({'|'.join(OUTCOMES)})$")]
+
+
 class Missing(Model):
     """How a step ended whose end did not come."""
 
-    outcome: Annotated[str, Field(pattern=f"^({'|'.join(OUTCOMES)})$")] = "exception"
+    outcome: Outcome = "exception"
     reason: Text = "no_end"
 
 
@@ -222,7 +225,7 @@ class Rule(Facts):
     style: Annotated[str | None, Field(pattern=f"^({'|'.join(STYLES)})$")] = None
     actor: Literal["human", "system"] | None = None
     layer: Text | None = None
-    failed: bool = False  # the span has status Error: a failed attempt, which reaches no stage
+    failed: bool | tuple[Outcome, ...] = False  # always, or with these outcomes: status Error, and no stage is reached
     trace: Trace | None = None
     by: FieldName | None = None  # what a beginning and its end have in common
     end: End | None = None

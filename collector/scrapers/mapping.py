@@ -179,6 +179,11 @@ class CompiledRule:
             key: value for key, value in fixed.items() if value and key not in said
         }
 
+    def fails(self, taken: Mapping[str, AttributeValue]) -> bool:
+        """Return whether a step of these attributes is a failed attempt."""
+        failed = self.rule.failed
+        return failed if isinstance(failed, bool) else taken.get(attributes.OUTCOME) in failed
+
     def step(self, found: Found, ids: bytes, parent: bytes, now_ns: int) -> Step:
         """Return the step of a record alone; Rejection when a key is missing."""
         if found.missing:
@@ -194,7 +199,7 @@ class CompiledRule:
             self.fixed | found.attributes,
             found.lines,
             parent,
-            self.rule.failed,
+            self.fails(found.attributes),
             self.fixed,
         )
 

@@ -65,8 +65,7 @@ class Pairs:
             if name not in taken:
                 raise Rejection("missing", name)
         end_ns = now_ns if found.at_ns is None else found.at_ns
-        step = self._step(begun, max(end_ns, begun.at_ns))
-        step.attributes |= taken
+        step = self._step(begun, max(end_ns, begun.at_ns), taken)
         step.lines = [*begun.lines, *found.lines]
         return step
 
@@ -123,20 +122,18 @@ class Pairs:
             return
         missing = self._rules[begun.rule].rule.end
         assert missing is not None
-        step = self._step(begun, begun.due_ns)
-        step.attributes |= {
+        how: dict[str, AttributeValue] = {
             attributes.OUTCOME: missing.missing.outcome,
             attributes.REASON: reason or missing.missing.reason,
         }
-        yield step
+        yield self._step(begun, begun.due_ns, how)
 
-    def _step(self, begun: Open, end_ns: int) -> Step:
+    def _step(self, begun: Open, end_ns: int, ended: dict[str, AttributeValue]) -> Step:
         rule = self._rules[begun.rule]
         name = rule.rule.name or rule.rule.step
-        taken = rule.fixed | begun.attributes
-        return Step(
-            rule.rule.step, name, begun.at_ns, end_ns, begun.ids, taken, begun.lines, begun.parent, rule.rule.failed
-        )
+        taken = rule.fixed | begun.attributes | ended
+        failed = rule.fails(taken)
+        return Step(rule.rule.step, name, begun.at_ns, end_ns, begun.ids, taken, begun.lines, begun.parent, failed)
 
     def _key(self, rule: int, by: object) -> str:
         """Return what an open step is found by: not the value itself, which may be a patient's and is saved."""

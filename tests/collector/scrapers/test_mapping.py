@@ -46,6 +46,7 @@ PAIRED = """
       - match: {line: '^(?P<at>[^ ]+) begin (?P<file>[^ ]+) for (?P<po>[^ ]+)$'}
         step: batch.file.transferred
         time: at
+        failed: [exception]
         by: file
         keys: {purchase_order: po, file: file}
         end:
@@ -210,6 +211,7 @@ def test_a_beginning_and_its_end_are_one_step() -> None:
     second, first = ended.steps
     assert (second.end_ns - second.at_ns, attribute(second, "reason")) == (3 * 10**9, "failed")
     assert attribute(second, "outcome") == "exception"
+    assert (first.failed, second.failed) == (False, True)
     assert (first.end_ns - first.at_ns, attribute(first, "reason")) == (60 * 10**9, None)
     assert attribute(first, "key.purchase_order") == "PO-1"
 
@@ -222,7 +224,7 @@ def test_an_end_that_does_not_come() -> None:
 
     assert list(trial.mapper.due(caught_up=False)) == []
     (late,) = trial.mapper.due(caught_up=True)
-    assert (attribute(late, "outcome"), attribute(late, "reason")) == ("exception", "no_end")
+    assert (attribute(late, "outcome"), attribute(late, "reason"), late.failed) == ("exception", "no_end", True)
     assert late.end_ns - late.at_ns == 600 * 10**9
     assert list(trial.mapper.due(caught_up=True)) == []
 
