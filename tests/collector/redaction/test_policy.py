@@ -6,6 +6,7 @@ import pytest
 
 from controltower.collector.redaction.errors import PolicyError
 from controltower.collector.redaction.policy import TEXT_FIELDS, default_policy, default_text, load_policy, parse_policy
+from controltower.store.flows.definition import load_packs
 
 SMALL = """\
 policy: small
@@ -37,6 +38,15 @@ def problems(text: str) -> list[tuple[int, str, str]]:
     with pytest.raises(PolicyError) as refused:
         parse_policy(text, "policy.yaml")
     return refused.value.problems
+
+
+def test_what_flows_judge_by_is_kept_of_sources_with_patients() -> None:
+    """Else a deadline that a step states would fall back to the rule's own, and a partner would have no name."""
+    read = {rule.stated.context for flow in load_packs() for rule in flow.sla if rule.stated}
+    read |= {flow.counterparty for flow in load_packs() if flow.counterparty}
+    kept = default_policy().contexts
+
+    assert read <= {*kept.keep, *kept.token}
 
 
 def test_the_policy_that_ships_is_right() -> None:
