@@ -28,6 +28,7 @@ DATABASE_NUMBERS = count(1)
 MIGRATED = frozenset(
     {"any_store", "server_store", "store_client"}
 )  # the fixtures of tests that start from a migrated database
+LOW_DESCRIPTORS = 32
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -56,6 +57,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the files that start processes: a long one begun last would keep all other workers waiting."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+_held: list[int] = []
+
+
+def pytest_sessionstart() -> None:
+    """Hold some of the lowest descriptors, before the embedded engine opens a thousand."""
+    _held.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(LOW_DESCRIPTORS))
+
+
+@pytest.fixture
+def low_descriptors() -> Iterator[None]:
+    """Descriptors below 1,024, for libraries that wait by ``select``, which knows no others."""
+    while _held:
+        os.close(_held.pop())
+    yield
+    _held.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(LOW_DESCRIPTORS))
 
 
 def missing(reason: str) -> None:

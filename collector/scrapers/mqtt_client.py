@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -57,6 +58,26 @@ def connected(
     return client
 
 
+def turn(client: Any, wait_s: float) -> Any:
+    """Take and send what can be, after *wait_s* at most; returns paho's code, which is true when the connection broke.
+
+    As the client's own ``loop``, which waits by ``select`` and breaks in a process with more than 1,024 files open.
+    """
+    from paho.mqtt.enums import MQTTErrorCode
+
+    if (connection := client.socket()) is None:
+        return MQTTErrorCode.MQTT_ERR_NO_CONN
+    decrypted = getattr(connection, "pending", int)() > 0  # by TLS already, so that the socket has nothing to tell
+    with DefaultSelector() as selector:
+        selector.register(connection, EVENT_READ | (EVENT_WRITE if client.want_write() else 0))
+        ready = next((mask for _, mask in selector.select(0 if decrypted else wait_s)), 0)
+    if (ready & EVENT_READ or decrypted) and (code := client.loop_read()):
+        return code
+    if ready & EVENT_WRITE and (code := client.loop_write()):
+        return code
+    return client.loop_misc()
+
+
 def _properties(most: int) -> Any:
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
@@ -77,7 +98,7 @@ def _wait(client: Any, answers: list[Any], wanted: int) -> None:
     """Wait for an answer of the broker; QueueError when none comes, or it is a refusal."""
     until_s = time.monotonic() + TIMEOUT_S
     while len(answers) < wanted:
-        code = client.loop(0.1)
+        code = turn(client, 0.1)
         if code or time.monotonic() > until_s:
             raise QueueError(f"The MQTT broker did not answer: {code.name if code else 'it said nothing'}.")
     if refusals := [code for code in answers[wanted - 1] if code.is_failure]:

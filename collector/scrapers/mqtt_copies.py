@@ -11,7 +11,7 @@ from typing import Any, Final
 from controltower.collector.scrapers.definition import TapSource
 from controltower.collector.scrapers.errors import QueueError
 from controltower.collector.scrapers.message import Message
-from controltower.collector.scrapers.mqtt_client import connected
+from controltower.collector.scrapers.mqtt_client import connected, turn
 from controltower.collector.scrapers.observation import Level
 from controltower.collector.scrapers.tap import Delivered
 
@@ -37,7 +37,7 @@ class MqttCopies:
         """Take what comes; where nothing does, return how many are to be given up before more can."""
         before = len(self.waiting)
         while len(self.waiting) < most:
-            if code := self._client.loop(0.0 if self.waiting else WAIT_S):
+            if code := turn(self._client, 0.0 if self.waiting else WAIT_S):
                 raise QueueError(f"The connection to the MQTT broker broke: {code.name}.")
             if len(self.waiting) == before:
                 break

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from controltower.collector.scrapers.definition import QueueSource
 from controltower.collector.scrapers.errors import QueueError
-from controltower.collector.scrapers.mqtt_client import TIMEOUT_S, connected
+from controltower.collector.scrapers.mqtt_client import TIMEOUT_S, connected, turn
 from controltower.collector.scrapers.observation import Level
 
 BROKER: Final = "$SYS/broker"
@@ -52,7 +52,7 @@ class MqttLevels:
         quiet_s = time.monotonic() + QUIET_S
         while time.monotonic() < (quiet_s if UP in self._told else until_s):
             before = len(self._told)
-            if code := client.loop(0.1):
+            if code := turn(client, 0.1):
                 raise QueueError(f"The connection to the MQTT broker broke: {code.name}.")
             if len(self._told) > before:
                 quiet_s = time.monotonic() + QUIET_S

@@ -20,6 +20,8 @@ from tests.conftest import IN_CI
 from tests.tracer.hooked import broker, fresh, needs
 from tests.tracer.serving import asgi, wsgi
 
+pytestmark = pytest.mark.usefixtures("low_descriptors")  # paho waits by select
+
 Send = Callable[[Patient], None]
 SENDS: dict[str, Send] = {}
 RABBITMQ = ("RabbitMQ", "RABBITMQ_ADDRESS", 5672)

@@ -32,6 +32,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+pytestmark = pytest.mark.usefixtures("low_descriptors")  # paho waits by select
+
 SERVER = ("an MQTT broker", "MQTT_ADDRESS", 1883)
 Handle = Callable[[Any, Any, Any], None]
 

@@ -1,5 +1,6 @@
 """Copies of what topics of a real Mosquitto get: each once, acknowledged when it is safe, kept while nobody is there."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +21,7 @@ from tests.processes import until
 from tests.tracer.hooked import needs
 
 needs("paho")
+pytestmark = pytest.mark.usefixtures("low_descriptors")  # the client of the tests waits by select
 ALWAYS: Answer = (200, {}, b"")
 HEADERS = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
 
@@ -88,6 +90,19 @@ def test_what_came_while_nobody_was_there(broker: OwnMqtt, tmp_path: Path) -> No
     assert [attributes_of(span)["controltower.key.purchase_order"] for span in spans] == numbered(*range(3_000))
     assert {(span.trace_id.hex(), span.parent_span_id.hex()) for span in spans} == {(TRACE, SPAN)}
     assert worker.health.records == 0
+
+
+def test_more_files_are_open_than_select_knows(broker: OwnMqtt) -> None:
+    """A scraper of many logs takes messages, too: paho's own loop would take the connection for broken."""
+    source = tap_of("many")
+    broker.put("many/orders", orders(1, 2))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        with closing(reader_of(source)) as reader:
+            assert kept(reader) == numbered(1, 2)
+    finally:
+        for each in files:
+            os.close(each)
 
 
 def test_what_was_saved_and_not_acknowledged_is_no_second_step(broker: OwnMqtt) -> None:
