@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from controltower.collector.scrapers.definition import Limits, QueueSource, TimeSpec
@@ -101,6 +102,10 @@ def beyond(levels: Iterable[Level], limits: Limits) -> Iterator[tuple[str, str]]
         limit = limits.of(level.name)
         if limit is not None and (level.value < limit if level.name == "consumers" else level.value > limit):
             found.setdefault(f"{level.queue} {level.group}".strip(), []).append(
-                f"{level.name} is {level.value:,}, the limit {limit:,}"
+                f"{level.name} is {_said(level.name, level.value)}, the limit {_said(level.name, limit)}"
             )
     yield from ((queue, "; ".join(wrong)) for queue, wrong in found.items())
+
+
+def _said(level: str, value: int) -> str:
+    return str(timedelta(seconds=value)) if level == "oldest" else f"{value:,}"

@@ -211,7 +211,7 @@ def test_a_level_beyond_its_limit() -> None:
     ]
 
     assert dict(beyond(levels, limits)) == {
-        "a": "depth is 11, the limit 10; oldest is 901, the limit 900",
+        "a": "depth is 11, the limit 10; oldest is 0:15:01, the limit 0:15:00",
         "b g": "consumers is 0, the limit 1",
     }
 
