@@ -105,7 +105,10 @@ class Mapper:
                 self._tally.rejected += 1
                 mapped.rejected.append((record, rejection))
             else:
-                mapped.unmatched += not fits and record.part not in ENVELOPES
+                if not fits and record.part in ENVELOPES:
+                    mapped.records -= 1  # it was offered, and no rule asks for it
+                else:
+                    mapped.unmatched += not fits
                 if self._tells_files:
                     self._sum(mapped.steps[before:])
         self.totals.update(records=mapped.records, steps=len(mapped.steps), unmatched=mapped.unmatched)
