@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from controltower.cli.errors import CommandError
+from controltower.cli.opening import writable
 from controltower.cli.options import add_json
 from controltower.cli.settings import read_settings
 from controltower.cli.shapes import correction_of, dumps
@@ -17,7 +18,6 @@ from controltower.store.flows.definition import Flow
 from controltower.store.flows.published import flows_in_force
 from controltower.store.rows import Correction, CorrectionAction
 from controltower.store.runtime import open_store
-from controltower.store.schema import pending
 
 
 def add_decision(parser: ArgumentParser) -> None:
@@ -47,12 +47,6 @@ def decide(arguments: Namespace, action: CorrectionAction) -> int:
         flow = _flow(arguments, flows_in_force(client), client)
         correction = record(client, flow, decision, id=f"c-{uuid4().hex[:10]}", at=datetime.now(UTC))
     return print_correction(arguments, correction)
-
-
-def writable(client: Client) -> None:
-    """Raise CommandError for a store that lacks tables."""
-    if missing := pending(client):
-        raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
 
 
 def print_correction(arguments: Namespace, correction: Correction) -> int:

@@ -1,4 +1,4 @@
-"""Opening the store to read from it."""
+"""Opening the store, and refusing one that is older than the program."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,3 +24,9 @@ def reading(settings: Settings) -> Iterator[Client]:
                 "start `controltower up` or `serve`, or run `controltower migrate`."
             )
         yield client
+
+
+def writable(client: Client) -> None:
+    """Raise CommandError for a store that lacks tables."""
+    if missing := pending(client):
+        raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from controltower.alerts.settings import AlertSettings
 from controltower.alerts.worker import AlertWorker
-from controltower.cli.errors import CommandError
 from controltower.cli.loops import Opening, Work
+from controltower.cli.opening import writable
 from controltower.collector.report import Reporter
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client, connect, forgo_frames
@@ -21,7 +21,7 @@ from controltower.store.flows.publishing import EngineInForce
 from controltower.store.lease import LeaseKeeper
 from controltower.store.redacting import apply_redaction
 from controltower.store.redaction import Redaction
-from controltower.store.schema import migrate, pending
+from controltower.store.schema import migrate
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +76,8 @@ class Connections:
                 return
             if self._migrates:
                 migrate(client)
-            elif missing := pending(client):
-                raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
+            else:
+                writable(client)
             if self._redaction is not None and apply_redaction(client, self._redaction):
                 logger.info(
                     "the redaction policy %s version %s is in force", self._redaction.name, self._redaction.version

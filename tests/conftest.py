@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -74,6 +75,17 @@ def low_descriptors() -> Iterator[None]:
         os.close(_held.pop())
     yield
     _held.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(LOW_DESCRIPTORS))
+
+
+@contextmanager
+def many_open_files() -> Iterator[None]:
+    """More files are open for the length of the block than ``select`` knows descriptors."""
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        yield
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def missing(reason: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from controltower.cli.errors import CommandError
 from controltower.cli.flow_diff import diff_of, diff_text
+from controltower.cli.opening import writable
 from controltower.cli.options import Subparsers, add_action, add_command, add_json
 from controltower.cli.progress import Progress
 from controltower.cli.settings import Settings, read_settings
@@ -24,7 +25,6 @@ from controltower.store.flows.published import flow_versions, flows_in_force, ov
 from controltower.store.flows.publishing import evaluate, prepare, take_over
 from controltower.store.flows.shadow import drop_shadow, make_shadow, shadow_name
 from controltower.store.runtime import reachable, running
-from controltower.store.schema import pending
 
 
 def register(subparsers: Subparsers) -> None:
@@ -159,9 +159,11 @@ def _publish(arguments: Namespace) -> int:
 def _opened(settings: Settings) -> tuple[StoreAddress, Client]:
     address = reachable(settings.data, settings.store)
     client = connect(address)
-    if missing := pending(client):
+    try:
+        writable(client)
+    except CommandError:
         client.close()
-        raise CommandError(f"The store lacks {', '.join(missing)}; run `controltower migrate`.")
+        raise
     return address, client
 
 

@@ -6,8 +6,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from controltower.cli.correcting import print_correction, writable
+from controltower.cli.correcting import print_correction
 from controltower.cli.errors import CommandError
+from controltower.cli.opening import writable
 from controltower.cli.options import Subparsers, add_command, add_json
 from controltower.cli.settings import read_settings
 from controltower.store.flows.definition import Flow

@@ -7,11 +7,11 @@ started for each look, ends when there is no more, and is read a batch at a time
 import json
 import os
 import re
-import select
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any, Final
 
 from controltower.collector.scrapers.definition import JournalSource, TimeSpec
@@ -145,6 +145,8 @@ class Journalctl:
             raise JournalError(f"journalctl cannot be started: {exc.strerror}. It is a part of systemd.") from exc
         assert self._process.stdout is not None
         self._out = self._process.stdout
+        self._waiting = DefaultSelector()  # `select` knows no more than 1,024 open files, and a scraper may have more
+        self._waiting.register(self._out, EVENT_READ)
         self._rest = b""
         self._skipped = False  # the head of the line was let go of, because it is too long
         self._cursor = b""  # of the line whose head was
@@ -154,7 +156,7 @@ class Journalctl:
         """Yield lines and their cursors, about a mebibyte and what came within half a second; of a longer line nothing."""
         taken = count = 0
         while taken < MOST_BYTES and count < MOST_RECORDS:
-            if not select.select([self._out], [], [], WAIT_S)[0]:
+            if not self._waiting.select(WAIT_S):
                 return
             piece = os.read(self._out.fileno(), PIECE_BYTES)
             if not piece:
@@ -190,6 +192,7 @@ class Journalctl:
         except subprocess.TimeoutExpired:
             self.kill()
             raise JournalError("journalctl said all and did not end.") from None
+        self._waiting.close()
         self._out.close()
         self._said.seek(0)
         said = " ".join(self._said.read(LONGEST_COMPLAINT).decode("utf-8", "replace").split())
@@ -202,6 +205,7 @@ class Journalctl:
         """End it, whatever it does."""
         self._process.kill()
         self._process.wait(STOP_S)
+        self._waiting.close()
         self._out.close()
         self._said.close()
 

@@ -20,7 +20,7 @@ from controltower.collector.scrapers.worker import Worker
 from controltower.tracer.tokens import Tokeniser
 from tests.collector.scrapers.answering import Answer, answering
 from tests.collector.scrapers.sources import KEY, NOW_NS
-from tests.conftest import missing
+from tests.conftest import many_open_files, missing
 
 WRITER = Path("/lib/systemd/systemd-journal-remote")
 BEGUN_US = 1_793_700_000_000_000
@@ -159,6 +159,16 @@ def test_a_long_journal_is_read_in_batches(journal: Journal) -> None:
     assert not caught_up
     assert sum(len(record.content) for record in first) < 2 * journal_module.MOST_BYTES
     assert [int(text.split()[0]) for text in messages(reader, [*first, *rest])] == list(range(1_500))
+
+
+def test_more_files_are_open_than_select_knows(journal: Journal) -> None:
+    """A scraper of many logs reads the journal, too."""
+    journal.add("one")
+    with many_open_files():
+        reader = reader_of(source_of(journal))
+        records = read_all(reader)
+
+    assert messages(reader, records) == ["one"]
 
 
 def test_what_cannot_be_read_is_said(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

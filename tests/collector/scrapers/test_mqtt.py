@@ -1,6 +1,5 @@
 """Copies of what topics of a real Mosquitto get: each once, acknowledged when it is safe, kept while nobody is there."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +16,7 @@ from tests.collector.scrapers.answering import Answer, answering
 from tests.collector.scrapers.brokers import SPAN, TRACE, source_of, worker_of
 from tests.collector.scrapers.streams import OwnMqtt, orders
 from tests.collector.scrapers.test_worker import attributes_of, spans_of
+from tests.conftest import many_open_files
 from tests.processes import until
 from tests.tracer.hooked import needs
 
@@ -96,13 +96,8 @@ def test_more_files_are_open_than_select_knows(broker: OwnMqtt) -> None:
     """A scraper of many logs takes messages, too: paho's own loop would take the connection for broken."""
     source = tap_of("many")
     broker.put("many/orders", orders(1, 2))
-    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
-    try:
-        with closing(reader_of(source)) as reader:
-            assert kept(reader) == numbered(1, 2)
-    finally:
-        for each in files:
-            os.close(each)
+    with many_open_files(), closing(reader_of(source)) as reader:
+        assert kept(reader) == numbered(1, 2)
 
 
 def test_what_was_saved_and_not_acknowledged_is_no_second_step(broker: OwnMqtt) -> None:
