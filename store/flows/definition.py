@@ -121,6 +121,7 @@ class Stage(Model):
     cancels: bool = False
     told_by: tuple[Name, ...] = ()  # the sources that would tell: while one is silent, what is late is not known to be
     joined_by: tuple[KeyType, ...] = ()  # the only keys that say where its steps belong; all of them by default
+    single: bool = False  # its steps are of one transaction each: a number that several have does not say of which
 
 
 class Stated(Model):

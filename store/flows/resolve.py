@@ -13,7 +13,8 @@ What people cut or confirmed (``corrections``) comes before the rules, which are
    at its own links only: its trace is that of all records.
 5. A key without scope stands for the one scope its value is known with; with two, for none.
 6. Keys of one type that a step declares to be one document are one, under the first of them.
-7. Two ways where one may be true: neither. Too many ways, or a number used again later: not a way.
+7. Two ways where one may be true: neither. Too many ways, or a number used again later: not a way. So it is with several
+   anchors of a step of a ``single`` stage that names none itself.
 """
 
 from collections import defaultdict
@@ -86,10 +87,10 @@ class Resolver:
             return Resolution(parked=clash[0])
         found, blocked = self._climb_all(step, keys)
         if found:
-            return self._agreed(step, found)
+            return self._alone(step, self._agreed(step, found))
         if blocked := [*unclear, *blocked]:
             return Resolution(parked=min(blocked))
-        return self._beside(step, keys)
+        return self._alone(step, self._beside(step, keys))
 
     def _own_keys(self, step: Step) -> tuple[list[Key], list[Parked]]:
         """Return the step's joinable keys with their scopes inferred, and what was unclear about the others."""
@@ -144,6 +145,15 @@ class Resolver:
             via = (*self._said(step, key), *self._hops(way))
             memberships.append(_member(anchor, via, above.get(anchor, ())))
         return Resolution(tuple(memberships))
+
+    def _alone(self, step: Step, found: Resolution) -> Resolution:
+        """Return what was *found*, unless it is several transactions for a step that is of one."""
+        stage = self._flow.stage_by_name.get(step.stage)
+        several = len(found.memberships)
+        if several < 2 or stage is None or not stage.single:
+            return found
+        reason = f"its keys lead to {several} transactions, and a step of {stage.title or stage.name} is of one"
+        return Resolution(parked=Parked("ambiguous", reason, tuple(each.anchor for each in found.memberships[:20])))
 
     def _said(self, step: Step, key: Key) -> tuple[Via, ...]:
         """Return the explanation that *step* says *key*, which may be under another of its numbers."""

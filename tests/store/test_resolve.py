@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import permutations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controltower.store.flows.resolve import Resolution
+from controltower.store.flows.definition import parse_flow
+from controltower.store.flows.resolve import Parked, Resolution
 from controltower.store.rows import Correction, CorrectionAction, Key, SpanLink, Step
-from tests.store.flow_steps import FLOW, P2P, START, anchors, corrected, key, linked, resolve_all, seen
+from tests.store.flow_steps import FLOW, P2P, SMALL, START, anchors, corrected, key, linked, resolve_all, seen
 from tests.store.reference import Place, Reference
 
 
@@ -72,6 +74,24 @@ def test_keys_of_several_types_must_agree() -> None:
     steps = [seen(1, "box:B", "order:1", "order:2"), seen(2, "slip:S", "order:2"), seen(3, "box:B", "slip:S")]
 
     assert anchors(resolve_all(steps)[3]) == ["order:2"]
+
+
+def test_a_step_of_one_transaction_is_in_none_of_several() -> None:
+    """A receipt that names only a box of two orders is ambiguous, in whatever order the two are seen; one that names its order is not."""
+    flow = parse_flow(SMALL.replace("step: s.bill.received", "step: s.bill.received, single: true"), "small.yaml")
+    opened = [seen(1, "box:B", "order:1", flow=flow), seen(2, "box:B", "order:2", flow=flow)]
+    blind = replace(seen(3, "box:B", flow=flow), stage="billed")
+    named = replace(seen(4, "box:B", "order:2", flow=flow), stage="billed")
+
+    assert anchors(resolve_all([opened[0], blind], flow=flow)[3]) == ["order:1"]
+    for steps in permutations([*opened, blind, named]):
+        found = resolve_all(steps, flow=flow)
+        assert found[3].parked == Parked(
+            "ambiguous",
+            "its keys lead to 2 transactions, and a step of billed is of one",
+            (key("order:1"), key("order:2")),
+        )
+        assert anchors(found[4]) == ["order:2"]
 
 
 def test_keys_that_contradict_each_other_join_neither() -> None:
