@@ -19,11 +19,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FoundMembership:
-    """A step's membership."""
+    """A step's membership. *written_in* is the span in which its record was written, if a scraper read it there."""
 
     anchor: Key
     trace_id: str
     span_id: str
+    written_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,17 @@ from uuid import uuid4
 
 from controltower.cli.children import end_with_parent
 from controltower.cli.demo.live import HIGHEST_RATE, run_live
+from controltower.cli.demo.model import Plan
 from controltower.cli.demo.network import Network
 from controltower.cli.demo.perturbing import perturbed
 from controltower.cli.demo.plan import history
-from controltower.cli.demo.report import next_words, showing, summary
-from controltower.cli.demo.scenarios import NETWORK, SCENARIOS
+from controltower.cli.demo.report import next_words, showing, summary, written_words
+from controltower.cli.demo.scenarios import NETWORK, SCENARIOS, Scenario
 from controltower.cli.demo.sending import send_all
 from controltower.cli.demo.target import Target, target
-from controltower.cli.demo.truth import truth_of, write_truth
+from controltower.cli.demo.truth import Truth, truth_of, write_truth
 from controltower.cli.demo.waiting import wait_until_resolved
+from controltower.cli.demo.written import write_logs
 from controltower.cli.errors import CommandError
 from controltower.cli.opening import reading
 from controltower.cli.options import Subparsers, add_command, moment, positive
@@ -35,6 +37,7 @@ MOST_TRANSACTIONS: Final = 50_000  # a seed's range of numbers; beyond it use se
 MOST_DAYS: Final = 3650
 A_LITTLE: Final = timedelta(minutes=2)  # between the end of the history and now
 MOST_OVER_S: Final = 86_400.0
+SENDING: Final = ("live", "shuffle", "over", "endpoint", "token")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -90,6 +93,12 @@ def _add_sending(parser: ArgumentParser) -> None:
         metavar="RATE",
         help="go on in real time with so many new transactions a minute until Ctrl-C",
     )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FOLDER",
+        help="send nothing: write what systems that nobody instruments would log, and sources.yaml to `scrape` it",
+    )
     parser.add_argument("--shuffle", action="store_true", help="send the spans of the history in random order")
     parser.add_argument(
         "--over", type=_seconds, default=0.0, metavar="SECONDS", help="spread the sending over this time"
@@ -102,10 +111,35 @@ def run(arguments: Namespace) -> int:
     """Send the history, wait until it is resolved, and go on live when asked to."""
     if arguments.live and arguments.truth:
         raise CommandError("What really happens live is not known beforehand; use --truth without --live.")
+    if arguments.write and (sends := [name for name in SENDING if getattr(arguments, name)]):
+        raise CommandError(f"With --write nothing is sent; leave out --{sends[0]}.")
+    if arguments.write:
+        return _write(arguments)
     end_with_parent()
     settings = read_settings(arguments)
     with _stopping() as stop, target(settings, arguments.endpoint, arguments.token) as chosen:
         return _Run(arguments, settings, chosen, stop).run()
+
+
+def _write(arguments: Namespace) -> int:
+    """Write the history as logs, and say what to do with them."""
+    scenario = SCENARIOS[arguments.scenario]
+    transactions = DEFAULT_TRANSACTIONS if arguments.transactions is None else arguments.transactions
+    plan, truth = _planned(arguments, scenario, transactions)
+    sources, records = write_logs(arguments.write, plan)
+    print(written_words(truth, sources, records, arguments.truth), flush=True)
+    return 0
+
+
+def _planned(arguments: Namespace, scenario: Scenario, transactions: int) -> tuple[Plan, Truth]:
+    """Return what happens and the truth of it, which is written down when that is asked for."""
+    end = arguments.end or (datetime.now(UTC) - A_LITTLE).replace(microsecond=0)
+    plan = history(arguments.seed, transactions, arguments.days, end, scenario=scenario)
+    plan = perturbed(plan, withhold=arguments.withhold_links, hubs=arguments.hub_keys)
+    truth = truth_of(plan, requested=transactions, days=arguments.days, scenario=scenario.name)
+    if arguments.truth:
+        write_truth(arguments.truth, truth)
+    return plan, truth
 
 
 @contextmanager
@@ -149,12 +183,7 @@ class _Run:
 
     def _history(self, network: Network) -> None:
         arguments = self._arguments
-        end = arguments.end or (datetime.now(UTC) - A_LITTLE).replace(microsecond=0)
-        plan = history(arguments.seed, self._transactions, arguments.days, end, scenario=self._scenario)
-        plan = perturbed(plan, withhold=arguments.withhold_links, hubs=arguments.hub_keys)
-        truth = truth_of(plan, requested=self._transactions, days=arguments.days, scenario=self._scenario.name)
-        if arguments.truth:
-            write_truth(arguments.truth, truth)
+        plan, truth = _planned(arguments, self._scenario, self._transactions)
         with showing("sent") as say:
             sent = send_all(
                 network,

@@ -56,6 +56,13 @@ def next_words(truth: Truth, file: Path | None, scenario: Scenario) -> str:
     return "next: " + "\n      ".join(lines) if lines else "Nothing was to be sent."
 
 
+def written_words(truth: Truth, sources: Path, records: int, file: Path | None) -> str:
+    """Return what was written, and what to type next."""
+    told = table([*_counts(truth), ["records", f"{records:,} in the logs beside {sources}"]])
+    lines = [f"controltower scrape {sources} --once", *([f"controltower score {file}"] if file else [])]
+    return f"{told}\nnext: " + "\n      ".join(lines)
+
+
 @contextmanager
 def showing(what: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function that shows how far things are, on a terminal only."""

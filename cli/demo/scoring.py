@@ -189,17 +189,23 @@ def _of_flow(flow: str, truth: Truth, found: Found, now: datetime) -> Score:
 def _membership(
     flow: str, ours: dict[Anchor, TrueTransaction], steps: set[tuple[str, str]], rows: Iterable[FoundMembership]
 ) -> tuple[Membership, list[Difference]]:
-    """Compare places; a place counts when its step or its transaction is one of ours."""
+    """Compare places; a place counts when its step or its transaction is one of ours.
+
+    The record of a step may have been read in its place, by a scraper: what was read stands for the step, once.
+    """
     codes = {
         (each.anchor, member.trace_id, member.span_id): member.step
         for each in ours.values()
         for member in each.facts.members
     }
-    found = {
-        (Anchor(*row.anchor), row.trace_id, row.span_id)
-        for row in rows
-        if (row.trace_id, row.span_id) in steps or Anchor(*row.anchor) in ours
-    }
+    found: set[Place] = set()
+    for row in rows:
+        place = Anchor(*row.anchor), row.trace_id, row.span_id
+        written = place[0], row.trace_id, row.written_in
+        if written[1:] in steps:
+            found.add(place if written in found else written)
+        elif place[1:] in steps or place[0] in ours:
+            found.add(place)
     missing, extra = sorted(codes.keys() - found), sorted(found - codes.keys())
     wrong = [
         Difference(flow, anchor, f"step {codes[anchor, trace, span]}", f"{trace}-{span}", "")

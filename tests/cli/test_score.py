@@ -126,6 +126,21 @@ def test_a_step_in_a_wrong_place_costs_precision(truth: Truth) -> None:
     assert result.differences[0].anchor.value == "PO-OTHER"
 
 
+def test_what_a_scraper_read_stands_for_its_step_once(truth: Truth) -> None:
+    """A step that was read where its record was written is in its place; read twice, the second one is too much."""
+    found = perfect(truth)
+    scraped = [
+        replace(row, span_id=f"{number:016x}", written_in=row.span_id)
+        for number, row in enumerate(found.memberships, start=1)
+    ]
+    twice = [*scraped, replace(scraped[0], span_id="f" * 16)]
+    once, doubled = (of_p2p(truth, replace(found, memberships=rows), NOW).membership for rows in (scraped, twice))
+
+    assert (once.precision, once.recall) == (1.0, 1.0)
+    assert (doubled.found, doubled.right) == (doubled.expected + 1, doubled.expected)
+    assert doubled.precision < 1
+
+
 def test_a_loose_step_that_was_joined_costs_precision() -> None:
     """A step that belongs to no transaction is expected in none."""
     truth = truth_of(history(7, 300, 45, END))
