@@ -21,6 +21,7 @@ class Reason(StrEnum):
     RESOLVED = "resolved"  # what was missing arrived after all, or a person settled it
     RETRACTED = "retracted"  # a correction took the exception back
     HISTORIC = "historic"  # opened too long ago to tell anyone
+    SHARED = "shared"  # several have one cause, and an alert of its own tells of that
     NONE = "none"  # nothing to decide
 
 
@@ -31,6 +32,7 @@ class Policy:
     now: datetime
     max_age: timedelta
     announce: bool  # somebody is there to be told
+    least: int = 0  # so many exceptions with one cause are told as one; 0 never
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ def decide(before: Alert | None, row: ExceptionRow, policy: Policy) -> Decision:
         return _end(before, row, condition, policy)
     if before.state is AlertState.HISTORIC and row.opened_at > before.opened_at and not _is_old(row, policy):
         return _begin(before, row, policy)
-    if severity_rank(row.severity) > severity_rank(before.announced_severity) and before.state is AlertState.FIRING:
+    worse = severity_rank(row.severity) > severity_rank(before.announced_severity)
+    if worse and before.state is AlertState.FIRING and not before.cause:
         return _tell(_follow(before, row), Reason.MORE, policy)
     followed = _follow(before, row)
     return Decision(Reason.NONE, followed) if followed != before else NOTHING
@@ -78,6 +81,7 @@ def _begin(before: Alert | None, row: ExceptionRow, policy: Policy) -> Decision:
         episode=begun.episode + 1,
         announced=False,
         announced_severity="",
+        cause="",
         first_seen_at=policy.now,
         exception_version=row.version,
     )
@@ -120,6 +124,9 @@ def _follow(before: Alert, row: ExceptionRow) -> Alert:
         amount=row.amount,
         currency=row.currency,
         detail=row.detail,
+        system=row.system,
+        counterparty=row.counterparty,
+        batch=row.batch,
         opened_at=row.opened_at,
         resolved_at=row.resolved_at,
     )
@@ -153,6 +160,9 @@ def _unseen(row: ExceptionRow, policy: Policy) -> Alert:
         first_seen_at=policy.now,
         decided_at=policy.now,
         exception_version=row.version,
+        system=row.system,
+        counterparty=row.counterparty,
+        batch=row.batch,
     )
 
 

@@ -20,6 +20,7 @@ URL_LIMIT: Final = 2_048
 BODY_LIMIT: Final = 20_000
 EVENTS: Final = {Reason.RESOLVED: "resolved", Reason.RETRACTED: "retracted"}
 SILENT: Final = "silent"  # of a source: the overview shows when each was heard of
+CAUSE: Final = "cause"  # of several exceptions: the list shows their transactions
 LINKED: Final = "transaction"  # the dashboard's page of one transaction
 ELLIPSIS: Final = "…"
 
@@ -48,6 +49,7 @@ def build(alert: Alert, dashboard_url: str) -> str:
         "summary": summary(alert),
         "amount": _decimal(alert.amount),
         "currency": _short(alert.currency),
+        "transactions": alert.members if alert.kind == CAUSE else int(alert.kind != SILENT),
         "opened_at": _iso(alert.opened_at),
         "resolved_at": None if alert.resolved_at is None else _iso(alert.resolved_at),
         "url": link(alert, dashboard_url),
@@ -64,12 +66,14 @@ def summary(alert: Alert) -> str:
 
 
 def link(alert: Alert, dashboard_url: str) -> str | None:
-    """Return the address of the transaction's page, or of the overview for a source; nothing without a dashboard, or where
-    it would be too long."""
+    """Return the address of the transaction's page, of the list for a cause, or of the overview for a source; nothing
+    without a dashboard, or where it would be too long."""
     if not dashboard_url:
         return None
     if alert.kind == SILENT:
         return dashboard_url
+    if alert.kind == CAUSE:
+        return f"{dashboard_url}/transactions?{urlencode({'cause': alert.dedup_key})}"
     anchor = alert.anchor
     named = {"flow": alert.flow, "type": anchor.type, "scope": anchor.scope, "value": anchor.value}
     query = urlencode(named, errors="replace")

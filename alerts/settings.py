@@ -19,6 +19,7 @@ WEBHOOK_ALLOW = "CONTROLTOWER_WEBHOOK_ALLOW"
 ALERT_MAX_AGE = "CONTROLTOWER_ALERT_MAX_AGE"
 ALERT_REPEAT = "CONTROLTOWER_ALERT_REPEAT"
 ALERT_RATE = "CONTROLTOWER_ALERT_RATE"
+ALERT_GROUP = "CONTROLTOWER_ALERT_GROUP"
 ALERT_MIN_SEVERITY = "CONTROLTOWER_ALERT_MIN_SEVERITY"
 DASHBOARD_URL = "CONTROLTOWER_DASHBOARD_URL"
 
@@ -30,6 +31,7 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     ALERT_MAX_AGE: ("24h", "exceptions that opened longer ago when first seen are recorded and not sent"),
     ALERT_REPEAT: ("0", "tell an alert that is still open again after this time; 0 never does"),
     ALERT_RATE: ("50", "notifications sent per minute at most; the others wait, the most severe first"),
+    ALERT_GROUP: ("5", "so many exceptions with one cause within an hour are told as one; 0 tells each by itself"),
     ALERT_MIN_SEVERITY: (SEVERITIES[0], f"the least severity that is told: {', '.join(SEVERITIES)}"),
     DASHBOARD_URL: ("", "the dashboard's address, for the link in a notification"),
 }
@@ -50,6 +52,7 @@ class AlertSettings:
     max_age: timedelta = timedelta(hours=24)
     repeat_every: timedelta = timedelta(0)  # 0: never
     per_minute: int = 50
+    group: int = 5  # so many with one cause are told as one; 0: never
     rule: Rule = field(default_factory=Rule)
     dashboard_url: str = ""
 
@@ -69,6 +72,7 @@ def read_settings(environ: Mapping[str, str] | None = None, **arguments: str | N
         max_age=_duration(ALERT_MAX_AGE, values[ALERT_MAX_AGE]),
         repeat_every=_repeat(values[ALERT_REPEAT]),
         per_minute=_rate(values[ALERT_RATE]),
+        group=_group(values[ALERT_GROUP]),
         rule=Rule(min_severity=_severity(values[ALERT_MIN_SEVERITY])),
         dashboard_url=_dashboard(values[DASHBOARD_URL]),
     )
@@ -143,6 +147,12 @@ def _repeat(text: str) -> timedelta:
 def _rate(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= RATE_LIMIT:
         raise AlertSettingsError(ALERT_RATE, f"is {text!r}; write a number from 1 to {RATE_LIMIT}")
+    return int(text)
+
+
+def _group(text: str) -> int:
+    if not text.isdecimal() or int(text) == 1:
+        raise AlertSettingsError(ALERT_GROUP, f"is {text!r}; write a number from 2 on, or 0 for never")
     return int(text)
 
 

@@ -11,11 +11,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
+from controltower.alerts.causes import WITHIN, beginning, follow, shared
 from controltower.alerts.channels import open_channels
 from controltower.alerts.decide import Decision, Policy, Reason, decide, repeat
 from controltower.alerts.delivery import enqueue
@@ -27,7 +29,16 @@ from controltower.alerts.settings import AlertSettings
 from controltower.store.alert_rows import Alert
 from controltower.store.client import Client
 from controltower.store.lease import Clock, LeaseKeeper
-from controltower.store.outbox import Due, alerts_by_key, orphans, record, to_repeat
+from controltower.store.outbox import (
+    Due,
+    alerts_by_key,
+    alone,
+    open_causes,
+    orphans,
+    record,
+    tallies,
+    to_repeat,
+)
 from controltower.store.rows import ExceptionRow
 
 logger = logging.getLogger(__name__)
@@ -144,7 +155,30 @@ class AlertWorker:
         before = alerts_by_key(self._client, map(dedup_key, told))
         policy = self._policy(now)
         decisions = [decide(before.get(dedup_key(row)), row, policy) for row in told]
-        return self._keep(decisions)
+        version = max((row.version for row in told), default=0)
+        decisions = self._shared(decisions, policy, version)
+        changed = [*before.values(), *(decision.alert for decision in decisions if decision.alert is not None)]
+        decided = self._keep(decisions)
+        return decided + self._follow({alert.cause for alert in changed if alert.cause}, policy, version)
+
+    def _shared(self, decisions: list[Decision], policy: Policy, version: int) -> list[Decision]:
+        """Leave what several have in common to one alert."""
+        new = beginning(decisions)
+        if not policy.least or not new:
+            return decisions
+        flows = {alert.flow for alert in new}
+        causes = open_causes(self._client, flows)
+        since = min(alert.opened_at for alert in new) - WITHIN
+        others = alone(self._client, flows, {alert.rule for alert in new}, since)
+        return shared(decisions, causes, others, policy, version)
+
+    def _follow(self, causes: AbstractSet[str], policy: Policy, version: int) -> Counter[Reason]:
+        """Decide about the *causes* some of whose members changed. Members first: after a crash between the two they are
+        read again, and their causes are looked at again."""
+        if not causes:
+            return Counter()
+        known, now = alerts_by_key(self._client, causes), tallies(self._client, causes)
+        return self._keep([follow(known[key], now[key], policy, version) for key in sorted(known.keys() & now.keys())])
 
     def _repeat(self, now: datetime) -> Counter[Reason]:
         self._repeated_at = now
@@ -189,7 +223,7 @@ class AlertWorker:
         return self._repeated_at is None or not timedelta(0) <= now - self._repeated_at < REPEATS_EVERY
 
     def _policy(self, now: datetime) -> Policy:
-        return Policy(now, self._settings.max_age, announce=self._channel is not None)
+        return Policy(now, self._settings.max_age, self._channel is not None, self._settings.group)
 
 
 def _owner() -> str:

@@ -12,9 +12,11 @@ from controltower.dashboard.settings import Settings
 from controltower.dashboard.wanted import Wanted
 from controltower.store import kpis as figures
 from controltower.store import read
+from controltower.store.alert_rows import Alert
 from controltower.store.client import Client
 from controltower.store.flows.definition import Flow, load_packs
 from controltower.store.kpis import KpiValue
+from controltower.store.outbox import open_causes
 from controltower.store.read import (
     AnchorRef,
     CollectorState,
@@ -39,6 +41,7 @@ T = TypeVar("T")
 TTL_S = 5  # a page is at most this much older than the store; several people at one page cost one read
 KPI_TTL_S = 60  # figures over months: a minute changes nothing, and they read the most
 ENTRIES = 200  # answers kept per kind of question
+CAUSES_SHOWN = 20
 DOWNLOAD_LIMIT = 10_000  # rows of one CSV file
 DOWNLOAD_PAGE = 1_000
 TRACES_SHOWN = 200  # traces of one transaction whose spans are read
@@ -55,6 +58,7 @@ class OverviewData:
     parked: int
     collectors: tuple[CollectorState, ...]
     refusals: tuple[RefusalCount, ...]  # of the last day
+    causes: tuple[Alert, ...]  # open ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def overview(settings: Settings, flow: str, days: int) -> OverviewData:
             read.count_parked(client, flow=flow or None),
             read.collectors(client, at),
             read.refusals(client, at - timedelta(days=1), at),
+            tuple(open_causes(client, [flow] if flow else [], limit=CAUSES_SHOWN)),
         )
 
     return _ask(settings, question)

@@ -30,6 +30,7 @@ class Wanted:
     open: bool = False  # with an open exception
     rule: str = ""  # of that exception
     reason: str = ""
+    cause: str = ""  # by the key of its alert
     sort: str = "last_step_at"
     descending: bool = True
     page: int = 1
@@ -54,6 +55,7 @@ class Wanted:
             open_only=self.open,
             rule=self.rule,
             reason=self.reason,
+            cause=self.cause,
             sort=cast("Sort", self.sort) if self.sort in SORTS else "last_step_at",
             descending=self.descending,
             limit=size,
@@ -75,6 +77,7 @@ def read_wanted(parameters: Mapping[str, str]) -> Wanted:
         open=parameters.get("open") == "1",
         rule=parameters.get("rule", ""),
         reason=parameters.get("reason", ""),
+        cause=parameters.get("cause", ""),
         sort=parameters.get("sort", "last_step_at"),
         descending=parameters.get("order") != "up",
         page=whole(parameters.get("page", ""), 1, LAST_PAGE) or 1,

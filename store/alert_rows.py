@@ -55,7 +55,26 @@ class Alert:
     first_seen_at: datetime
     decided_at: datetime
     exception_version: int
+    system: str = ""  # what it may have in common with others: where it happened
+    counterparty: str = ""  # with whom
+    batch: str = ""  # and in which batch
+    cause: str = ""  # the alert that tells of it, where several have one cause
+    members: int = 0  # of a cause: the transactions that are open
+    grows_until: datetime | None = None  # of a cause: what opens until then belongs to it
     version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the members of a cause come to."""
+
+    cause: str
+    open: int  # transactions with an open member
+    severity: str  # the highest of open members
+    amounts: dict[str, Decimal]  # currency -> money of open members
+    first_opened_at: datetime
+    last_opened_at: datetime
+    last_resolved_at: datetime | None  # none while no member was resolved: all that are over were retracted
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from controltower.store.alert_rows import Alert, AlertState, Delivery, DeliveryState, NamedState
+from controltower.store.alert_rows import Alert, AlertState, Delivery, DeliveryState, NamedState, Tally
 from controltower.store.client import Client
 from controltower.store.errors import StoreUnavailableError
 from controltower.store.queries import PAGE_LIMIT, checked, named, timestamp
@@ -86,6 +86,34 @@ def alerts_by_key(client: Client, keys: Iterable[str]) -> dict[str, Alert]:
     for start in range(0, len(wanted), KEYS_PER_READ):
         query = named("select_alerts_by_key", keys=wanted[start : start + KEYS_PER_READ])
         found |= {alert.dedup_key: alert for alert in fetch(client, query, Alert)}
+    return found
+
+
+def open_causes(client: Client, flows: Iterable[str] = (), *, limit: int = PAGE_LIMIT) -> list[Alert]:
+    """Return the alerts about what several exceptions have in common that are open, of *flows* or of all."""
+    query = named("select_alert_causes", flows=sorted(set(flows)), limit=checked(limit, PAGE_LIMIT))
+    return list(fetch(client, query, Alert))
+
+
+def alone(client: Client, flows: Iterable[str], rules: Iterable[str], since: datetime) -> list[Alert]:
+    """Return open alerts of these rules that have no cause with others, of what opened *since*: the latest ``PAGE_LIMIT``."""
+    query = named(
+        "select_alert_alone",
+        flows=sorted(set(flows)),
+        rules=sorted(set(rules)),
+        since=timestamp(since),
+        limit=PAGE_LIMIT,
+    )
+    return list(fetch(client, query, Alert))
+
+
+def tallies(client: Client, causes: Iterable[str]) -> dict[str, Tally]:
+    """Return cause -> what its members come to; a cause without members is left out."""
+    wanted = sorted(set(causes))
+    found: dict[str, Tally] = {}
+    for start in range(0, len(wanted), KEYS_PER_READ):
+        query = named("select_alert_tallies", causes=wanted[start : start + KEYS_PER_READ])
+        found |= {tally.cause: tally for tally in fetch(client, query, Tally)}
     return found
 
 

@@ -157,6 +157,9 @@ def _where(filters: SearchFilters) -> tuple[str, dict[str, object]]:
     if filters.rule or filters.reason:
         conditions.append(f"{_ANCHOR} IN (\n{statement('select_anchors_with_exception')})")
         parameters |= {"rule": filters.rule, "reason": filters.reason}
+    if filters.cause:
+        conditions.append(f"{_ANCHOR} IN (\n{statement('select_anchors_with_cause')})")
+        parameters["cause"] = filters.cause
     if filters.late_only:
         conditions.append("breached_deadlines > 0")
     if filters.open_only:

@@ -373,6 +373,9 @@ class ExceptionRow:
     amount: Decimal
     currency: str
     detail: str  # one sentence for people; no patient-linked value
+    system: str = ""  # where it happened; of a deadline, where the last step before it was seen
+    counterparty: str = ""  # whom it is about, where the flow says who that is
+    batch: str = ""  # what its document travelled in together with others, where the flow says what that is
     is_deleted: bool = False
     version: int = 0
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.clickhouse_server import ClickHouseServer, ServerUnavailableError, running
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from controltower.store.address import StoreAddress
     from controltower.store.client import Client
+
+# How long an example takes says how busy the machine is, and nothing of the product.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 DATABASE_NUMBERS = count(1)

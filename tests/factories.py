@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import count
 from typing import Any  # keyword overrides of dataclass fields have no common type
 
+from controltower.store.alert_rows import Alert, AlertState
 from controltower.store.rows import (
     Deadline,
     DeadlineState,
@@ -188,6 +189,37 @@ def exception(**values: Any) -> ExceptionRow:
         amount=Decimal("1250.00"),
         currency="USD",
         detail="The supplier has not acknowledged purchase order PO-1042.",
+        version=1,
+    )
+    return replace(made, **values)
+
+
+def alert(key: str = "ct_1", **values: Any) -> Alert:
+    """Return a firing alert that was announced."""
+    made = Alert(
+        dedup_key=key,
+        flow="procure_to_pay",
+        anchor=Key("purchase_order", "ACME", "PO-1"),
+        kind="deadline",
+        rule="supplier acknowledges",
+        subject="",
+        state=AlertState.FIRING,
+        decision="first",
+        episode=1,
+        sequence=1,
+        announced=True,
+        announced_severity="page",
+        notification_id=f"msg_{key}",
+        reason="breached",
+        severity="page",
+        amount=Decimal("1250.000001"),
+        currency="USD",
+        detail="The supplier is late.",
+        opened_at=AT,
+        resolved_at=None,
+        first_seen_at=AT,
+        decided_at=AT.replace(microsecond=123_456),
+        exception_version=2**63 + 1,
         version=1,
     )
     return replace(made, **values)

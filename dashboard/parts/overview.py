@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 
 from controltower.dashboard import links
 from controltower.dashboard.data import OverviewData
-from controltower.dashboard.format import count, moment, moneys, plural, reason, relative, rule, words
+from controltower.dashboard.format import count, moment, money, moneys, plural, reason, relative, rule, words
 from controltower.dashboard.markup import Card, Column, Html, Tone, badge, cards, link, table, toned, two_lines
+from controltower.store.alert_rows import Alert
 from controltower.store.read import Freshness, ReasonCount, RuleCount
 from controltower.store.rows import TransactionState
 
@@ -126,6 +127,32 @@ def reasons(rows: Iterable[ReasonCount], now: datetime, flow: str) -> Html:
             for row in rows
         ),
         empty="No exception is open.",
+    )
+
+
+def causes(rows: Iterable[Alert], now: datetime) -> Html:
+    """Return what several exceptions have in common; it leads to their transactions."""
+    columns = (
+        Column("Cause"),
+        Column("Rule"),
+        Column("Transactions", "right"),
+        Column("Money", "right", hint="Of those that are open, each counted once"),
+        Column("Since", "right"),
+    )
+    return table(
+        columns,
+        (
+            (
+                two_lines(
+                    link(row.anchor.value, links.transactions(cause=row.dedup_key, sort="at_stake")), row.anchor.type
+                ),
+                rule(row.rule),
+                count(row.members),
+                money(row.amount, row.currency),
+                relative(row.opened_at, now),
+            )
+            for row in rows
+        ),
     )
 
 

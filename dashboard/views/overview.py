@@ -44,6 +44,9 @@ def _figures(found: OverviewData, flow: str, days: int) -> None:
         page.empty()
         return
     page.html(parts.figures(found, flow, state.RANGES[days]))
+    if found.causes:
+        page.html(heading("Common causes", "what several open exceptions share, the most expensive first"))
+        page.html(parts.causes(found.causes, found.at))
     left, right = st.columns([5, 7], gap="medium")
     with left:
         page.html(heading("Where transactions stand", "in flight, by the furthest stage reached"))

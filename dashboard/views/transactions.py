@@ -28,6 +28,8 @@ def _build() -> None:
     wanted = read_wanted(state.parameters())
     if wanted.rule or wanted.reason:
         state.dropped(parts.narrowed(wanted.rule, wanted.reason), ("rule", "reason", "page"))
+    if wanted.cause:
+        state.dropped("Only what is open of one common cause", ("cause", "page"))
     found = page.loading(lambda: data.search(settings, wanted))
     if not found.total:
         _nothing(settings, wanted)

@@ -77,7 +77,7 @@ class Due:
     due_at: datetime
     met_at: datetime | None
     standing: Standing
-    system: str  # where the stage that created it was seen
+    created_by: Member
     stated: timedelta | None  # the limit that the step stated itself
 
     @property
@@ -144,7 +144,7 @@ def _of_rule(
         end = ends.get(subject)
         met = end.step.at if end else None
         standing = _met(met, due) if met else _unmet(flow, about, rule, subject, begun.at, due, now, around)
-        yield Due(rule, subject, begun.at, due, met, standing, start.step.system, stated)
+        yield Due(rule, subject, begun.at, due, met, standing, start, stated)
 
 
 def _stated(rule: SlaRule, step: Step) -> timedelta | None:

@@ -286,6 +286,7 @@ class Flow(Model):
     sources: dict[Name, Source] = {}
     amount: str | None = None
     counterparty: KeyType | None = None
+    batch: KeyType | None = None  # the key of what documents travel in together
     sla: tuple[SlaRule, ...] = ()
     calendars: dict[str, CalendarSpec] = {}
     reconciliations: tuple[ReconciliationRule, ...] = ()
@@ -458,6 +459,8 @@ def _stage_problems(flow: Flow) -> Iterator[Problem]:
         yield ("stages",), "no stage is final: no transaction could ever be completed"
     if flow.amount is not None and flow.amount not in names:
         yield ("amount",), f"{flow.amount} is not one of the stages"
+    if flow.batch is not None and flow.batch not in flow.keys:
+        yield ("batch",), f"{flow.batch} is not one of the keys"
 
 
 def _source_problems(flow: Flow) -> Iterator[Problem]:

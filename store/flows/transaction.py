@@ -176,7 +176,7 @@ class _Case:
             met_at=due.met_at,
             state=due.state,
             severity=due.rule.severity,
-            system=due.system,
+            system=due.created_by.step.system,
             at_stake=self.value if due.state in _OPEN else ZERO,
             currency=self.currency,
             source=due.standing.source,
@@ -232,6 +232,7 @@ class _Case:
                 resolved_at=waiver.at if waiver else due.met_at,
                 amount=self.value,
                 detail=f"{target}{about} was due {due.limit} and {ended}.",
+                member=due.created_by,
             )
 
     def _unmatched(self) -> Iterable[ExceptionRow]:
@@ -274,6 +275,7 @@ class _Case:
                 resolved_at=self._healed(step),
                 amount=self.value,
                 detail=f"{self._title(step.stage) or step.step} was rejected by {step.system}.",
+                member=member,
             )
 
     def _failed(self) -> Iterable[ExceptionRow]:
@@ -290,6 +292,7 @@ class _Case:
                 resolved_at=self._healed(step),
                 amount=self.value,
                 detail=f"{self._title(step.stage) or step.step} failed in {step.system}.",
+                member=member,
             )
 
     def _first_of(self, what: str) -> Iterable[Member]:
@@ -328,6 +331,7 @@ class _Case:
         resolved_at: datetime | None,
         amount: Decimal,
         detail: str,
+        member: Member | None = None,
     ) -> ExceptionRow:
         return ExceptionRow(
             flow=self.flow.flow,
@@ -342,8 +346,17 @@ class _Case:
             amount=amount,
             currency=self.currency,
             detail=detail,
+            system=member.step.system if member else "",
+            counterparty=self.counterparty,
+            batch=self._batch(member) if member else "",
             version=self.version,
         )
+
+    def _batch(self, member: Member) -> str:
+        """Return what the document of a step travelled in together with others."""
+        if self.flow.batch is None:
+            return ""
+        return next((key.value for key in member.step.keys if key.type == self.flow.batch), "")
 
     def _title(self, stage: str) -> str:
         known = self.flow.stage_by_name.get(stage)

@@ -134,6 +134,7 @@ class SearchFilters:
     open_only: bool = False  # with an open exception
     rule: str = ""  # with an open exception of this rule
     reason: str = ""  # and for this reason
+    cause: str = ""  # with an alert that this cause tells of
     sort: Sort = "last_step_at"
     descending: bool = True
     limit: int = 50

@@ -13,6 +13,9 @@ SELECT
     amount,
     currency,
     detail,
+    system,
+    counterparty,
+    batch,
     is_deleted,
     version
 FROM exceptions FINAL

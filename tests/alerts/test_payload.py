@@ -58,6 +58,7 @@ def test_a_firing_notification_says_what_where_and_how_much() -> None:
             "summary": "The supplier has not acknowledged purchase order PO-1042.",
             "amount": "1250.00",
             "currency": "USD",
+            "transactions": 1,
             "opened_at": "2026-03-02T08:55:00.000Z",
             "resolved_at": None,
             "url": "https://tower.example:8501/transaction"

@@ -21,6 +21,7 @@ from controltower.store.rows import (
 from controltower.store.write import insert, insert_all
 from tests.factories import (
     FLOW,
+    alert,
     deadline,
     document_line,
     exception,
@@ -32,6 +33,7 @@ from tests.factories import (
 )
 from tests.scraped import say, say_level
 
+CAUSE = "ct_shared"
 LATE = purchase_order("PO-1042", "GENERAL")
 DONE = purchase_order("PO-1001", "GENERAL")
 INVOICE = Key("invoice", "V-7", "INV-9")
@@ -171,7 +173,19 @@ def _documents(client: Client, steps: list[Step], now: datetime, start: datetime
             detail="Line 1: price variance of 150.00 USD.",
         ),
     ]
-    insert_all(client, [lines, due, changes, exceptions, [reconciliation(anchor=LATE)]])
+    causes = [
+        alert(
+            CAUSE,
+            kind="cause",
+            anchor=Key("counterparty", "", NASTY),
+            subject="deadline",
+            amount=Decimal(8_750),
+            members=7,
+            opened_at=start,
+        ),
+        alert("ct_of_it", anchor=LATE, cause=CAUSE, announced=False),
+    ]
+    insert_all(client, [lines, due, changes, exceptions, [reconciliation(anchor=LATE)], causes])
 
 
 def _done(client: Client, now: datetime) -> None:

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from controltower.dashboard.settings import STORE_VARIABLE
 from controltower.store.rows import TransactionState
-from tests.dashboard.scenario import LATE, NASTY
+from tests.dashboard.scenario import CAUSE, LATE, NASTY
 
 WAIT_S = 30
 
@@ -138,6 +138,21 @@ def test_overview_counts_and_leads_to_what_it_counts() -> None:
     assert "warehouse" in shown
     assert "quiet" in shown
     assert app.selectbox(key="widget_days").value == "30"
+
+
+@pytest.mark.usefixtures("filled_store")
+def test_a_common_cause_leads_from_the_overview_to_what_is_open_of_it() -> None:
+    """What several exceptions share stands there with its money and leads to their transactions, until that is taken away."""
+    shown = text_of(opened("overview"))
+    assert "Common causes" in shown
+    assert "$8,750" in shown
+    assert f'href="./transactions?cause={CAUSE}&amp;sort=at_stake"' in shown
+
+    app = opened("transactions", cause=CAUSE)
+    assert "1 transaction<" in text_of(app)
+    next(button for button in app.button if "one common cause" in button.label).click().run()
+    assert address(app) == {}
+    assert "62 transactions" in text_of(app)
 
 
 @pytest.mark.usefixtures("filled_store")

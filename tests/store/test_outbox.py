@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controltower.store.alert_rows import Alert, AlertState, Delivery, DeliveryState
+from controltower.store.alert_rows import AlertState, Delivery, DeliveryState
 from controltower.store.client import Client
 from controltower.store.errors import LimitError, StoreUnavailableError
 from controltower.store.outbox import (
@@ -29,40 +29,9 @@ from controltower.store.outbox import (
 )
 from controltower.store.rows import ExceptionRow, Key
 from controltower.store.write import insert
-from tests.factories import AT, exception
+from tests.factories import AT, alert, exception
 
 NOW = AT
-
-
-def alert(key: str = "ct_1", **values: Any) -> Alert:
-    """Return a firing alert that was announced."""
-    made = Alert(
-        dedup_key=key,
-        flow="procure_to_pay",
-        anchor=Key("purchase_order", "ACME", "PO-1"),
-        kind="deadline",
-        rule="supplier acknowledges",
-        subject="",
-        state=AlertState.FIRING,
-        decision="first",
-        episode=1,
-        sequence=1,
-        announced=True,
-        announced_severity="page",
-        notification_id=f"msg_{key}",
-        reason="breached",
-        severity="page",
-        amount=Decimal("1250.000001"),
-        currency="USD",
-        detail="The supplier is late.",
-        opened_at=NOW,
-        resolved_at=None,
-        first_seen_at=NOW,
-        decided_at=NOW.replace(microsecond=123_456),
-        exception_version=2**63 + 1,
-        version=1,
-    )
-    return replace(made, **values)
 
 
 def delivery(id: str = "msg_1", **values: Any) -> Delivery:

@@ -9,6 +9,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from controltower.store import read
+from controltower.store.alert_rows import AlertState
 from controltower.store.errors import LimitError
 from controltower.store.queries import MEMBERS_AT_ONCE, statement
 from controltower.store.read import AnchorRef, Money, SearchFilters
@@ -30,6 +31,7 @@ from controltower.store.write import Row, insert
 from tests.factories import (
     AT,
     FLOW,
+    alert,
     deadline,
     document_line,
     exception,
@@ -207,6 +209,18 @@ def test_search_by_open_exception(any_store: Client) -> None:
     assert found(SearchFilters(reason="missing")) == {"PO-3"}
     assert found(SearchFilters(rule="three_way_match", reason="missing")) == set()
     assert found(SearchFilters(open_only=True)) == {"PO-1", "PO-3"}
+
+
+def test_search_by_common_cause(any_store: Client) -> None:
+    """A cause finds the transactions whose alert it tells of and is open, and no other."""
+    put(any_store, [transaction(anchor=purchase_order(f"PO-{number}")) for number in range(4)])
+    about = {"cause": "ct_all", "announced": False}
+    members = [alert(f"ct_{number}", anchor=purchase_order(f"PO-{number}"), **about) for number in range(2)]
+    over = alert("ct_2", anchor=purchase_order("PO-2"), state=AlertState.RESOLVED, **about)
+    put(any_store, [*members, over, alert("ct_3", anchor=purchase_order("PO-3"))])
+
+    found = read.search(any_store, SearchFilters(cause="ct_all"))
+    assert ({row.anchor.value for row in found.rows}, found.total) == ({"PO-0", "PO-1"}, 2)
 
 
 def test_value_never_becomes_part_of_a_statement(any_store: Client) -> None:
