@@ -70,12 +70,27 @@ class Groups:
         compiled: Any = expression(text)
         self.numbers: dict[str, int] = {name.decode(): number for name, number in compiled.groupindex.items()}
         """Name -> which of the spans that `find` returns."""
+        self._named = tuple(self.numbers.items())
         self._match: Any = compiled._regexp.Match
 
     def find(self, text: bytes) -> Sequence[tuple[int, int]] | None:
         """Return where the whole and each group lie, -1 for a group that is not there; None when it is not found."""
         spans: Sequence[tuple[int, int]] = self._match(_ANYWHERE, text, 0, len(text))
         return spans if spans[0][0] >= 0 else None
+
+    def named(self, text: str) -> dict[str, str] | None:
+        """Return what each group of a name found, none that is not there; None when it is not found."""
+        encoded = text.encode()
+        spans: Sequence[tuple[int, int]] = self._match(_ANYWHERE, encoded, 0, len(encoded))
+        if spans[0][0] < 0:
+            return None
+        found: dict[str, str] = {}
+        whole = text if len(text) == len(encoded) else None  # a byte for each character: it is cut out of the text
+        for name, number in self._named:
+            begin, end = spans[number]
+            if begin >= 0:
+                found[name] = encoded[begin:end].decode() if whole is None else whole[begin:end]
+        return found
 
 
 class Lines:

@@ -38,12 +38,16 @@ def value_getter(spec: ValueSpec, zone: str, clock: Clock) -> Callable[[Fields, 
 
 def time_getter(spec: TimeSpec, zone: str, clock: Clock) -> GetTime:
     """Return what takes a time, in nanoseconds since 1970."""
-    get = _time_text(spec, zone, clock)
+    get, change = getter(spec.field), change_of(spec.do, zone, clock)
     read = time_reader(spec.format, zone_of(spec.zone or zone), clock)
 
     def time(fields: Fields, groups: Groups) -> int | None:
         text = get(fields, groups)
-        return None if text is None else read(text)
+        if text is None or text == "":
+            return None
+        if type(text) is not str:
+            raise Rejection("bad_time", spec.field)
+        return read(change(text) if change else text)
 
     return time
 
@@ -93,7 +97,9 @@ def getter(field: str) -> Get:
 
     def get(fields: Fields, groups: Groups) -> Any:
         found = groups.get(field)
-        return found if found is not None else _plain(fields.get(field))
+        if found is None:
+            found = fields.get(field)
+        return found if type(found) is str else _plain(found)  # nearly always a text
 
     return get
 

@@ -37,15 +37,16 @@ _SD_NAME: Final = re.compile(r'[^ ="\]\x00-\x20\x7f-\U0010ffff]{1,32}')
 _SD_VALUE: Final = re.compile(r'="((?:[^"\\\]]|\\.)*)"', re.DOTALL)
 _SD_ESCAPE: Final = re.compile(r'\\(["\\\]])')
 _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
-_ACCESS: Final = re.compile(
+_ACCESS: Final = (
     r"(?P<client>[^ ]+) (?P<ident>[^ ]+) (?P<user>[^\[]*?) ?\[(?P<time>[^\]]{26})\] "
     + _QUOTED.replace("(", "(?P<request>", 1)
     + r" (?P<status>\d{3}|-) (?P<size>\d+|-)"
-    + r"(?P<rest>.*)",
-    re.DOTALL,
 )
-_COMBINED: Final = re.compile(r' "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"(?P<rest>.*)', re.DOTALL)
-_REQUEST: Final = re.compile(r"(?P<method>[A-Z]{1,20}) (?P<target>[^ ]+)(?: (?P<protocol>[^ ]+))?")
+_COMBINED: Final = r' "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"'
+_ACCESS_COMMON: Final = re.compile(_ACCESS + r"(?P<rest>.*)", re.DOTALL)
+_ACCESS_COMBINED: Final = re.compile(_ACCESS + _COMBINED + r"(?P<rest>.*)", re.DOTALL)
+_METHOD: Final = re.compile("[A-Z]{1,20}")
+_NOTHING: Final = ("-", "")  # how a server writes that there is none
 _LOGFMT: Final = re.compile(r'([^ ="\x00-\x20]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^ "]*)))?(?= |$)')
 _LOGFMT_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
@@ -143,27 +144,29 @@ def parse_syslog(text: str) -> dict[str, Any]:
 
 def parse_access_common(text: str) -> dict[str, Any]:
     """Return a line of the common log format; what a server adds behind it is ``rest``."""
-    match = _ACCESS.fullmatch(text)
-    if match is None:
-        raise Rejection("not_access_log")
-    found: dict[str, str] = {name: value for name, value in match.groupdict().items() if value not in ("-", "")}
-    if request := _REQUEST.fullmatch(found.get("request", "")):
-        found["method"], target = request["method"], request["target"]
-        found["path"], _, query = target.partition("?")
-        if query:
-            found["query"] = query
-        if request["protocol"]:
-            found["protocol"] = request["protocol"]
-    return found
+    return _access(_ACCESS_COMMON, text)
 
 
 def parse_access_combined(text: str) -> dict[str, Any]:
     """Return a line of the combined log format: the common one with referer and agent."""
-    found = parse_access_common(text)
-    match = _COMBINED.fullmatch(found.pop("rest", ""))
+    return _access(_ACCESS_COMBINED, text)
+
+
+def _access(form: re.Pattern[str], text: str) -> dict[str, Any]:
+    match = form.fullmatch(text)
     if match is None:
-        raise Rejection("not_access_log", "referer and agent are expected")
-    return found | {name: value for name, value in match.groupdict().items() if value not in ("-", "")}
+        known = form is _ACCESS_COMBINED and _ACCESS_COMMON.fullmatch(text)
+        raise Rejection("not_access_log", "referer and agent are expected" if known else "")
+    found = {name: value for name, value in zip(form.groupindex, match.groups(), strict=True) if value not in _NOTHING}
+    request = found.get("request", "").split(" ")
+    if len(request) in (2, 3) and all(request) and _METHOD.fullmatch(request[0]):
+        found["method"] = request[0]
+        found["path"], _, query = request[1].partition("?")
+        if query:
+            found["query"] = query
+        if len(request) > 2:
+            found["protocol"] = request[2]
+    return found
 
 
 def _unescaped(match: re.Match[str]) -> str:

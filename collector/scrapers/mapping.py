@@ -82,19 +82,10 @@ class Side:
         found: dict[str, str] = {}
         for get, expression in self._match:
             text = get(fields, NOTHING)
-            if not isinstance(text, str):
+            groups = expression.named(text) if type(text) is str else None
+            if groups is None:
                 return None
-            encoded = text.encode()
-            spans = expression.find(encoded)
-            if spans is None:
-                return None
-            whole = (
-                text if len(text) == len(encoded) else None
-            )  # a byte for each character: what is found is cut out of it
-            for name, number in expression.numbers.items():
-                begin, end = spans[number]
-                if begin >= 0:
-                    found[name] = encoded[begin:end].decode() if whole is None else whole[begin:end]
+            found = found | groups if found else groups
         return found
 
     def take(self, fields: Fields, groups: Mapping[str, str]) -> Found:

@@ -33,6 +33,8 @@ CONVENTIONS: Final = (
     ("reason", ("__connect.errors.exception.class.name", "kafka_dlt-exception-cause-fqcn", "kafka_dlt-exception-fqcn")),
 )
 
+# Made once: `json.dumps` makes one for each call that says how it writes.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
 
@@ -56,7 +58,7 @@ class Message(NamedTuple):
             told["headers"] = headers
         if self.dead:
             told["dead"] = dict(self.dead)
-        return json.dumps(told, separators=(",", ":"), sort_keys=True).encode() + b"\n" + body
+        return _ENCODER.encode(told).encode() + b"\n" + body
 
 
 def fields_of(content: bytes, encoding: str, parse: Callable[[str], dict[str, Any]]) -> Fields:

@@ -47,11 +47,7 @@ class Path(NamedTuple):
     many: str | None
     every: int  # elements of a group; 0: no groups
     inside: str | None
-
-    @property
-    def is_loop(self) -> bool:
-        """Whether it names lines, and not a value."""
-        return self.every > 0 or (not self.element and not self.behind)
+    is_loop: bool  # it names lines, and not a value
 
 
 @lru_cache(4_096)
@@ -60,16 +56,18 @@ def path_of(text: str) -> Path | None:
     found = _PATH.fullmatch(text)
     if found is None or found["element"] == "00":
         return None
+    element, every, behind = int(found["element"] or 0), int(found["every"] or 0), found["behind"]
     path = Path(
         found["segment"],
         int(found["where"] or 1),
         found["qualifier"],
-        int(found["element"] or 0),
+        element,
         int(found["component"] or 0),
-        tuple((found["behind"] or "").split("|")) if found["behind"] else (),
+        tuple(behind.split("|")) if behind else (),
         found["many"],
-        int(found["every"] or 0),
+        every,
         found["inside"],
+        is_loop=every > 0 or not (element or behind),
     )
     return None if path.inside is not None and not path.is_loop else path
 
@@ -115,12 +113,17 @@ class Document(ByPath):
             return self._by_name(name, default)
         if path.is_loop:
             return self._lines(path)
-        values = [value for segment in self._of(path) if (value := self._value(segment, path))]
-        if not values and self._around is not None:
-            return self._around.get(name, default)
-        if path.many is not None:
-            return (list(dict.fromkeys(values)) if path.many == "+" else values) or default
-        return values[0] if values else default
+        values = []
+        for segment in self._named.get(path.segment, ()):
+            if path.qualifier is not None and not self._is(segment, path.where, path.qualifier):
+                continue
+            if value := self._value(segment, path):
+                if path.many is None:
+                    return value
+                values.append(value)
+        if not values:
+            return default if self._around is None else self._around.get(name, default)
+        return list(dict.fromkeys(values)) if path.many == "+" else values
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the segments: paths are asked for, not listed."""
@@ -133,11 +136,6 @@ class Document(ByPath):
         if name in self._given:
             return self._given[name]
         return default if self._around is None else self._around.get(name, default)
-
-    def _of(self, path: Path) -> Iterator[Segment]:
-        for segment in self._named.get(path.segment, ()):
-            if path.qualifier is None or self._is(segment, path.where, path.qualifier):
-                yield segment
 
     def _is(self, segment: Segment, where: int, qualifier: str) -> bool:
         if where >= len(segment):
@@ -159,7 +157,7 @@ class Document(ByPath):
         if path.inside is None:
             loops = self._loops(path)
         else:
-            within = self._loops(Path(path.inside, 1, None, 0, 0, (), None, 0, None))
+            within = self._loops(Path(path.inside, 1, None, 0, 0, (), None, 0, None, is_loop=True))
             loops = [line for outer in within for line in outer._loops(path) or [outer]]
         return [group for loop in loops for group in loop._groups(path)] if path.every else loops
 
@@ -172,7 +170,8 @@ class Document(ByPath):
                 yield Document([[*segment[: path.element], *group]], self._form, self)
 
     def _loops(self, path: Path) -> list["Document"]:
-        wanted = {id(segment) for segment in self._of(path)}
+        named = self._named.get(path.segment, ())
+        wanted = {id(each) for each in named if path.qualifier is None or self._is(each, path.where, path.qualifier)}
         if not wanted:
             return []
         ranges = list(self._ranges(path.segment))

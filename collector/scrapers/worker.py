@@ -185,12 +185,17 @@ class Worker:
         """Work on what comes next while the request before is on its way, and return whether there was anything."""
         assert self._reader is not None  # begun
         records, caught_up = self._reader.read()
-        mapped = self._mapper.map(records, self._reader)
-        mapped.steps.extend(self._mapper.due(caught_up=caught_up))
-        more = bool(records or mapped.steps) or not caught_up
+        request = Request(self.source.service or self.name)
+        mapped = self._mapper.map(records, self._reader, request.add)
+        for step in self._mapper.due(caught_up=caught_up):
+            request.add(step)
+        steps = len(request)
+        for step in mapped.kept:
+            request.add(step)
+        more = bool(records or steps) or not caught_up
         self._moved |= more
         self._reject(mapped)
-        body = self._encoded(mapped) if mapped.steps or mapped.kept else b""
+        body = self._redacted(request.encoded()) if len(request) else b""
         self._settle()
         if body:
             state = self._state()
@@ -201,7 +206,7 @@ class Worker:
             self._settle()
         if self._moved and (self._reader.holding or self._monotonic() - self._saved_s > SAVE_AFTER_S):
             self._save()
-        self._note(mapped, caught_up=caught_up)
+        self._note(mapped, steps, caught_up=caught_up)
         return more
 
     def _settle(self) -> None:
@@ -218,11 +223,7 @@ class Worker:
         self._positions.acknowledge(state)
         self._reader.acknowledged(state["reader"])
 
-    def _encoded(self, mapped: Mapped) -> bytes:
-        request = Request(self.source.service or self.name)
-        for step in (*mapped.steps, *mapped.kept):
-            request.add(step)
-        body = request.encoded()
+    def _redacted(self, body: bytes) -> bytes:
         if self._redact is None:
             return body
         parsed = lenient(ExportTraceServiceRequest).FromString(body)
@@ -259,13 +260,13 @@ class Worker:
 
     # -- how it is doing
 
-    def _note(self, mapped: Mapped, *, caught_up: bool) -> None:
+    def _note(self, mapped: Mapped, steps: int, *, caught_up: bool) -> None:
         assert self._reader is not None  # begun
         before, now_ns = self.health, self._clock()
         self.health = Health(
             source=self.name,
             records=before.records + mapped.records,
-            steps=before.steps + len(mapped.steps),
+            steps=before.steps + steps,
             unmatched=before.unmatched + mapped.unmatched,
             rejected=before.rejected + len(mapped.rejected),
             refused=self._refused,

@@ -1,5 +1,6 @@
 """Sources of one rule, and what becomes of lines that they read; nothing is sent."""
 
+from collections.abc import Callable
 from typing import Any
 
 from controltower.collector.redaction.policy import default_policy
@@ -36,13 +37,13 @@ class Trial:
         """Return the time of the trial."""
         return self.now_ns
 
-    def lines(self, *lines: str) -> Mapped:
-        """Return what becomes of some lines."""
+    def lines(self, *lines: str, into: Callable[[Step], object] | None = None) -> Mapped:
+        """Return what becomes of some lines; the steps go *into* it when it is given."""
         records = []
         for line in lines:
             records.append(Record(f"x-0:{self._number}", line.encode()))
             self._number += len(line) + 1
-        return self.mapper.map(records, self._reader)
+        return self.mapper.map(records, self._reader, into)
 
     def step(self, line: str) -> Step:
         """Return the one step of one line."""

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controltower.collector.scrapers.errors import KeyMissingError, SourcesError
 from controltower.collector.scrapers.observation import Step
@@ -214,6 +216,24 @@ def test_a_beginning_and_its_end_are_one_step() -> None:
     assert (first.failed, second.failed) == (False, True)
     assert (first.end_ns - first.at_ns, attribute(first, "reason")) == (60 * 10**9, None)
     assert attribute(first, "key.purchase_order") == "PO-1"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["begin a for PO-1", "begin b for PO-2", "done a", "failed b", "done c", "noise"]), max_size=9
+    )
+)
+def test_steps_that_are_handed_on_are_those_that_are_listed(events: list[str]) -> None:
+    """One by one they are the same, in the same order, and the counts are, whatever ends, is begun again or is rejected."""
+    lines = [f"2026-01-02T03:04:{second:02d}Z {event}" for second, event in enumerate(events)]
+    listed = Trial(PAIRED).lines(*lines)
+    steps: list[Step] = []
+    handed = Trial(PAIRED).lines(*lines, into=steps.append)
+
+    assert (steps, handed.steps) == (listed.steps, [])
+    assert (handed.made, handed.records, handed.unmatched) == (len(steps), listed.records, listed.unmatched)
+    assert [str(each) for _, each in handed.rejected] == [str(each) for _, each in listed.rejected]
 
 
 def test_an_end_that_does_not_come() -> None:
