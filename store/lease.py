@@ -27,6 +27,18 @@ class Clock(Protocol):
         ...
 
 
+def leased(client: Client, name: str, now: datetime) -> bool:
+    """Return whether anybody has the lease *name*."""
+    last = _read(client, name)
+    return last is not None and now < last.until
+
+
+def extend(client: Client, name: str, owner: str, until: datetime) -> None:
+    """Take, or go on with, a lease that nobody else wants."""
+    last = _read(client, name)
+    _propose(client, Lease(name, last.term + 1 if last else 1, owner, until))
+
+
 class LeaseKeeper:
     """Takes, renews and releases one named lease for one owner; not for use from several threads."""
 
@@ -55,35 +67,36 @@ class LeaseKeeper:
     def release(self) -> None:
         """Let others work at once; does nothing when the lease is not ours."""
         if self._held is not None:
-            self._propose(self._held.term + 1, self._clock.now())
+            _propose(self._client, Lease(self._name, self._held.term + 1, self._owner, self._clock.now()))
             self._held = None
 
     def _take(self, now: datetime) -> Lease | None:
-        last = self._read()
+        last = _read(self._client, self._name)
         if last is not None and last.owner != self._owner and now < last.until <= now + self._lasts:
             return None  # an end further away than a lease lasts is a clock that was wrong
         term = last.term + 1 if last else 1
-        self._propose(term, now + self._lasts)
-        after = self._read()
+        _propose(self._client, Lease(self._name, term, self._owner, now + self._lasts))
+        after = _read(self._client, self._name)
         if after is None or (after.term, after.owner) != (term, self._owner):
             return None
         if self._since == 0 or last is None or last.owner != self._owner:
             self._since = term
         return after
 
-    def _read(self) -> Lease | None:
-        found = fetch(self._client, named("select_lease", name=self._name), Lease)
-        return found[0] if found else None
 
-    def _propose(self, term: int, until: datetime) -> None:
-        row = Lease(self._name, term, self._owner, until)
-        columns = [field.name for field in fields(row)]
-        try:
-            self._client.insert(
-                row.TABLE,
-                [[getattr(row, column) for column in columns]],
-                column_names=columns,
-                settings={"async_insert": 0, "insert_deduplication_token": f"{self._name}/{term}"},
-            )
-        except ClickHouseError as exc:
-            raise StoreUnavailableError("The store did not take the lease of the alert worker.") from exc
+def _propose(client: Client, row: Lease) -> None:
+    columns = [field.name for field in fields(row)]
+    try:
+        client.insert(
+            row.TABLE,
+            [[getattr(row, column) for column in columns]],
+            column_names=columns,
+            settings={"async_insert": 0, "insert_deduplication_token": f"{row.name}/{row.term}"},
+        )
+    except ClickHouseError as exc:
+        raise StoreUnavailableError(f"The store did not take the lease {row.name}; try again in a moment.") from exc
+
+
+def _read(client: Client, name: str) -> Lease | None:
+    found = fetch(client, named("select_lease", name=name), Lease)
+    return found[0] if found else None

@@ -22,7 +22,7 @@ from controltower.store.flows.check import check_flow
 from controltower.store.flows.definition import Flow, load_packs, read_text
 from controltower.store.flows.diff import FlowDiff, compare
 from controltower.store.flows.published import flow_versions, flows_in_force, overlaid, waiting
-from controltower.store.flows.publishing import evaluate, prepare, take_over
+from controltower.store.flows.publishing import drop_left, evaluate, kept, prepare, take_over
 from controltower.store.flows.shadow import drop_shadow, make_shadow, shadow_name
 from controltower.store.runtime import reachable, running
 
@@ -112,10 +112,14 @@ def _compared(address: StoreAddress, client: Client, old: Sequence[Flow], new: S
     """Evaluate what is stored under both in shadows of the same moment, compare, and leave nothing behind."""
     at = datetime.now(UTC)
     names = [shadow_name(address, side) for side in ("old", "new")]
+    drop_left(client, address.database, at)
     try:
         for name, flows, words in zip(names, (old, new), ("as it is", "as it would be"), strict=True):
-            with closing(make_shadow(address, client, name)) as shadow, Progress(f"history {words}") as progress:
-                evaluate(shadow, flows, lambda: at, progress.say)
+            with (
+                closing(make_shadow(address, client, name, _now())) as shadow,
+                Progress(f"history {words}") as progress,
+            ):
+                evaluate(shadow, flows, lambda: at, kept(client, names, _now, progress.say))
         return compare(client, flow, *names)
     finally:
         for name in names:
@@ -134,6 +138,7 @@ def _publish(arguments: Namespace) -> int:
             raise CommandError(
                 f"Version {last} of {flow.flow} is in force; give the new one a higher version than {flow.version}."
             )
+        drop_left(client, address.database, _now())
         shadow = shadow_name(address, "publish")
         with Progress("history under the new flow") as progress:
             ready = prepare(

@@ -5,7 +5,7 @@ cycles: the shadow catches up with the last spans, and its tables change places 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -17,7 +17,16 @@ from controltower.store.flows.definition import Flow, parse_flow
 from controltower.store.flows.engine import CycleReport, Engine
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.published import flow_versions, flows_in_force, overlaid, waiting
-from controltower.store.flows.shadow import DERIVED, drop_shadow, exchange, left_to_exchange, make_shadow, open_shadow
+from controltower.store.flows.shadow import (
+    DERIVED,
+    drop_abandoned,
+    drop_shadow,
+    exchange,
+    keep,
+    left_to_exchange,
+    make_shadow,
+    open_shadow,
+)
 from controltower.store.queries import named, statement
 from controltower.store.reads.fetch import fetch_records
 from controltower.store.rows import FlowVersion, Publication
@@ -39,6 +48,25 @@ def evaluate(client: Client, flows: Sequence[Flow], now: Callable[[], datetime],
         progress(done, max(done, total))
 
 
+def kept(client: Client, shadows: Iterable[str], now: Callable[[], datetime], progress: Progress) -> Progress:
+    """Return *progress* that also says that the *shadows* are worked on."""
+    names = tuple(shadows)
+
+    def say(done: int, total: int) -> None:
+        for name in names:
+            keep(client, name, now())
+        progress(done, total)
+
+    return say
+
+
+def drop_left(client: Client, database: str, now: datetime) -> None:
+    """Remove what a comparison or a publication that was killed left behind."""
+    ready = waiting(flow_versions(client))
+    for name in drop_abandoned(client, database, now, [ready.shadow] if ready else []):
+        logger.warning("removed %s, which a comparison or publication of flows left behind when it was cut off", name)
+
+
 def prepare(
     address: StoreAddress,
     client: Client,
@@ -53,9 +81,9 @@ def prepare(
     """Evaluate history under *flow* in a new shadow and say that it is ready to be taken over."""
     snapshot = Neighbourhood(client).newest_version()
     flows = overlaid(flows_in_force(client), [flow])
-    with closing(make_shadow(address, client, shadow)) as changed:
+    with closing(make_shadow(address, client, shadow, now())) as changed:
         try:
-            evaluate(changed, flows, now, progress)
+            evaluate(changed, flows, now, kept(client, [shadow], now, progress))
         except BaseException:
             drop_shadow(client, shadow)
             raise
@@ -108,6 +136,7 @@ class EngineInForce:
     def _newest(self) -> Engine:
         if (ready := waiting(flow_versions(self._client))) is not None:
             take_over(self._address, self._client, ready, self._now)
+        drop_left(self._client, self._address.database, self._now())
         self._seen = self._count()
         return Engine(self._client, flows_in_force(self._client), self._now)
 

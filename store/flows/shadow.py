@@ -2,10 +2,14 @@
 
 What the engine derived begins as it is in the store, by parts that both share on the disk, so a shadow costs only what
 differs. Spans, their links and corrections are read where they are. Nobody reads a shadow until it takes the store's place.
+
+Who makes a shadow has a lease on it. What was killed leaves a shadow whose lease ends, and whoever comes next removes it.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -14,6 +18,7 @@ from clickhouse_connect.driver.client import Client
 
 from controltower.store.address import StoreAddress
 from controltower.store.client import connect
+from controltower.store.lease import extend, leased
 from controltower.store.queries import statement
 
 # Steps first: what is derived of a step that is not there yet is derived again.
@@ -33,7 +38,10 @@ DERIVED: Final = (
     "exceptions",
     "engine_state",
 )
+_SHADOW: Final = re.compile(r"_[a-z]+_[0-9a-f]{32}")  # what a shadow's name has behind the store's
 SHARED: Final = ("otel_traces", "source_watermarks", "span_links", "corrections")
+
+LASTS: Final = timedelta(hours=1)  # of a lease: longer than a cycle of the engine, and than a comparison at the end
 
 _MAKE: Final = "CREATE DATABASE {shadow:Identifier}"
 # After AS the engine takes no parameter: names are quoted.
@@ -44,11 +52,14 @@ _THROUGH: Final = "CREATE VIEW {shadow}.{table} AS SELECT *, _part FROM {own}.{t
 _DROP: Final = "DROP DATABASE IF EXISTS {shadow:Identifier} SYNC"
 # A table keeps its comment when it changes its name: so it is known which of two it is.
 _MARK: Final = "ALTER TABLE {shadow}.{table} MODIFY COMMENT '{mark}'"
+_DATABASES: Final = "SELECT name FROM system.databases WHERE startsWith(name, {begins:String})"
 _COMMENTS: Final = "SELECT name, comment FROM system.tables WHERE database = {database:String}"
 
 
-def make_shadow(address: StoreAddress, own: Client, name: str) -> Client:
-    """Return a client on a new shadow of the store at *address*, whose client is *own*. Raises the engine's errors."""
+def make_shadow(address: StoreAddress, own: Client, name: str, now: datetime) -> Client:
+    """Return a client on a new shadow of the store at *address*, whose client is *own*; ``keep`` it while it is worked on.
+    Raises the engine's errors."""
+    keep(own, name, now)
     quoted = {"shadow": quote_identifier(name), "own": quote_identifier(address.database), "mark": _mark(name)}
     try:
         own.command(_MAKE, parameters={"shadow": name})
@@ -70,6 +81,25 @@ def make_shadow(address: StoreAddress, own: Client, name: str) -> Client:
 def shadow_name(address: StoreAddress, purpose: str) -> str:
     """Return the name of a new shadow."""
     return f"{address.database}_{purpose}_{uuid4().hex}"
+
+
+def keep(own: Client, name: str, now: datetime) -> None:
+    """Say that a shadow is worked on, for ``LASTS``."""
+    extend(own, _lease(name), name, now + LASTS)
+
+
+def drop_abandoned(own: Client, database: str, now: datetime, but: Container[str]) -> list[str]:
+    """Remove the shadows of a store that nobody works on any more, *but* those that wait to be taken over; return them."""
+    found = own.query(_DATABASES, parameters={"begins": f"{database}_"}).result_rows
+    shadows = [name for (name,) in found if _SHADOW.fullmatch(name.removeprefix(database)) and name not in but]
+    abandoned = [name for name in shadows if not leased(own, _lease(name), now)]
+    for name in abandoned:
+        drop_shadow(own, name)
+    return abandoned
+
+
+def _lease(name: str) -> str:
+    return f"shadow {name}"
 
 
 def _mark(name: str) -> str:

@@ -43,7 +43,7 @@ def test_a_shadow_changes_nothing_until_it_is_exchanged(
         before = count(client, "deadlines FINAL")
         clock.advance(timedelta(seconds=1))
         name = shadow_name(address, "test")
-        with closing(make_shadow(address, client, name)) as shadow:
+        with closing(make_shadow(address, client, name, clock.now())) as shadow:
             told: list[tuple[int, int]] = []
             evaluate(shadow, [STRICT], clock.now, lambda done, total: told.append((done, total)))
             assert count(shadow, "deadlines FINAL") == 1 < before
