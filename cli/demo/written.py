@@ -114,15 +114,15 @@ def _line(line: PlannedLine) -> Json:
     return {name: str(value) for name, value in stated.items() if value is not None}
 
 
-def rules(records: Sequence[Json], path: PathOf = as_json, each_line: str = "$.lines[*]") -> list[Json]:
+def rules(records: Sequence[Json], path: PathOf = as_json) -> list[Json]:
     """Return the rules by which all of *records* are read: one for each kind of step."""
     kinds: dict[tuple[str, ...], list[Json]] = {}
     for record in records:
         kinds.setdefault(tuple(record[name] for name in KIND), []).append(record)
-    return [_rule(kind, alike, path, each_line) for kind, alike in sorted(kinds.items())]
+    return [_rule(kind, alike, path) for kind, alike in sorted(kinds.items())]
 
 
-def _rule(kind: Sequence[str], alike: Sequence[Json], path: PathOf, each_line: str) -> Json:
+def _rule(kind: Sequence[str], alike: Sequence[Json], path: PathOf) -> Json:
     told = dict(zip(KIND, kind, strict=True))
     rule: Json = {
         "when": {path(name): value for name, value in told.items()},
@@ -138,7 +138,7 @@ def _rule(kind: Sequence[str], alike: Sequence[Json], path: PathOf, each_line: s
     if _said(alike, "run"):
         rule["run"] = {"id": path("run")}
     if lines := [line for record in alike for line in record.get("lines", ())]:
-        rule["lines"] = _lines(lines, each_line)
+        rule["lines"] = _lines(lines, path("lines[*]"))
     return rule
 
 

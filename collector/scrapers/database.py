@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from controltower.collector.scrapers.definition import RowSource
 from controltower.collector.scrapers.errors import AddressError, TableError
+from controltower.collector.scrapers.log_formats import as_texts
 
 EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - of times without a zone, too: only differences count
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -24,6 +25,7 @@ SESSION: Final[Mapping[str, tuple[str, ...]]] = {
         "SET SESSION time_zone = '+00:00'",
     ),
 }
+READ_JSON: Final = {"postgresql", "mysql", "mariadb", "mssql", "sqlite"}  # dialects that let us say how
 CONNECT: Final = {"postgresql": {"connect_timeout": 10}, "mysql": {"connect_timeout": 10, "read_timeout": 60}}
 
 
@@ -134,8 +136,14 @@ def opened(source: RowSource) -> Table:
     try:
         url = sqlalchemy.make_url(source.address())
         options: Mapping[str, int] = CONNECT.get(url.get_backend_name().replace("mariadb", "mysql"), {})
+        reads: dict[str, Any] = {"json_deserializer": _read_json} if url.get_backend_name() in READ_JSON else {}
         engine = sqlalchemy.create_engine(
-            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=dict(options), hide_parameters=True
+            url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args=dict(options),
+            hide_parameters=True,
+            **reads,
         )
     except (sqlalchemy.exc.ArgumentError, ImportError) as exc:
         raise AddressError(f"The address of the database cannot be used: {type(exc).__name__}.") from None
@@ -152,6 +160,11 @@ def opened(source: RowSource) -> Table:
     except BaseException:
         connection.close()
         raise
+
+
+def _read_json(text: str | bytes) -> Any:
+    """Return what a column of JSON holds, with numbers as the texts they are: money is never a float."""
+    return as_texts(text.decode() if isinstance(text, bytes) else text)
 
 
 def _family(connection: Any) -> str:

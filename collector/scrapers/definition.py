@@ -335,6 +335,7 @@ class Source(Model):
 
 OBJECTS: Final = "objects:"  # and a type: the objects of an event, each with its values, as lines
 JSON: Final = "json"
+ROWS: Final = "rows"
 CSV: Final = "csv"
 
 
@@ -565,12 +566,13 @@ class RowSource(Source):
     """Rows of a table, as they are inserted and changed."""
 
     kind: Literal["rows"]
-    format: ClassVar[str] = "rows"
+    format: ClassVar[str] = ROWS
     url: Secret = Secret(env="DATABASE_URL")
     table: Text  # or SCHEMA.TABLE
     key: Annotated[tuple[Text, ...], Field(min_length=1, max_length=20)]  # columns that tell a row from all others
     changed: Text  # column that grows with each insert and change: a time, or a whole number
     columns: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # that are read; all by default
+    json_columns: Annotated[tuple[Text, ...], Field(max_length=MOST_FIELDS)] = ()  # of text that is JSON
     overlap: Within = Limit(15, "minute")  # how long a transaction may take
     gap: Annotated[int, Field(ge=0)] = 1_000  # the same where numbers grow: how many may be open at once
     every: Within = Limit(1, "minute")
@@ -871,7 +873,7 @@ def _rule_problems(source: AnySource, rule: Rule, place: tuple[Any, ...]) -> Ite
 
 
 def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]) -> Iterator[Problem]:
-    is_json = source.format == JSON
+    is_json = source.format in (JSON, ROWS)
     groups: dict[str, str] = {}
     for field, text in facts.match.items():
         for group in Groups(text).numbers:
@@ -883,7 +885,7 @@ def _facts_problems(source: AnySource, facts: Rule | End, place: tuple[Any, ...]
         if value.field is None and value.otherwise:
             yield (*place, *where), "or belongs to field"
         if value.field is not None and value.field.startswith("$") and not is_json:
-            yield (*place, *where), "JSONPath is for format: json"
+            yield (*place, *where), "JSONPath is for format: json, and for tables"
         if value.field is not None and _is_only_lines(source, value.field) and value.field not in groups:
             yield (
                 (*place, *where),
@@ -913,11 +915,11 @@ def _lines_problems(source: AnySource, lines: LineSpec, place: tuple[Any, ...]) 
     if isinstance(source, EventLogSource):
         if not lines.each.startswith(OBJECTS):
             yield (*place, "each"), f"is {OBJECTS} and a type of objects: lines are for OCEL"
-    elif source.format not in {JSON, *DOCUMENTS}:
-        yield place, "lines are for format: json and for documents"
-    elif source.format == JSON and not lines.each.startswith("$"):
+    elif source.format not in {JSON, ROWS, *DOCUMENTS}:
+        yield place, "lines are for format: json, for tables and for documents"
+    elif source.format in (JSON, ROWS) and not lines.each.startswith("$"):
         yield (*place, "each"), "is no JSONPath"
-    elif source.format != JSON and not _is_lines(source, lines.each):
+    elif source.format not in (JSON, ROWS) and not _is_lines(source, lines.each):
         yield (*place, "each"), f"is no path of segments such as {DOCUMENTS[source.format].lines}"
 
 
@@ -966,12 +968,16 @@ def _unknown_fields(
             yield (*place, *where), f"for the word itself write {{text: {field}}}"
 
 
+_COLUMN_OF_PATH: Final = re.compile(r"\$(?:\.|\[['\"])([^.\['\"]+)")
+
+
 def _unknown_columns(
     source: RowSource, facts: Rule | End, groups: Collection[str], place: tuple[Any, ...]
 ) -> Iterator[Problem]:
     known = {*source.columns, *source.key, ROW_CHANGED, *groups}
     for where, field in _fields(facts):
-        if source.columns and field not in known:
+        path = _COLUMN_OF_PATH.match(field)
+        if source.columns and (path[1] if path else field) not in known:
             have = ", ".join(sorted(known))
             yield (*place, *where), f"{field} is no column here ({have}); for the word itself write {{text: {field}}}"
 

@@ -7,6 +7,7 @@ refused as a duplicate. One that is written anew is read anew: ids are made of t
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -17,6 +18,7 @@ from controltower.collector.scrapers.documents import FILE, FORMATS
 from controltower.collector.scrapers.files import MOST_FILES, Files, Seen, files_of
 from controltower.collector.scrapers.manifest import Manifest, manifest_of
 from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
+from controltower.collector.scrapers.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,6 @@ MOST_CONTENTS: Final = 10_000  # files whose contents are known, so that a copy 
 BLANK: Final = b"\xef\xbb\xbf\r\n\t \x1a\0"  # a file of these alone holds nothing
 MOST_MANIFEST_BYTES: Final = 1024 * 1024
 WHOLE: Final = -1  # instead of how many records were read: all
-QUIET_NS: Final = 5 * 10**9  # a file that did not change for so long is whole, where no other file says so
 
 Json = dict[str, Any]
 
@@ -46,16 +47,17 @@ class _Read:
 class FolderReader(HoldsNothing):
     """Reads the files of one source. For one thread."""
 
-    def __init__(self, source: FolderSource, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, source: FolderSource, clock: Callable[[], int], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._source = source
         self._format = FORMATS[source.format]
-        self._clock = clock
+        self._watch, self._watch_of_manifests = Watch(clock, monotonic), Watch(clock, monotonic)
         self._first = source.begin == "end"
         self._files: Files | None = None
         self._read: dict[str, _Read] = {}
         self._contents: dict[str, str] = {}  # digest -> name, of the files that were read last
         self._found: dict[str, Seen] = {}
-        self._moved: dict[str, tuple[Seen, int]] = {}  # files that grew between two looks, and when that was seen
         self._manifests: dict[str, tuple[Seen, dict[str, Manifest]]] = {}
         self._triggers: set[str] = set()
         self._saved: dict[str, _Read] = {}  # what was acknowledged
@@ -148,11 +150,8 @@ class FolderReader(HoldsNothing):
         found = self._opening().found(source.files, (*source.exclude, *source.beside))
         if len(found) > MOST_FILES:
             self._problems[found.pop().path] = f"the patterns find more than {MOST_FILES} files"
-        now_ns = self._clock()
-        before, self._found = self._found, {seen.path: seen for seen in found}
-        grown = {seen.path: seen for seen in found if before.get(seen.path, seen).size != seen.size}
-        self._moved = {path: each for path, each in self._moved.items() if self._found.get(path) == each[0]}
-        self._moved |= {path: (seen, now_ns) for path, seen in grown.items()}
+        self._watch.look(found)
+        self._found = {seen.path: seen for seen in found}
         self._read = {path: each for path, each in self._read.items() if path in self._found}
         if self._first:
             self._read = {seen.path: _Read(seen.size, seen.changed_ns, WHOLE) for seen in found}
@@ -191,9 +190,10 @@ class FolderReader(HoldsNothing):
         manifest = self._source.manifest
         assert manifest is not None
         found = self._opening().found(manifest.files, ())
+        self._watch_of_manifests.look(found)
         known = self._manifests
         self._manifests = {}
-        for seen in filter(self._is_quiet, found):
+        for seen in filter(self._watch_of_manifests.is_quiet, found):
             if known.get(seen.path, (None,))[0] == seen:
                 self._manifests[seen.path] = known[seen.path]
             elif seen.size > MOST_MANIFEST_BYTES:
@@ -214,13 +214,7 @@ class FolderReader(HoldsNothing):
             return seen.path + source.trigger in self._triggers
         if source.manifest is not None and self._announced(seen.path) is None:
             return False
-        return self._is_quiet(seen)
-
-    def _is_quiet(self, seen: Seen) -> bool:
-        """Whether a file did not change for a while, by its time and by what was seen of it."""
-        before_ns = self._clock() - QUIET_NS
-        moved = self._moved.get(seen.path)
-        return seen.changed_ns < before_ns and (moved is None or moved[1] <= before_ns)
+        return self._watch.is_quiet(seen)
 
     def _done(self, seen: Seen) -> int:
         """Return how many records of a file were read, or WHOLE."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from controltower.collector.scrapers import journal, rows
 from controltower.collector.scrapers.definition import ROW_CHANGED, JournalSource, MessageSource, RowSource
-from controltower.collector.scrapers.log_formats import FORMATS
+from controltower.collector.scrapers.log_formats import FORMATS, as_texts
 from controltower.collector.scrapers.message import FIELDS, Message, fields_of
 from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
 
@@ -40,7 +40,7 @@ class Given(HoldsNothing):
     def parse(self, record: Record) -> Fields:
         """Return the fields of one."""
         if isinstance(self._source, RowSource):
-            return rows.fields_of(record)
+            return rows.fields_of(record, self._source.json_columns)
         if isinstance(self._source, JournalSource):
             return journal.fields_of(record)
         return fields_of(record.content, self._source.encoding, FORMATS[self._source.format].parse)
@@ -82,8 +82,8 @@ def _message(place: str, line: str) -> Record:
 
 def _object(line: str) -> dict[str, Any] | None:
     try:
-        told = json.loads(line)
-    except ValueError:
+        told = as_texts(line)
+    except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
 

@@ -69,10 +69,15 @@ def _text(value: str) -> str:
 _DECODER: Final = json.JSONDecoder(parse_float=_text, parse_int=_text, parse_constant=_text)
 
 
+def as_texts(text: str) -> Any:
+    """Return what JSON says, with numbers as the texts they are; ValueError, RecursionError."""
+    return _DECODER.decode(text)
+
+
 def parse_json(text: str) -> dict[str, Any]:
     """Return the object of a line; numbers stay the texts they are."""
     try:
-        found = _DECODER.decode(text)
+        found = as_texts(text)
     except (ValueError, RecursionError):
         raise Rejection("not_json") from None
     if not isinstance(found, dict):

@@ -10,13 +10,14 @@ import hashlib
 import json
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from controltower.collector.scrapers.database import Table, opened
 from controltower.collector.scrapers.definition import ROW_CHANGED, RowSource, TimeSpec
 from controltower.collector.scrapers.errors import Rejection
+from controltower.collector.scrapers.log_formats import as_texts
 from controltower.collector.scrapers.observation import Fields, HoldsNothing, Record, Taken
 
 MOST_RECORDS: Final = 2_000  # of a batch, and rows of a query
@@ -87,7 +88,7 @@ class RowReader(HoldsNothing):
 
     def parse(self, record: Record) -> Fields:
         """Return the columns of a row, as texts."""
-        return fields_of(record)
+        return fields_of(record, self._source.json_columns)
 
     def behind(self) -> int:
         """Return 0: a table does not say how many bytes there are."""
@@ -153,15 +154,25 @@ def record_of(table: Table, row: Any) -> Record:
     return Record(place, encoded, part=table.changed_at(row))
 
 
-def fields_of(record: Record) -> Fields:
-    """Return the fields of a row's record: its columns, and when it changed."""
+def fields_of(record: Record, json_columns: Iterable[str] = ()) -> Fields:
+    """Return the fields of a row's record: its columns, and when it changed. Rejection when one of *json_columns* is no JSON."""
     try:
         found = json.loads(record.content)
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise Rejection("not_json", "a row is an object")
+    for name in json_columns:
+        if isinstance(found.get(name), str):
+            found[name] = _read(name, found[name])
     return {**found, ROW_CHANGED: record.part} if record.part else found
+
+
+def _read(name: str, text: str) -> Any:
+    try:
+        return as_texts(text)
+    except (ValueError, RecursionError):
+        raise Rejection("not_json", name) from None
 
 
 def text(value: object) -> Any:

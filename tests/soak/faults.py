@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from controltower.tracer.journal.records import Record, message_of, scan
 from tests.soak.oracle import Destroyed
-from tests.soak.world import World
+from tests.soak.world import World, set_clock
 
 Fault = Callable[[World, random.Random], list[Destroyed]]
 
@@ -95,9 +95,7 @@ def clock_jumps(world: World, chance: random.Random) -> list[Destroyed]:
     """The clock of the host jumps and stays there, ahead of or behind the true time."""
     assert world.clock_file is not None
     offset_s = chance.choice((-1, 1)) * chance.randrange(60, CLOCK_JUMP_S // 2)  # from one end to the other
-    draft = world.clock_file.with_suffix(".new")
-    draft.write_text(f"{offset_s:+d}\n", encoding="ascii")
-    draft.replace(world.clock_file)
+    set_clock(world.clock_file, offset_s)
     time.sleep(1.0)
     return []
 

@@ -135,16 +135,26 @@ def _environment(clock_file: Path | None) -> dict[str, str]:
         "CONTROLTOWER_COLLECTOR_JOURNAL_BYTES": str(JOURNAL_BYTES),
         "CONTROLTOWER_COLLECTOR_JOURNAL_RESERVE_BYTES": "0",  # the disk is to be full, not nearly so
     }
-    if clock_file is not None:
-        clock_file.write_text("+0\n", encoding="ascii")
-        settings |= {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(clock_file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a host's clock jumps, its monotonic time does not
-            "PYTHONPATH": str(Path(__file__).parent / "faketime"),
-        }
-    return settings
+    return settings | (own_clock(clock_file) if clock_file is not None else {})
+
+
+def own_clock(file: Path) -> dict[str, str]:
+    """Return the environment of a process whose clock is as far from the true one as *file* says, which is made."""
+    file.write_text("+0\n", encoding="ascii")
+    return {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a host's clock jumps, its monotonic time does not
+        "PYTHONPATH": str(Path(__file__).parent / "faketime"),
+    }
+
+
+def set_clock(file: Path, offset_s: int) -> None:
+    """Let the clock of the processes that *file* is for jump."""
+    draft = file.with_suffix(".new")
+    draft.write_text(f"{offset_s:+d}\n", encoding="ascii")
+    draft.replace(file)
 
 
 @contextmanager

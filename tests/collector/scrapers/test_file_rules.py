@@ -21,7 +21,7 @@ from controltower.collector.scrapers.scraper import Scraper
 from controltower.tracer import attributes
 from controltower.tracer.tokens import Tokeniser
 from tests.collector.scrapers.answering import Answer, answering
-from tests.collector.scrapers.test_folder import NOW_NS, OLD_NS, orders, text_of, write
+from tests.collector.scrapers.test_folder import NOW_NS, OLD_NS, hasty, orders, text_of, write
 
 Json = dict[str, Any]
 OK: Answer = (200, {}, b"")
@@ -56,7 +56,7 @@ def source_of(folder: Path, **options: Any) -> FolderSource:
 
 
 def reader_of(folder: Path, **options: Any) -> FolderReader:
-    return FolderReader(source_of(folder, **options), lambda: NOW_NS)
+    return FolderReader(source_of(folder, **options), lambda: NOW_NS, hasty())
 
 
 def runs(folder: Path, **options: Any) -> list[Step]:
@@ -94,22 +94,6 @@ def test_a_manifest_that_says_nothing(tmp_path: Path) -> None:
 
     assert reader.read() == ([], True)
     assert list(reader.problems) == [str(tmp_path / "today.mf")]
-
-
-def test_a_file_that_grows_is_not_whole(tmp_path: Path) -> None:
-    """Also when its time says so, as that of a machine whose clock is behind."""
-    now = [NOW_NS]
-    content = write(tmp_path / "a.edi", "PO-1", "PO-2")
-    (tmp_path / "a.edi").write_bytes(content[:100])
-    os.utime(tmp_path / "a.edi", ns=(NOW_NS, NOW_NS))
-    reader = FolderReader(source_of(tmp_path), lambda: now[0])
-    assert reader.read() == ([], True)
-
-    (tmp_path / "a.edi").write_bytes(content)
-    os.utime(tmp_path / "a.edi", ns=(OLD_NS, OLD_NS))
-    assert reader.read() == ([], True)
-    now[0] += 5 * 10**9
-    assert orders(reader, reader.read().records) == ["PO-1", "PO-2"]
 
 
 def test_a_file_that_is_touched_is_not_read_again(tmp_path: Path) -> None:

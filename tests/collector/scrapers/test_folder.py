@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,13 @@ def source_of(folder: Path, **options: Any) -> FolderSource:
     return source
 
 
+def hasty() -> Callable[[], float]:
+    """Return a monotonic clock on which ten seconds pass from one question to the next: what is seen is quiet."""
+    return count(0.0, 10.0).__next__
+
+
 def reader_of(folder: Path, **options: Any) -> FolderReader:
-    return FolderReader(source_of(folder, **options), lambda: NOW_NS)
+    return FolderReader(source_of(folder, **options), lambda: NOW_NS, hasty())
 
 
 def write(path: Path, *numbers: str, control: int = 1, changed_ns: int = OLD_NS) -> bytes:
@@ -66,17 +73,41 @@ def orders(reader: FolderReader, records: list[Record]) -> list[str]:
     return [record.flaw or reader.parse(record)["BEG03"] for record in records]
 
 
-def test_a_file_is_read_when_it_does_not_change_any_more(tmp_path: Path) -> None:
-    """Not before, and once."""
-    write(tmp_path / "a.edi", "PO-1", "PO-2", changed_ns=NOW_NS)
-    reader = reader_of(tmp_path)
+@pytest.mark.parametrize("ahead_s", [-3_000, 0, 3_000])
+def test_a_file_is_read_when_it_does_not_change_any_more(tmp_path: Path, ahead_s: int) -> None:
+    """Not before, and once, however far its machine's clock is from ours."""
+    passed_s = [0.0]
+    reader = FolderReader(source_of(tmp_path), lambda: NOW_NS, lambda: passed_s[0])
+    assert reader.read() == ([], True)
+    at_ns = NOW_NS + ahead_s * 10**9
+    content = write(tmp_path / "a.edi", "PO-1", "PO-2", changed_ns=at_ns)
+    (tmp_path / "a.edi").write_bytes(content[:100])
+    os.utime(tmp_path / "a.edi", ns=(at_ns, at_ns))
+    assert reader.read() == ([], True)
+    passed_s[0] += 4
+    (tmp_path / "a.edi").write_bytes(content)
+    os.utime(tmp_path / "a.edi", ns=(at_ns, at_ns))
+    assert reader.read() == ([], True)
+    passed_s[0] += 4
     assert reader.read() == ([], True)
     assert reader.behind() > 0
 
-    os.utime(tmp_path / "a.edi", ns=(OLD_NS, OLD_NS))
+    passed_s[0] += 2
     assert orders(reader, reader.read().records) == ["PO-1", "PO-2"]
     assert reader.read() == ([], True)
     assert reader.behind() == 0
+
+
+def test_what_is_there_at_the_start_is_known_by_its_time(tmp_path: Path) -> None:
+    """What was written long ago is read at once; what was written just now is watched first."""
+    passed_s = [0.0]
+    write(tmp_path / "old.edi", "PO-1")
+    write(tmp_path / "new.edi", "PO-2", control=2, changed_ns=NOW_NS)
+    reader = FolderReader(source_of(tmp_path), lambda: NOW_NS, lambda: passed_s[0])
+    assert orders(reader, reader.read().records) == ["PO-1"]
+
+    passed_s[0] += 6
+    assert orders(reader, reader.read().records) == ["PO-2"]
 
 
 def test_another_file_can_say_that_one_is_whole(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
 def test_files_of_an_sftp_server(places: tuple[Path, Path]) -> None:
     """A half-written file waits until it is whole; it is read once, and put away when it was acknowledged."""
     served, keys = places
-    now = [time.time_ns()]
+    passed_s = [0.0]
     content = write(served / "in" / "a.edi", "PO-1", "PO-2")
     (served / "in" / "half.edi").write_bytes(encoded(interchange([[order("PO-3")]], number=2))[:150])
     with sftp(served, keys) as port:
@@ -106,7 +106,8 @@ def test_files_of_an_sftp_server(places: tuple[Path, Path]) -> None:
                 storage=storage_of(keys, port),
                 archive={"to": "sftp://127.0.0.1/done"},
             ),
-            lambda: now[0],
+            time.time_ns,
+            lambda: passed_s[0],
         )
         try:
             assert orders(reader, reader.read().records) == ["PO-1", "PO-2"]
@@ -115,7 +116,7 @@ def test_files_of_an_sftp_server(places: tuple[Path, Path]) -> None:
             with (served / "in" / "half.edi").open("ab") as half:
                 half.write(encoded(interchange([[order("PO-3")]], number=2))[150:])
             assert reader.read() == ([], True)
-            now[0] += 10 * 10**9
+            passed_s[0] += 10
             assert orders(reader, reader.read().records) == ["PO-3"]
             reader.acknowledged(reader.state())
             assert reader.read() == ([], True)

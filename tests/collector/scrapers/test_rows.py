@@ -313,3 +313,40 @@ def test_what_is_wrong_is_said(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("DATABASE_URL")
     with pytest.raises(AddressError, match="DATABASE_URL"):
         jobs.reader().read()
+
+
+def test_what_is_in_a_column_of_json(jobs: Jobs, tmp_path: Path) -> None:
+    """Paths lead into columns of JSON, also of text that is JSON; numbers are the texts they are, and lines are lines."""
+    jobs.run("ALTER TABLE JOBS ADD payload JSON")  # which is a text in MariaDB
+    jobs.run("ALTER TABLE JOBS ADD note TEXT")
+    jobs.put(1)
+    told = '{"po": "PO-1", "lines": [{"price": 12345678901234567890.10}]}'
+    jobs.run("UPDATE JOBS SET payload = :payload, note = :note", payload=told, note=told)
+    rule = {
+        "step": "p2p.purchase_order.created",
+        "keys": {"purchase_order": "$.payload.po", "requisition": "$.note.po"},
+        "lines": {"each": "$.payload.lines[*]", "unit_price": "price"},
+    }
+    with answering(lambda number, body: ALWAYS) as server:
+        source = jobs.source(rules=[rule], json_columns=["payload", "note"])
+        worker_of(tmp_path, source, server.url, time.time_ns).run_once()
+        (span,) = spans_of(server.bodies)
+
+    found = attributes_of(span)
+    assert (found["controltower.key.purchase_order"], found["controltower.key.requisition"]) == ("PO-1", "PO-1")
+    assert [each.value.string_value for each in span.events[0].attributes] == ["12345678901234567890.10"]
+
+
+def test_a_text_that_is_no_json_is_rejected(jobs: Jobs, tmp_path: Path) -> None:
+    """One row whose text should be JSON and is none is rejected with the column's name; the others are read."""
+    jobs.run("ALTER TABLE JOBS ADD note TEXT")
+    jobs.put(1, 2)
+    jobs.run("UPDATE JOBS SET note = CASE id WHEN 1 THEN '{' ELSE :told END", told='{"po": "PO-2"}')
+    rule = {"step": "p2p.purchase_order.created", "keys": {"purchase_order": "$.note.po"}}
+    with answering(lambda number, body: ALWAYS) as server:
+        worker = worker_of(tmp_path, jobs.source(rules=[rule], json_columns=["note"]), server.url, time.time_ns)
+        worker.run_once()
+        (span,) = spans_of(server.bodies)
+
+    assert attributes_of(span)["controltower.key.purchase_order"] == "PO-2"
+    assert worker.health.reject_reason == "not_json"

@@ -1,0 +1,1 @@
+"""Systems that nobody instruments, scraped while their files, queues and tables have faults: judged by ``score``."""
