@@ -21,7 +21,7 @@ FILE: Final = "file"
 TRAILER: Final = "trailer"
 """The part that says what should be in a file; it is no record."""
 
-ENVELOPES: Final = frozenset(("ISA", "GS", "AK1"))
+ENVELOPES: Final = frozenset(("ISA", "GS", "AK1", "UNB", "UCI"))
 """The parts that are told of what holds documents, to sources that have a rule for them; they are no documents."""
 
 FILE_NAMES: Final = frozenset(
@@ -69,7 +69,7 @@ FORMATS: Final[Mapping[str, Format]] = {
         "PO1 or HL[03=I]",
     ),
     "edifact": Format(
-        lambda content, source: edifact.interchanges(content, default=source.una),
+        lambda content, source: edifact.interchanges(content, default=source.una, envelopes=asked_for(source)),
         edifact.document,
         (edifact.TIME, edifact.TIME_FORM),
         edifact.NAMES,

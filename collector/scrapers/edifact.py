@@ -5,10 +5,11 @@ an interchange whose UNZ is wrong; and what stands beside it is read.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from controltower.collector.scrapers.edifact_parts import parts_of
 from controltower.collector.scrapers.errors import Rejection
 from controltower.collector.scrapers.observation import Record
 from controltower.collector.scrapers.segment_fields import PART, Document, Form
@@ -63,8 +64,13 @@ class _Defect(Exception):
         self.flaw = f"{reason}: {detail}"
 
 
-def interchanges(content: bytes, *, default: str = DEFAULT) -> Iterator[Record]:
+def interchanges(
+    content: bytes, *, default: str = DEFAULT, envelopes: Collection[str] = frozenset()
+) -> Iterator[Record]:
     """Yield a record for each message of a file, and one with a flaw for all that is refused.
+
+    Of *envelopes* those are told of, too, that are in order: ``UNB`` an interchange, behind what it holds, and ``UCI`` what a
+    CONTRL says of an interchange as a whole.
 
     The content of a record is UNA, UNB, the UNG if there is one, and the message. *default* are the separators of an
     interchange without a UNA.
@@ -76,7 +82,7 @@ def interchanges(content: bytes, *, default: str = DEFAULT) -> Iterator[Record]:
         yield Record("0", before, "no_interchange: UNB")
     seen: set[str] = set()
     for begin, end in pairwise(starts):
-        yield from _interchange(content[begin:end], default, seen)
+        yield from _interchange(content[begin:end], default, seen, envelopes)
 
 
 def document(record: Record, encoding: str) -> Document:
@@ -120,7 +126,7 @@ def _separators(content: bytes, default: str) -> Separators:
     return Separators(*(una[at : at + 1] for at in range(6)))
 
 
-def _interchange(content: bytes, default: str, seen: set[str]) -> Iterator[Record]:
+def _interchange(content: bytes, default: str, seen: set[str], envelopes: Collection[str]) -> Iterator[Record]:
     marks = _separators(content, default)
     body = content[len(marks.una) :] if content.startswith(b"UNA") else content
     place = "UNB"
@@ -141,7 +147,9 @@ def _interchange(content: bytes, default: str, seen: set[str]) -> Iterator[Recor
         return
     controls: set[bytes] = set()
     for group, messages, closing in groups:
-        yield from _group(place, marks, header, group, messages, closing, controls)
+        yield from _group(place, marks, header, group, messages, closing, controls, envelopes)
+    if "UNB" in envelopes:
+        yield Record(f"{place}|UNB", _record([header, segments[end]], marks), part="UNB")
     if rest := segments[end + 1 :]:
         yield Record(place, _joined(rest, marks), "no_interchange: after UNZ")
 
@@ -205,6 +213,7 @@ def _group(
     messages: list[Segments],
     closing: list[bytes],
     controls: set[bytes],
+    envelopes: Collection[str],
 ) -> Iterator[Record]:
     head = [header, group] if group else [header]
     if group:
@@ -222,12 +231,15 @@ def _group(
     numbers: set[bytes] = set()
     for message in messages:
         number = _element(message[0], 1)
-        flaw = ""
+        at = f"{place}|{_plain(number, marks)}"
         try:
             _check_message(message, number, numbers)
         except _Defect as defect:
-            flaw = defect.flaw
-        yield Record(f"{place}|{_plain(number, marks)}", _record([*head, *message], marks), flaw)
+            yield Record(at, _record([*head, *message], marks), defect.flaw)
+            continue
+        for count, (part, begins) in enumerate(parts_of(message, marks.component, envelopes)):
+            suffix = f"|{count}" if begins else ""
+            yield Record(at + suffix, _record([*head, *part], marks), part=begins)
 
 
 def _check_message(message: Segments, number: bytes, numbers: set[bytes]) -> None:

@@ -134,6 +134,50 @@ def test_groups() -> None:
     assert flaws(content.replace(b"UNE+2+8'", b"")) == ["missing: UNE"]
 
 
+parts_of_answers = st.lists(
+    st.tuples(st.sampled_from(["UCF", "UCM"]), st.lists(st.sampled_from(["UCS", "UCD"]), max_size=2)), max_size=6
+)
+
+
+def answer(parts: list[tuple[str, list[str]]]) -> bytes:
+    """Return an interchange with one CONTRL: each UCF and UCM has a number, and what stands below it."""
+    body = [["UCI", "R-1", "H", "S", "7"]]
+    for at, (name, below) in enumerate(parts):
+        body += [[name, str(at)], *([each, str(at)] for each in below)]
+    return written([body]).replace(b"ORDERS:D:96A", b"CONTRL:D:3")
+
+
+@given(parts_of_answers)
+def test_each_message_that_a_contrl_names_is_told_of_once(parts: list[tuple[str, list[str]]]) -> None:
+    """With what stands below its UCM, the UCF above it, and the UCI; without any UCM the CONTRL is told of as a whole."""
+    named = [at for at, (name, _) in enumerate(parts) if name == "UCM"]
+    expected: list[str | None] = [str(at) for at in named] or [None]
+    content = answer(parts)
+    found = [document(record, "utf-8") for record in read(content)]
+
+    assert flaws(content) == []
+    assert [each.get("UCM01") for each in found] == expected
+    assert len({record.place for record in read(content)}) == len(found)
+    for at, each in zip(named, found, strict=False):
+        groups = [number for number in range(at) if parts[number][0] == "UCF"]
+        own = [[name, str(at)] for name in parts[at][1]]
+        assert each["UCI01"] == "R-1"
+        assert each["part"] == "UCM"
+        assert each.get("UCF01") == (str(groups[-1]) if groups else None)
+        assert [segment for segment in each._segments if segment[0] in ("UCS", "UCD")] == own
+
+
+def test_envelopes_are_told_of_where_they_are_asked_for() -> None:
+    """An interchange behind its messages, and what a CONTRL says of one as a whole; of what is refused nothing."""
+    content = answer([("UCM", [])])
+    asked = [(record.place, record.part) for record in interchanges(content, envelopes={"UNB", "UCI"})]
+    refused = interchanges(content.replace(b"UNT+4", b"UNT+5"), envelopes={"UNB", "UCI"})
+
+    place = "HOSPITAL|SUPPLIER|R-1"
+    assert asked == [(f"{place}|1|0", "UCM"), (f"{place}|1|1", "UCI"), (f"{place}|UNB", "UNB")]
+    assert [record.part for record in refused if not record.flaw] == ["UNB"]
+
+
 def test_separators_of_a_source() -> None:
     """Without a UNA the source may say what separates; otherwise what does not end is refused."""
     content = written([[["BGM", "A"]]]).replace(b"'", b"\n")
