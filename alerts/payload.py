@@ -20,6 +20,7 @@ URL_LIMIT: Final = 2_048
 BODY_LIMIT: Final = 20_000
 EVENTS: Final = {Reason.RESOLVED: "resolved", Reason.RETRACTED: "retracted"}
 SILENT: Final = "silent"  # of a source: the overview shows when each was heard of
+SOURCE: Final = "source"  # of a scraper's source: the page of sources says what is known of it
 CAUSE: Final = "cause"  # of several exceptions: the list shows their transactions
 LINKED: Final = "transaction"  # the dashboard's page of one transaction
 ELLIPSIS: Final = "…"
@@ -72,6 +73,8 @@ def link(alert: Alert, dashboard_url: str) -> str | None:
         return None
     if alert.kind == SILENT:
         return dashboard_url
+    if alert.kind == SOURCE:
+        return f"{dashboard_url}/sources"
     if alert.kind == CAUSE:
         return f"{dashboard_url}/transactions?{urlencode({'cause': alert.dedup_key})}"
     anchor = alert.anchor

@@ -17,6 +17,7 @@ from controltower.store.flows.definition import Flow, parse_flow
 from controltower.store.flows.engine import CycleReport, Engine
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.published import flow_versions, flows_in_force, overlaid, waiting
+from controltower.store.flows.scraped import ScrapedSources
 from controltower.store.flows.shadow import (
     DERIVED,
     drop_abandoned,
@@ -122,16 +123,21 @@ class EngineInForce:
         self._now = now
         self._seen = -1
         self._engine: Engine | None = None
+        self._scraped = ScrapedSources(client, now)
 
     def run_cycle(self) -> CycleReport:
         """Run one cycle, after taking over what is ready."""
         if self._engine is None or self._count() != self._seen:
             self._engine = self._newest()
-        return self._engine.run_cycle()
+        report = self._engine.run_cycle()
+        if not report.more:  # while there is more to do nobody is known to be silent
+            self._scraped.look()
+        return report
 
     def stand_aside(self) -> None:
         """Let another engine work: the next cycle goes on from what that one stored."""
         self._engine = None
+        self._scraped = ScrapedSources(self._client, self._now)
 
     def _newest(self) -> Engine:
         if (ready := waiting(flow_versions(self._client))) is not None:

@@ -1,5 +1,10 @@
--- What a shadow says of exceptions counts as said now: who reads on from a version must not miss it.
+-- What a shadow says of exceptions counts as said now: who reads on from a version must not miss it. Those about sources of
+-- scrapers are of no flow, so that the shadow knows none of them.
 INSERT INTO {shadow:Identifier}.exceptions
 SELECT * REPLACE ({version:UInt64} AS version)
 FROM {shadow:Identifier}.exceptions FINAL
 WHERE version > {snapshot:UInt64}
+UNION ALL
+SELECT *
+FROM {own:Identifier}.exceptions FINAL
+WHERE flow = 'scrape'

@@ -9,7 +9,11 @@ import pytest
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client
 from controltower.store.flows.publishing import EngineInForce
+from controltower.store.flows.scraped import FLOW, KIND
+from controltower.store.rows import Key
+from controltower.store.write import insert
 from tests.cli.conftest import Run
+from tests.factories import exception
 from tests.store.orders import at, whole_order
 from tests.store.spans import Span, store
 
@@ -83,6 +87,7 @@ def test_what_arrives_meanwhile_is_under_the_new_flow(
 ) -> None:
     """New spans are followed by the flow in force: steps of an invoice no longer reach its order."""
     store(store_client, whole_order()[:9])
+    insert(store_client, [exception(flow=FLOW, kind=KIND, anchor=Key("source", "edi-1", "edi"))])
     run = run_on(store_address)
     assert run("flows", "publish", str(changed), "--user", "ana").code == 0
     store(store_client, whole_order()[9:])
@@ -90,3 +95,5 @@ def test_what_arrives_meanwhile_is_under_the_new_flow(
 
     (split,) = run("trace", "V1", "--json").json["transactions"]
     assert (split["anchor"]["type"], len(split["steps"])) == ("invoice", 5)
+    about = "SELECT anchor.value FROM exceptions FINAL WHERE flow = 'scrape'"  # of no flow, and still there
+    assert store_client.query(about).result_rows == [("edi",)]

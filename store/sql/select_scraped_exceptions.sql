@@ -1,0 +1,6 @@
+-- The exceptions about sources of scrapers, the open ones and those that are over.
+SELECT *
+FROM exceptions FINAL
+WHERE flow = {flow:String}
+    AND kind = {kind:String}
+    AND NOT is_deleted
