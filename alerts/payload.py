@@ -50,7 +50,7 @@ def build(alert: Alert, dashboard_url: str) -> str:
         "summary": summary(alert),
         "amount": _decimal(alert.amount),
         "currency": _short(alert.currency),
-        "transactions": alert.members if alert.kind == CAUSE else int(alert.kind != SILENT),
+        "transactions": alert.members if alert.kind == CAUSE else int(alert.kind not in (SILENT, SOURCE)),
         "opened_at": _iso(alert.opened_at),
         "resolved_at": None if alert.resolved_at is None else _iso(alert.resolved_at),
         "url": link(alert, dashboard_url),

@@ -14,7 +14,14 @@ from controltower.store.rows import TransactionState
 # After so long without a span a system is quiet, or silent: worth a look before its deadlines break.
 QUIET_AFTER, SILENT_AFTER = timedelta(hours=4), timedelta(days=1)
 
-KINDS = {"deadline": "Deadline", "match": "Match", "rejected": "Rejected", "failed": "Failed", "silent": "Source"}
+KINDS = {
+    "deadline": "Deadline",
+    "match": "Match",
+    "rejected": "Rejected",
+    "failed": "Failed",
+    "silent": "Source",
+    "source": "Source",
+}
 
 
 def figures(found: OverviewData, flow: str, range_title: str) -> Html:
@@ -191,10 +198,12 @@ def _broken(row: RuleCount) -> Html:
 
 
 def _reason(row: ReasonCount, flow: str) -> Html | str:
-    """Return why exceptions are open; it leads to their transactions, which a silent source is none of."""
-    return (
-        reason(row.reason) if row.kind == "silent" else link(reason(row.reason), _narrowed(flow, row.rule, row.reason))
-    )
+    """Return why exceptions are open; it leads to their transactions, or to the sources."""
+    if row.kind == "silent":
+        return reason(row.reason)
+    if row.kind == "source":
+        return link(reason(row.reason), links.href("sources", {}))
+    return link(reason(row.reason), _narrowed(flow, row.rule, row.reason))
 
 
 def _narrowed(flow: str, by_rule: str, by_reason: str) -> str:

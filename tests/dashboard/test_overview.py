@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from controltower.dashboard.parts.overview import rules
-from controltower.store.read import RuleCount
+from controltower.dashboard.parts.overview import reasons, rules
+from controltower.store.read import ReasonCount, RuleCount
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -25,3 +25,12 @@ def test_rules_of_one_name_are_told_apart_by_their_flow() -> None:
 def test_rules_of_one_flow_do_not_repeat_it() -> None:
     """Where there is nothing to tell apart, nothing is added."""
     assert "IMPLANT" not in rules([broken("implant", "invoice matched")], NOW, str.upper)
+
+
+def test_a_source_that_is_not_well_leads_to_the_sources() -> None:
+    """It is of no transaction, so that there is no list to narrow."""
+    shown = reasons([ReasonCount("source", "source is well", "failing", 1, 0, NOW, ())], NOW, "")
+
+    assert 'href="./sources"' in shown
+    assert ">Source<" in shown
+    assert "transactions?" not in shown
