@@ -9,7 +9,7 @@ from typing import Final
 
 from controltower.collector.health import lag_of
 from controltower.collector.metrics import Metrics
-from controltower.collector.pace import Pace
+from controltower.collector.pace import LARGE_BYTES, Pace
 from controltower.store.errors import LoadError
 from controltower.tracer.journal import Journal, SegmentFile
 
@@ -52,7 +52,7 @@ class Drain:
     ) -> None:
         """Load with *load*: it returns the rows that the store holds of a segment, and may be called again for one that is
         loaded already; *prepare* is called before the first one, again until it succeeds. *load* is called by so
-        many *workers* at the same time. *pace* says how long to wait between two, for a store that is crowded.
+        many *workers* at the same time. *pace* says how long to wait between two, when they are small or the store is crowded.
 
         LoadError with ``permanent`` means that the store refuses the bytes for good; every other exception is tried
         again for ever. *wait* pauses until the time is over or the event is set, which it returns.
@@ -62,6 +62,7 @@ class Drain:
         self._prepare = prepare
         self._prepared = threading.Event()
         self._taken: set[str] = set()  # segments that a worker has
+        self._rests_until = 0.0  # no small segment is loaded before, unless others wait behind it
         self._lock = threading.Lock()
         self._pace = pace
         self._metrics = metrics or Metrics()
@@ -133,7 +134,16 @@ class Drain:
             segment = self._journal.wait_closed(LOOK_UP_S, self._taken)
             if segment is not None:
                 self._taken.add(segment.id)
+                self._rest(segment)
             return segment
+
+    def _rest(self, segment: SegmentFile) -> None:
+        """Wait before a small *segment* is loaded soon after another: what arrives meanwhile is loaded at once; not at the end."""
+        left_s = self._rests_until - self._monotonic()
+        if left_s <= 0 or segment.bytes >= LARGE_BYTES or self._finishing.is_set():
+            return
+        if all(other.id in self._taken for other in self._journal.closed_segments()):
+            self._wait(self._finishing, left_s)
 
     def _get_prepared(self, number: int) -> None:
         """Let the first worker prepare when there is something to load, and the others wait for it."""
@@ -190,6 +200,9 @@ class Drain:
                 raise
             self._set_aside(verified, error)
         else:
+            ended_at = self._monotonic()
+            if self._pace is not None:  # before it is removed: then the next one may be closed, and taken
+                self._rests_until = ended_at + self._pace.rest_s(verified.bytes, ended_at - began_at)
             self._journal.remove(verified, rows)
             self._metrics.add("segments_loaded")
             self._metrics.add("rows_loaded", rows)

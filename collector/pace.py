@@ -1,4 +1,4 @@
-"""How fast loading may go: inserts that are small and many make more parts than the engine can merge."""
+"""How fast loading may go: small inserts make more parts than the engine can merge, and each costs it as much as a large one."""
 
 import time
 from collections.abc import Callable
@@ -6,12 +6,14 @@ from typing import Final
 
 from controltower.store.parts import Parts
 
-# A tenth of what the engine bears before it slows inserts down: merging that keeps up leaves some ten parts.
+# A tenth of what the engine bears before it slows inserts down: merging that keeps up leaves some fifty parts.
 CROWDED: Final = 0.1
 LOOK_EVERY_S: Final = 1.0  # the look costs a few ms, an insert more
 SHORTEST_PAUSE_S: Final = 1.0  # one insert in a second is few for every engine
 LONGEST_PAUSE_S: Final = 5.0  # at the engine's own limit; spans are still seen within seconds
 LARGE_BYTES: Final = 1024 * 1024  # thousands of spans: waiting would not make fewer parts of them
+RESTS: Final = 2  # times as long as a small load took: the engine spends a third of the time on them, and not all of it
+LONGEST_REST_S: Final = 0.5  # where loads take longer than half of it, the rest is shorter: spans must be seen soon
 
 
 class Pace:
@@ -34,6 +36,14 @@ class Pace:
             self._looked_at = now
             self._parts = self._look()
         return self._pause_s(loaded_bytes)
+
+    def rest_s(self, loaded_bytes: int, took_s: float) -> float:
+        """Return how long to wait after a load of so many bytes that *took_s*, however few parts there are.
+
+        An insert of one span costs what one of ten thousand does, so those that come one by one are gathered. A span that
+        comes alone is not held up: its segment is open for about as long.
+        """
+        return 0.0 if loaded_bytes >= LARGE_BYTES else min(LONGEST_REST_S, RESTS * took_s)
 
     def _pause_s(self, loaded_bytes: int) -> float:
         share = self._share()

@@ -9,7 +9,14 @@ import pytest
 from controltower.collector.drain import Drain
 from controltower.collector.loading import Loading
 from controltower.collector.metrics import Metrics
-from controltower.collector.pace import LARGE_BYTES, LONGEST_PAUSE_S, LOOK_EVERY_S, SHORTEST_PAUSE_S, Pace
+from controltower.collector.pace import (
+    LARGE_BYTES,
+    LONGEST_PAUSE_S,
+    LONGEST_REST_S,
+    LOOK_EVERY_S,
+    SHORTEST_PAUSE_S,
+    Pace,
+)
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client, connect
 from controltower.store.parts import Parts, parts_of
@@ -109,6 +116,56 @@ def test_what_arrives_in_a_pause_is_loaded_at_once(tmp_path: Path) -> None:
     assert left.segments == 0
     assert len(loads) <= 3
     assert metrics.snapshot()["load_pauses"] == waits > 0
+
+
+@pytest.mark.parametrize(
+    ("loaded_bytes", "took_s", "rest_s"),
+    [
+        (100, 0.15, 0.3),
+        (100, 30.0, LONGEST_REST_S),
+        (LARGE_BYTES, 0.15, 0.0),
+    ],
+)
+def test_a_small_load_is_followed_by_a_rest(loaded_bytes: int, took_s: float, rest_s: float) -> None:
+    """The engine has twice as long to rest as a small load took it, up to a cap; after a large one the next is begun at once."""
+    assert pace_at(0).rest_s(loaded_bytes, took_s) == rest_s
+
+
+@pytest.mark.parametrize(
+    ("next_bytes", "waiting", "rests"),
+    [(10, 0, [0.5]), (10, 1, []), (LARGE_BYTES, 0, [])],
+    ids=["small", "more", "large"],
+)
+def test_a_small_segment_waits_for_the_rest_to_end(
+    tmp_path: Path, next_bytes: int, waiting: int, rests: list[float]
+) -> None:
+    """What comes one by one is gathered meanwhile, and counts as no pause; a large segment, or a backlog, is loaded at once."""
+    clock, metrics, waited = Steps(), Metrics(), list[float]()
+    journal = open_journal(tmp_path, PATIENT)
+
+    def load(_: object) -> int:
+        clock.now_s += 10.0
+        return 1
+
+    def wait(_: threading.Event, seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    drain = Drain(journal, load, pace=pace_at(0), wait=wait, metrics=metrics, monotonic=clock)
+    store(journal, body("first"))
+    journal.rotate()
+    drain._move_on(journal.closed_segments()[0])
+    store(journal, body("next" * next_bytes))
+    journal.rotate()
+    for number in range(waiting):
+        store(journal, body(f"b{number}"))
+        journal.rotate()
+    taken = drain._take()
+    journal.close()
+
+    assert taken is not None
+    assert waited == rests
+    assert metrics.snapshot()["load_pauses"] == 0
 
 
 def test_no_pause_holds_up_the_end(tmp_path: Path) -> None:
