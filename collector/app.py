@@ -30,6 +30,7 @@ from controltower.collector.receive import peer_of, receiver, refusal_response
 from controltower.collector.server import Server
 from controltower.collector.settings import Settings, is_loopback
 from controltower.collector.status import Refusal
+from controltower.collector.straight import Post, Straight
 from controltower.collector.tls import read_tls
 from controltower.tracer.journal import Journal
 
@@ -75,14 +76,22 @@ def build_app(
     app.state.intake = intake  # the other transports take requests through the same one
     app.state.metrics = counted
     app.state.before_end = []  # awaited before what all transports use is ended
-    for signal in SIGNALS.values():
-        post = receiver(intake, signal, settings.body_timeout_s)
-        for path in (settings.path_prefix + signal.path, settings.path_prefix + signal.path + "/"):
-            app.add_route(path, post, methods=["POST"])
+    app.state.posts = _posts(intake, settings)
+    for path, post in app.state.posts.items():
+        app.add_route(path, post, methods=["POST"])
     app.add_route("/healthz", _healthz, methods=["GET"])
     app.add_route("/readyz", _readyz(health), methods=["GET"])
     app.add_route("/metrics", _metrics(counted, None if is_loopback(settings.host) else intake.door), methods=["GET"])
     return app
+
+
+def _posts(intake: Intake, settings: Settings) -> dict[str, Post]:
+    """Return what takes requests of each signal, by its paths."""
+    return {
+        settings.path_prefix + signal.path + end: receiver(intake, signal, settings.body_timeout_s)
+        for signal in SIGNALS.values()
+        for end in ("", "/")
+    }
 
 
 def build_server(app: FastAPI, settings: Settings, *, grpc: bool = False) -> Server:
@@ -99,7 +108,7 @@ def build_server(app: FastAPI, settings: Settings, *, grpc: bool = False) -> Ser
         settings.connections, settings.header_timeout_s, settings.idle_timeout_s, settings.write_timeout_s
     )
     config = uvicorn.Config(
-        app,
+        Straight(app, app.state.posts),
         host=settings.host,
         port=settings.port,
         http=connection_class(patience, metrics.refused),
