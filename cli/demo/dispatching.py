@@ -12,6 +12,7 @@ from controltower.cli.demo.ordering import ORDERS_QUEUE
 from controltower.cli.demo.simulation import CONTROL_NUMBER_REST, Chance, Order, Simulation, dlq_reference
 from controltower.cli.demo.world import CURRENCY
 
+ACKNOWLEDGED_S: Final = "14400"  # an order says that its receipt is to be confirmed, by the default for a VAN
 POLL: Final = timedelta(seconds=210)  # the gateway looks for new orders this long after the ERP's job
 REPLAYED: Final = timedelta(milliseconds=40)
 
@@ -132,7 +133,7 @@ def _dispatched(
     return BusinessStep(
         code="p2p.purchase_order.dispatched",
         keys=keys,
-        context={**order.context, **extra, **({"dlq": DEAD_LETTERS} if reason else {})},
+        context={**order.context, **extra, "ack_within_s": ACKNOWLEDGED_S, **({"dlq": DEAD_LETTERS} if reason else {})},
         amount=order.amount,
         currency=CURRENCY,
         style="edi" if edi else "api",

@@ -25,7 +25,7 @@ def whole_order(quantity: str = "2", price: str = "10.00") -> list[Span]:
         Span(1, 1, at(), "p2p.requisition.created", {"requisition": "R1"}, "saas", ACME),
         Span(1, 2, at(hours=1), "p2p.requisition.approved", {"requisition": "R1"}, "saas", ACME),
         Span(2, 3, at(hours=2), "p2p.purchase_order.created", {"requisition": "R1", "purchase_order": "po-1"}, "erp", ACME, lines=ordered, more={"amount": "20.00", "currency": "USD"}),
-        Span(3, 4, at(hours=2, minutes=5), "p2p.purchase_order.dispatched", {"purchase_order": "PO-1", "group": "77"}, "edi", ACME),
+        Span(3, 4, at(hours=2, minutes=5), "p2p.purchase_order.dispatched", {"purchase_order": "PO-1", "group": "77"}, "edi", {**ACME, "ack_within_s": "14400"}),
         Span(4, 5, at(hours=2, minutes=20), "p2p.purchase_order.functional_acknowledged", {"group": "77"}, "edi"),
         Span(5, 6, at(hours=5), "p2p.purchase_order.acknowledged", {"purchase_order": "PO-1"}, "edi", {"vendor": "V-7"}),
         Span(6, 7, at(days=1), "p2p.shipment.notified", {"purchase_order": "PO-1", "shipment": "S1"}, "supplier", ACME),

@@ -21,9 +21,10 @@ STEPS = {stage.name: stage.step for stage in P2P.stages}
 
 
 def done(stage: str, *, hours: float = 0, keys: Sequence[Key] = (ANCHOR,), **values: Any) -> Step:
-    """Return a step that reaches *stage* some hours after the start."""
+    """Return a step that reaches *stage* some hours after the start; the receipt of what is sent is to be confirmed."""
     at = START + timedelta(hours=hours)
-    values = {"amount": None, **values}
+    stated = {"context": {"vendor": "V-7", "ack_within_s": "14400"}} if stage == "dispatched" else {}
+    values = {"amount": None, **stated, **values}
     return step(stage=stage, step=STEPS[stage], at=at, keys=tuple(keys), system="erp", **values)
 
 
@@ -76,6 +77,14 @@ def test_a_deadline_runs_until_it_is_due() -> None:
     assert states(verdict(steps, hours=3.999))["functional acknowledgement", ""] is DeadlineState.RUNNING
     assert states(verdict(steps, hours=4))["functional acknowledgement", ""] is DeadlineState.BREACHED
     assert verdict(steps, hours=4).transaction.state is TransactionState.BREACHED
+
+
+def test_an_order_whose_receipt_nobody_confirms() -> None:
+    """Sent by other means than an interchange, it does not say that somebody will: nothing waits for that."""
+    found = verdict([done("dispatched", context={"vendor": "V-7"})], hours=9)
+
+    assert ("functional acknowledgement", "") not in states(found)
+    assert ("supplier acknowledges", "") in states(found)
 
 
 def test_a_late_answer_closes_the_breach_and_stays_on_record() -> None:
