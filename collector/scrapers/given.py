@@ -5,6 +5,7 @@ An entry is an object of its fields.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from controltower.collector.scrapers import journal, rows
@@ -64,7 +65,7 @@ class Given(HoldsNothing):
 
 
 def _row(place: str, line: str) -> Record:
-    told = _object(line)
+    told = _object(line, as_texts)
     if told is None:
         return Record(place, b"", "bad_given: a line is a row, such as {id: 1, status: done} in JSON")
     changed = str(told.pop(ROW_CHANGED, ""))
@@ -76,13 +77,15 @@ def _message(place: str, line: str) -> Record:
     if told is None or told.keys() - {*FIELDS, HEADERS, DEAD, BODY} or not _are_texts(told):
         return Record(place, b"", "bad_given: a line is a message, such as {headers: {}, body: {}} in JSON")
     body = told.pop(BODY, "")
-    text = body if isinstance(body, str) else json.dumps(body)
+    text = (
+        body if isinstance(body, str) else json.dumps(as_texts(line)[BODY])
+    )  # no number is another one than a broker's
     return Record(place, Message(**told).content(text.encode()))
 
 
-def _object(line: str) -> dict[str, Any] | None:
+def _object(line: str, read: Callable[[str], Any] = json.loads) -> dict[str, Any] | None:
     try:
-        told = as_texts(line)
+        told = read(line)
     except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
