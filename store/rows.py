@@ -363,7 +363,7 @@ class ExceptionRow:
 
     flow: str
     anchor: Key
-    kind: str  # deadline | match | rejected | failed; silent, source, of a source in place of a transaction
+    kind: str  # deadline | match | rejected | failed; silent, source, gap, of a source or a count in place of a transaction
     rule: str
     subject: str
     reason: str

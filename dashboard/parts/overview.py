@@ -21,6 +21,7 @@ KINDS = {
     "failed": "Failed",
     "silent": "Source",
     "source": "Source",
+    "gap": "Gap",
 }
 
 
@@ -199,7 +200,7 @@ def _broken(row: RuleCount) -> Html:
 
 def _reason(row: ReasonCount, flow: str) -> Html | str:
     """Return why exceptions are open; it leads to their transactions, or to the sources."""
-    if row.kind == "silent":
+    if row.kind in ("silent", "gap"):
         return reason(row.reason)
     if row.kind == "source":
         return link(reason(row.reason), links.href("sources", {}))

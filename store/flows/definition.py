@@ -172,6 +172,13 @@ class Source(Model):
     severity: Literal["page", "warning", "notice"] = "warning"
 
 
+class Sequence(Model):
+    """A number that counts up by one: how long after a later one an earlier one may come."""
+
+    missing_after: LimitField
+    severity: Literal["page", "warning", "notice"] = "warning"
+
+
 class CalendarSpec(Model):
     """Open days, hours and holidays of one place."""
 
@@ -284,6 +291,7 @@ class Flow(Model):
     keys: dict[KeyType, KeySpec]
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     sources: dict[Name, Source] = {}
+    sequences: dict[KeyType, Sequence] = {}
     amount: str | None = None
     counterparty: KeyType | None = None
     batch: KeyType | None = None  # the key of what documents travel in together
@@ -398,6 +406,7 @@ def contradictions(flow: Flow) -> Iterator[Problem]:
     yield from _key_problems(flow)
     yield from _stage_problems(flow)
     yield from _source_problems(flow)
+    yield from _sequence_problems(flow)
     yield from _sla_problems(flow)
     yield from _reconciliation_problems(flow)
     for name, spec in flow.calendars.items():
@@ -470,6 +479,14 @@ def _source_problems(flow: Flow) -> Iterator[Problem]:
                 yield ("stages", position, "told_by", number), f"{name} is not one of the sources"
     for name, source in flow.sources.items():
         yield from _limit_problems(flow, ("sources", name), source.silent_after, source.calendar, "silent_after")
+
+
+def _sequence_problems(flow: Flow) -> Iterator[Problem]:
+    for name, sequence in flow.sequences.items():
+        if name not in flow.keys:
+            yield ("sequences", name), f"{name} is not one of the keys"
+        if sequence.missing_after.business:
+            yield ("sequences", name, "missing_after"), "write plain time, such as 1 hour: a count knows no calendar"
 
 
 def _sla_problems(flow: Flow) -> Iterator[Problem]:

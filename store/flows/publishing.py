@@ -18,6 +18,7 @@ from controltower.store.flows.engine import CycleReport, Engine
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.published import flow_versions, flows_in_force, overlaid, waiting
 from controltower.store.flows.scraped import ScrapedSources
+from controltower.store.flows.sequences import Sequences
 from controltower.store.flows.shadow import (
     DERIVED,
     drop_abandoned,
@@ -123,7 +124,9 @@ class EngineInForce:
         self._now = now
         self._seen = -1
         self._engine: Engine | None = None
+        self._flows: tuple[Flow, ...] = ()
         self._scraped = ScrapedSources(client, now)
+        self._sequences = Sequences(client, now)
 
     def run_cycle(self) -> CycleReport:
         """Run one cycle, after taking over what is ready."""
@@ -132,19 +135,22 @@ class EngineInForce:
         report = self._engine.run_cycle()
         if not report.more:  # while there is more to do nobody is known to be silent
             self._scraped.look()
+            self._sequences.look(self._flows)
         return report
 
     def stand_aside(self) -> None:
         """Let another engine work: the next cycle goes on from what that one stored."""
         self._engine = None
         self._scraped = ScrapedSources(self._client, self._now)
+        self._sequences = Sequences(self._client, self._now)
 
     def _newest(self) -> Engine:
         if (ready := waiting(flow_versions(self._client))) is not None:
             take_over(self._address, self._client, ready, self._now)
         drop_left(self._client, self._address.database, self._now())
         self._seen = self._count()
-        return Engine(self._client, flows_in_force(self._client), self._now)
+        self._flows = flows_in_force(self._client)
+        return Engine(self._client, self._flows, self._now)
 
     def _count(self) -> int:
         return int(fetch_records(self._client, named("count_flow_versions"))[0]["versions"])

@@ -9,8 +9,8 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from controltower.store.queries import named
-from controltower.store.reads.fetch import fetch
+from controltower.store.flows.told import known as known_of
+from controltower.store.flows.told import stamped
 from controltower.store.reads.sources import sources
 from controltower.store.rows import ExceptionRow, Key
 from controltower.store.source_rows import NOT_WELL, SourceState, Standing
@@ -54,8 +54,7 @@ class ScrapedSources:
             return
         self._due_s = self._monotonic() + LOOK_EVERY_S
         if self._known is None:
-            rows = fetch(self._client, named("select_scraped_exceptions", flow=FLOW, kind=KIND), ExceptionRow)
-            self._known = {row.anchor: row for row in rows}
+            self._known = known_of(self._client, FLOW, KIND)
         now = self._now()
         standings = standings_of(sources(self._client), now)
         self._since = {key: self._since.get(key, now) for key, found in standings.items() if found in NOT_WELL}
@@ -87,12 +86,7 @@ def changes(
     rows += [
         replace(row, resolved_at=now) for key, row in known.items() if row.resolved_at is None and key not in since
     ]
-    stamp = int(now.timestamp() * 1_000_000_000)
-    return [
-        replace(row, version=max(stamp, before.version + 1 if before else 0))
-        for row in rows
-        if (before := known.get(row.anchor)) is None or replace(before, version=row.version) != row
-    ]
+    return stamped(rows, known, now)
 
 
 def _is_told(key: Key, since: Mapping[Key, datetime], known: Mapping[Key, ExceptionRow], now: datetime) -> bool:

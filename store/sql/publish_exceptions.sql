@@ -1,5 +1,5 @@
 -- What a shadow says of exceptions counts as said now: who reads on from a version must not miss it. Those about sources of
--- scrapers are of no flow, so that the shadow knows none of them.
+-- scrapers, and about gaps, come from no cycle, so that the shadow does not know all of them.
 INSERT INTO {shadow:Identifier}.exceptions
 SELECT * REPLACE ({version:UInt64} AS version)
 FROM {shadow:Identifier}.exceptions FINAL
@@ -7,4 +7,4 @@ WHERE version > {snapshot:UInt64}
 UNION ALL
 SELECT *
 FROM {own:Identifier}.exceptions FINAL
-WHERE flow = 'scrape'
+WHERE flow = 'scrape' OR kind = 'gap'

@@ -1,4 +1,4 @@
--- The exceptions about sources of scrapers, the open ones and those that are over.
+-- The exceptions of a flow that are of one kind, the open ones and those that are over.
 SELECT *
 FROM exceptions FINAL
 WHERE flow = {flow:String}
