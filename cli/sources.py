@@ -98,11 +98,12 @@ def source_shape(source: SourceState, now: datetime) -> Json:
 
 
 def queues_words(levels: Sequence[QueueLevel], now: datetime) -> str:
-    """Return a row for each queue and each group of its readers; what a broker does not tell stays empty."""
+    """Return a row for each queue and each group of its readers, as each source sees it; what a broker does not tell stays empty."""
     rows = [
         [
             printable(each.queue),
             printable(each.readers),
+            printable(each.source),
             *(
                 "" if number is None else f"{number:,}"
                 for number in (each.depth, each.lag, each.held, each.redelivered)
@@ -113,8 +114,8 @@ def queues_words(levels: Sequence[QueueLevel], now: datetime) -> str:
         ]
         for each in levels
     ]
-    head = ("QUEUE", "GROUP", "DEPTH", "LAG", "HELD", "REDELIVERED", "OLDEST", "CONSUMERS", "SAID")
-    return table(rows, head=head, right=(2, 3, 4, 5, 7)) if rows else ""
+    head = ("QUEUE", "GROUP", "SOURCE", "DEPTH", "LAG", "HELD", "REDELIVERED", "OLDEST", "CONSUMERS", "SAID")
+    return table(rows, head=head, right=(3, 4, 5, 6, 8)) if rows else ""
 
 
 def queue_shape(level: QueueLevel) -> Json:

@@ -208,11 +208,13 @@ def _asked_to_stop(scraper: Scraper) -> Iterator[threading.Event]:
 
 def _check(path: Path, *, json: bool) -> int:
     redaction = read_redaction(os.environ)
-    checked = [check(name, source, redaction, time.time_ns) for name, source in load_sources(path).sources.items()]
+    checked: list[Checked] = []
+    for name, source in load_sources(path).sources.items():
+        checked.append(check(name, source, redaction, time.time_ns))
+        if not json:  # at once: the next one may take its time
+            print(*([""] if len(checked) > 1 else []), _checked_words(checked[-1]), sep="\n", flush=True)
     if json:
         print(dumps({"sources": [_checked_shape(each) for each in checked]}))
-    else:
-        print("\n\n".join(map(_checked_words, checked)))
     return 1 if any(each.problems for each in checked) else 0
 
 

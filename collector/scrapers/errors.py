@@ -55,6 +55,12 @@ class BusyError(CollectorError):
     """Another process works on the same positions."""
 
 
+def words_of(error: Exception) -> str:
+    """Return what a source failed with, in a line; libraries say little without the name of the error."""
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, CollectorError) else f"{type(error).__name__}: {text}"
+
+
 class Rejection(Exception):
     """A record cannot become a step; ``reason`` is a code, and ``detail`` names a field and never shows its value."""
 

@@ -10,6 +10,7 @@ from controltower.collector.scrapers.errors import AddressError
 
 logger = logging.getLogger(__name__)
 
+PAUSE_S: Final = 0.5  # before the second attempt
 TIMEOUT_S: Final = 10
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ class Nats:
                 nats.connect(
                     source.address(),
                     allow_reconnect=False,
+                    max_reconnect_attempts=1,  # of the first connection, too: otherwise two minutes of them
+                    reconnect_time_wait=PAUSE_S,
                     connect_timeout=TIMEOUT_S,
                     error_cb=_told,
                     name="controltower scrape",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from glob import iglob
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from controltower.collector.scrapers.definition import (
     SourceTest,
     SyslogSource,
 )
+from controltower.collector.scrapers.errors import words_of
+from controltower.collector.scrapers.files import is_address
 from controltower.collector.scrapers.given import Given
 from controltower.collector.scrapers.kind import Reader, kind_of
 from controltower.collector.scrapers.mapper import Mapper
@@ -31,6 +34,7 @@ from controltower.tracer import attributes
 from controltower.tracer.tokens import Key, Tokeniser
 
 SHOWN: Final = 10
+NOT_READ: Final = "it cannot be read"
 GIVEN: Final[dict[str, Any]] = {
     "begin": "beginning",
     "trigger": "",
@@ -58,7 +62,10 @@ class Checked:
 
 
 def check(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> Checked:
-    """Read a source from its beginning and return its first steps; nothing is sent, and no position is saved."""
+    """Read a source from its beginning and return its first steps; nothing is sent, and no position is saved.
+
+    What cannot be read is a problem of the source. KeyMissingError when it maps patients' numbers and there is no key.
+    """
     policies = Policies(redaction.policy, Tokeniser(redaction.keys.of(source.tenant)))
     mapper = Mapper(source, name, policies, clock)
     if isinstance(source, SyslogSource):  # its addresses may be in use; what was received is there to be read
@@ -74,10 +81,20 @@ def check(name: str, source: AnySource, redaction: Redaction, clock: Clock) -> C
             checked.unmatched += mapped.unmatched
             checked.steps += mapped.steps[: SHOWN - len(checked.steps)]
             checked.rejected.update(str(rejection) for _, rejection in mapped.rejected)
-        checked.problems, checked.levels = dict(reader.problems), reader.levels
+        checked.problems, checked.levels = {**reader.problems, **dict(_nothing_there(source))}, reader.levels
+    except Exception as exc:  # noqa: BLE001 - whatever a library raises, as in a worker: it stops no other source
+        checked.problems[NOT_READ] = words_of(exc)
     finally:
         reader.close()
     return checked
+
+
+def _nothing_there(source: AnySource) -> Iterator[tuple[str, str]]:
+    """Yield the patterns of files of this machine when none of them finds anything."""
+    patterns = getattr(source, "files", ())
+    if not any(map(is_address, patterns)) and not any(True for each in patterns for _ in iglob(each, recursive=True)):
+        for each in patterns:
+            yield each, "there is no such file"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,25 @@ def test_check_shows_the_first_steps(sources: Path, capsys: pytest.CaptureFixtur
     assert "rejected 1 times: bad_amount: controltower.amount" in shown
 
 
+def test_check_of_a_source_that_cannot_be_read(
+    sources: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which one and why, without the password, and stops no other; a path where nothing is is told, too."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://erp:secret@127.0.0.1:1/erp")
+    rule = "rules: [{step: p2p.purchase_order.created, keys: {purchase_order: id}}]"
+    table = f"  jobs: {{kind: rows, table: jobs, key: [id], changed: at, {rule}}}\n"
+    gone = f"  gone: {{kind: log, files: [/nowhere/erp.log], {rule.replace('id', 'line')}}}\n"
+    text = sources.read_text(encoding="utf-8")
+    sources.write_text(text.replace("sources:\n", f"sources:\n{table}{gone}", 1), encoding="utf-8")
+    assert main(["scrape", "check", str(sources)]) == 1
+
+    shown = capsys.readouterr().out
+    assert "problem: it cannot be read: OperationalError: " in shown
+    assert "problem: /nowhere/erp.log: there is no such file" in shown
+    assert "erp: 22 records read, 1 fit no rule, 1 rejected" in shown
+    assert "secret" not in shown
+
+
 def test_check_as_json(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same for programs, with ids and attributes."""
     assert main(["scrape", "check", str(sources), "--json"]) == 0

@@ -56,13 +56,13 @@ def test_two_of_one_name_are_told_apart() -> None:
 
 
 def test_how_full_queues_are() -> None:
-    """A row for each queue and each group of its readers; what a broker does not tell stays empty."""
+    """A row for each queue and each group of its readers, with the source that says so; what a broker does not tell stays empty."""
     queue = QueueLevel("mq", "edi-1", "orders.dead", "", AT, 1_200, None, None, None, 7_500, 0)
     group = QueueLevel("mq", "edi-1", "orders", "billing", AT, None, 12, 3, 1, None, 2)
     lines = queues_words([queue, group], AT + timedelta(seconds=9)).splitlines()
 
-    assert lines[1].split() == ["orders.dead", "1,200", "2", "h", "5", "min", "0", "9", "s", "ago"]
-    assert lines[2].split() == ["orders", "billing", "12", "3", "1", "2", "9", "s", "ago"]
+    assert lines[1].split() == ["orders.dead", "mq", "1,200", "2", "h", "5", "min", "0", "9", "s", "ago"]
+    assert lines[2].split() == ["orders", "billing", "mq", "12", "3", "1", "2", "9", "s", "ago"]
 
 
 def test_the_command_ends_with_one_when_a_source_is_not_well(

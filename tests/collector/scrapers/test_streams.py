@@ -11,6 +11,7 @@ import pytest
 from controltower.collector.scrapers.definition import DeadLetterSource, TapSource
 from controltower.collector.scrapers.errors import QueueError
 from controltower.collector.scrapers.kind import kind_of
+from controltower.collector.scrapers.nats_client import Nats
 from controltower.collector.scrapers.observation import Level, Record
 from controltower.collector.scrapers.stream import StreamReader
 from tests.collector.scrapers.answering import Answer, answering
@@ -287,6 +288,16 @@ def test_fields_of_an_entry_are_its_body(one_redis: OwnRedis, monkeypatch: pytes
 
     assert (fields["po"], fields["header.po"], fields["trace.id"]) == ("PO-1", "PO-1", TRACE)
     assert client.xinfo_groups(queue) == before
+
+
+@pytest.mark.timeout(30)
+def test_a_server_that_is_not_there_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own patience would be two minutes, in which nothing is told and a scraper does not stop."""
+    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
+    reading = source_of("tap", "orders", broker="nats")
+    assert isinstance(reading, TapSource)
+    with pytest.raises(nats.errors.NoServersError):
+        Nats(reading)
 
 
 def test_a_stream_that_keeps_by_who_reads_is_refused(one_nats: OwnNats, monkeypatch: pytest.MonkeyPatch) -> None:
