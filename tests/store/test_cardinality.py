@@ -4,7 +4,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from controltower.cli import checks
 from controltower.cli.settings import Settings
@@ -16,7 +15,7 @@ from controltower.store.address import StoreAddress
 from controltower.store.client import Client
 from controltower.store.redacting import apply_redaction
 from tests.cli.conftest import text_of
-from tests.store.otlp import Loading, attributes, record, request, span
+from tests.store.otlp import Loading, record, request, span
 
 pytestmark = pytest.mark.slow
 
@@ -27,12 +26,13 @@ MOST_GROWTH = 256 * 1024**2  # bytes of resident memory, from the second request
 
 def made_up(first: int) -> bytes:
     """Return a request whose spans have each a service and an attribute that nobody else has."""
-    made = ExportTraceServiceRequest()
-    for number in range(first, first + IN_A_REQUEST):
-        resource = made.resource_spans.add()
-        resource.resource.attributes.extend(attributes([("service.name", f"made-up-{number}")]))
-        resource.scope_spans.add().spans.append(span(number, {f"key.{number}": "x"}))
-    return record(made.SerializeToString())
+    number, trace, own = b"0000000", b"T" * 16, b"S" * 8
+    like = span(0, {"key.0000000": "x"}, trace_id=trace, span_id=own, name="span 0000000")
+    one = request(like, resource={"service.name": "made-up-0000000"}).SerializeToString()  # requests join to one
+    return b"".join(
+        one.replace(number, b"%07d" % at).replace(trace, at.to_bytes(16, "big")).replace(own, at.to_bytes(8, "big"))
+        for at in range(first, first + IN_A_REQUEST)
+    )
 
 
 def test_a_million_names_cost_neither_memory_nor_answers(
@@ -45,7 +45,7 @@ def test_a_million_names_cost_neither_memory_nor_answers(
     loading.load(request(span(1, {key: "PO-1"}), span(2), span(3)))
     memory = []
     for first in range(10, NAMES + 10, IN_A_REQUEST):
-        loading.put("traces", made_up(first))
+        loading.put("traces", record(made_up(first)))
         memory.append(resident_bytes())
 
     systems = {one.system: one for one in read.freshness(loading.client)}
