@@ -75,13 +75,17 @@ class Tower:
 
     def serve(self, collector_port: int = 0, grpc_port: int = 0) -> "subprocess.Popen[str]":
         """Start `serve` and wait until it takes spans in and its store can be read."""
-        if self.store is None and not (self.data / "store").exists():
-            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # as serve makes it
-            shutil.copytree(migrated_store(), self.data / "store", symlinks=True)
+        self.lay_store()
         ports = ["--collector-port", str(collector_port), "--grpc-port", str(grpc_port), "--endpoint-port", "0"]
         process = self.start("serve", *ports)
         self.wait_for(process)
         return process
+
+    def lay_store(self) -> None:
+        """Put a migrated store without rows where none is yet, for what is not about migrating."""
+        if self.store is None and not (self.data / "store").exists():
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # as serve makes it
+            shutil.copytree(migrated_store(), self.data / "store", symlinks=True)
 
     def wait_for(self, process: "subprocess.Popen[str]", patience_s: float = PATIENCE_S) -> None:
         """Wait until a process with a collector has told where it is."""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from controltower import tracer
 from tests.alerts.receiver import Received, Receiver, receiving
 from tests.clickhouse_server import ClickHouseServer, free_port
+from tests.conftest import database_for
 from tests.processes import Tower, tower, until
 
 if TYPE_CHECKING:
@@ -23,26 +23,29 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqr"
 VISIBLE_S = 15.0  # the budget is two seconds on an idle machine; a machine that tests is not idle
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     """A webhook's receiver on loopback."""
     with receiving() as running:
         yield running
 
 
-@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.server)])
-def running_tower(request: pytest.FixtureRequest, tmp_path: Path, receiver: Receiver, database: str) -> Iterator[Tower]:
-    """`serve` with a webhook, over the embedded engine and over a ClickHouse server."""
+@pytest.fixture(scope="module", params=["embedded", pytest.param("server", marks=pytest.mark.server)])
+def running_tower(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+) -> Iterator[Tower]:
+    """`serve` with a webhook, over the embedded engine and over a ClickHouse server: one for all that is sent to it."""
     store = None
+    receiver.received.clear()
     if request.param == "server":
         server: ClickHouseServer = request.getfixturevalue("clickhouse_server")
-        store = server.address(database)
+        store = server.address(database_for("end_to_end"))
     environment = {
         "CONTROLTOWER_WEBHOOK_URL": receiver.url,
         "CONTROLTOWER_WEBHOOK_SECRET": SECRET,
         "CONTROLTOWER_WEBHOOK_ALLOW": f"127.0.0.1:{receiver.port}",
     }
-    with tower(tmp_path / "data", store, environment) as running:
+    with tower(tmp_path_factory.mktemp("tower") / "data", store, environment) as running:
         running.serve()
         yield running
 
@@ -105,7 +108,7 @@ def test_a_late_order_reaches_page_and_pager_and_is_resolved(
 def show_and_check(running: Tower, page: "Page", state: str) -> None:
     """Open the transaction's page in the browser, by the key, and see where it stands."""
     port = free_port()
-    running.start("dashboard", "--dashboard-port", str(port))
+    dashboard = running.start("dashboard", "--dashboard-port", str(port))
     base = f"http://127.0.0.1:{port}"
     until(lambda: answers(f"{base}/_stcore/health"), "the dashboard answers")
     page.goto(f"{base}/transaction?flow=procure_to_pay&type=purchase_order&value=PO-1042")
@@ -113,6 +116,7 @@ def show_and_check(running: Tower, page: "Page", state: str) -> None:
     page.get_by_text(state, exact=False).first.wait_for(timeout=30_000)
 
     assert "Traceback" not in page.content()
+    running.stop(dashboard)
 
 
 def answers(url: str) -> bool:

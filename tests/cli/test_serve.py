@@ -27,21 +27,27 @@ def here(tmp_path: Path) -> Iterator[Tower]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tower]:
+    """`serve` at work, for all tests that leave it at work."""
+    with tower(tmp_path_factory.mktemp("serving") / "data") as made:
+        made.serve()
+        yield made
+
+
 def post(running: Tower, body: bytes, token: str | None = None) -> int:
     """Send a body to the collector and return the status."""
     headers = {"authorization": f"Bearer {token or running.runtime.token}", "content-type": "application/x-protobuf"}
     return httpx.post(f"{running.runtime.collector}/v1/traces", content=body, headers=headers, timeout=30).status_code
 
 
-def test_serve_takes_in_and_refuses_as_the_protocol_says(here: Tower) -> None:
+def test_serve_takes_in_and_refuses_as_the_protocol_says(serving: Tower) -> None:
     """A good request is acknowledged, a wrong token is 401, garbage is 400."""
-    here.serve()
-
-    assert post(here, request_of(span(1))) == 200
-    assert post(here, request_of(span(2)), token="wrong") == 401
-    assert post(here, b"\xff\xff\xffgarbage") == 400
-    assert here.get("/healthz") == {"alive": True}
-    assert until(lambda: here.get("/readyz")["metrics"]["segments_loaded"], "the request is loaded") == 1
+    assert post(serving, request_of(span(1))) == 200
+    assert post(serving, request_of(span(2)), token="wrong") == 401
+    assert post(serving, b"\xff\xff\xffgarbage") == 400
+    assert serving.get("/healthz") == {"alive": True}
+    assert until(lambda: serving.get("/readyz")["metrics"]["segments_loaded"], "the request is loaded") == 1
 
 
 def test_a_taken_port_is_a_sentence(here: Tower) -> None:
@@ -55,23 +61,22 @@ def test_a_taken_port_is_a_sentence(here: Tower) -> None:
     )
 
 
-def test_a_second_serve_on_the_same_folder_is_refused(here: Tower) -> None:
+def test_a_second_serve_on_the_same_folder_is_refused(serving: Tower) -> None:
     """Two processes never write one journal; the second says who holds it, and the first goes on."""
-    first = here.serve()
-    said = here.run("serve", "--quiet", "--collector-port", "0", "--endpoint-port", "0", code=1)
+    (first,) = serving.processes
+    said = serving.run("serve", "--quiet", "--collector-port", "0", "--endpoint-port", "0", code=1)
 
     assert said.count("\n") == 1
     assert str(first.pid) in said
-    assert post(here, request_of(span(1))) == 200
+    assert post(serving, request_of(span(1))) == 200
 
 
-def test_what_serve_writes_is_its_owners(here: Tower) -> None:
+def test_what_serve_writes_is_its_owners(serving: Tower) -> None:
     """Credentials, tokens, logs and the journal are not readable by other users."""
-    here.serve()
-    private = [here.data / name for name in ("serve.json", "tokens.json", "ingest-token", "logs/serve.log")]
+    private = [serving.data / name for name in ("serve.json", "tokens.json", "ingest-token", "logs/serve.log")]
 
     assert [stat.S_IMODE(path.stat().st_mode) & 0o077 for path in private] == [0, 0, 0, 0]
-    assert stat.S_IMODE(here.data.stat().st_mode) & 0o077 == 0
+    assert stat.S_IMODE(serving.data.stat().st_mode) & 0o077 == 0
 
 
 def test_a_bad_setting_refuses_to_start(here: Tower) -> None:

@@ -71,6 +71,7 @@ def test_up_starts_everything_and_ctrl_c_stops_it(here: Tower) -> None:
 
 def test_a_killed_up_leaves_nothing_behind(here: Tower) -> None:
     """kill -9 of `up` ends its children, too."""
+    here.lay_store()
     up = here.start("up", *ANY, "--no-dashboard")
     until(lambda: "ready in " in said(here), "everything is up")
     children = descendants(up.pid)
@@ -83,6 +84,7 @@ def test_a_killed_up_leaves_nothing_behind(here: Tower) -> None:
 
 def test_the_demo_sends_history_and_goes_on(here: Tower) -> None:
     """With ``--demo`` there are orders to follow, some of them completed, and `up` names one."""
+    here.lay_store()
     here.start("up", *ANY, "--demo", "--no-dashboard")
     until(lambda: "follow one from requisition to payment: controltower trace " in said(here), "one is named", 400)
     key = said(here).rpartition("controltower trace ")[2].split()[0]
@@ -98,6 +100,7 @@ def test_the_demo_sends_history_and_goes_on(here: Tower) -> None:
 
 def test_a_second_up_is_refused(here: Tower) -> None:
     """The same data folder is not served twice."""
+    here.lay_store()
     here.start("up", *ANY, "--no-dashboard")
     until(lambda: "ready in " in said(here), "everything is up")
     refused = here.run("up", *ANY, "--no-dashboard", code=1)

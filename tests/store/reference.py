@@ -1,11 +1,12 @@
 """Resolution once more, slow and plain: the rules of keys and flows over everything that was ever seen, set by set.
 
-Nothing is remembered, indexed or updated: each question is answered by looking at all steps again. Takes the flow, the
-steps, the span links and the corrections in any order; gives the place of each step: the anchors it belongs to and by which
-evidence, or why to none.
+Nothing is remembered or updated but the scopes that each value was seen with: each question is answered by looking at all
+steps again. Takes the flow, the steps, the span links and the corrections in any order; gives the place of each step: the
+anchors it belongs to and by which evidence, or why to none.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
@@ -51,6 +52,9 @@ class Reference:
     ) -> None:
         self.flow = flow
         self.steps = list(steps)
+        self.scopes: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for key in (key for step in self.steps for key in step.keys if key.scope):
+            self.scopes[key.type, key.value].add(key.scope)
         self.links = list(links)
         self.corrections = [one for one in corrections if self._holds(one, list(corrections))]
         self.pairs: list[tuple[Key, Key, datetime | None]] = []  # without a time: confirmed
@@ -206,12 +210,7 @@ class Reference:
         """Return the key with its scope: its own, else the only one its value was ever seen with; None for several."""
         if key.scope:
             return key
-        scopes = {
-            other.scope
-            for step in self.steps
-            for other in step.keys
-            if other.scope and (other.type, other.value) == (key.type, key.value)
-        }
+        scopes = self.scopes[key.type, key.value]
         return None if len(scopes) > 1 else Key(key.type, next(iter(scopes), ""), key.value)
 
     def _parents(self, key: Key, at: datetime) -> dict[Key, datetime]:
