@@ -52,7 +52,8 @@ class Rabbit:
     def __init__(self) -> None:
         self.host, self.port = broker("RabbitMQ", "RABBITMQ_ADDRESS", 5672)
         self.url = f"amqp://guest:guest@{self.host}:{self.port}/%2F"
-        self.connection = pika.BlockingConnection(pika.ConnectionParameters(self.host, self.port))
+        # Nobody answers heartbeats while a test waits for something else.
+        self.connection = pika.BlockingConnection(pika.ConnectionParameters(self.host, self.port, heartbeat=0))
         self.channel = self.connection.channel()
         self._queues: list[str] = []
         self._exchanges: list[str] = []
