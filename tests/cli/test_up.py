@@ -112,6 +112,7 @@ def test_a_second_up_is_refused(here: Tower) -> None:
 @pytest.mark.parametrize("option", ["--dashboard-port", "--collector-port", "--grpc-port", "--endpoint-port"])
 def test_a_taken_port_names_its_option(here: Tower, option: str) -> None:
     """Whichever port is taken, the sentence names the option, and nothing is left running."""
+    here.lay_store()
     with listen("127.0.0.1", 0, "") as taken:
         words = {"--collector-port": "0", "--grpc-port": "0", "--endpoint-port": "0", "--dashboard-port": "0"}
         words[option] = str(port_of(taken))

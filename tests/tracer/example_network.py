@@ -197,8 +197,7 @@ def network(folder: Path) -> Iterator[Network]:
         found = Network(running, own, folder, f"http://127.0.0.1:{api}")
         stack.callback(clean_up, own)
         stack.callback(found.stop)
-        begun = running.start("serve", "--collector-port", "0", "--grpc-port", "0", "--endpoint-port", "0")
-        running.wait_for(begun, PATIENCE_S)
+        running.serve()
         own |= {"CONTROLTOWER_ENDPOINT": running.runtime.collector, "CONTROLTOWER_TOKEN": running.runtime.token}
         found.start("order_api", PORT=str(api))
         found.start("supplier", PORT=str(supplier))
