@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -209,7 +210,12 @@ def _afflict(
 ) -> Counter[str]:
     done: Counter[str] = Counter()
     waiting: list[Fault] = []
-    for part in _parts(records, rounds):
+    for number, part in enumerate(_parts(records, 2 * rounds)):
+        if number % 2 == 0:  # the scraper is at work when the fault strikes
+            before = world.read()[2]
+            _put(world, part)
+            until(partial(_is_read, world, before), "some of it is read", READ_S)
+            continue
         if not waiting:
             waiting = [kill, rotate, rotate, broker_away, failover, half_a_file]
             waiting += [clock_jumps] if world.clock else []
@@ -219,6 +225,10 @@ def _afflict(
         done[how] += 1
         time.sleep(chance.uniform(*LASTS_S))
     return done
+
+
+def _is_read(world: World, before: int) -> bool:
+    return world.read()[2] > before
 
 
 def _parts(records: Records, rounds: int) -> Iterator[Records]:
