@@ -23,7 +23,7 @@ from tests.store.reference import Place, Reference
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 STEPS = 300
 LOST = 9  # each ninth span never arrives, so that some steps wait for ever
-WORLDS = 100  # of 300 steps: what arrives together is still more than a cycle takes
+WORLDS = 200  # of 300 steps: what arrives together is more than a cycle takes
 ROUNDS = 4
 DERIVED = {  # what a map holds has no order; exceptions that were retracted stay readable
     "transaction_steps": "* EXCEPT (known_at)",
