@@ -2,7 +2,10 @@
 
 import os
 import random
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from tests.collector.scrapers.x12_writer import encoded, interchange, order
 from tests.processes import tower, until
 
 ROUNDS = 2
-AT_WORK = time.time() + 3600  # of a file that is written to for as long as the test takes: it is never quiet
+WRITES_EVERY_S = 0.2  # far less than a file is quiet for until it counts as whole
 SOURCES = """
 sources:
   orders:
@@ -54,12 +57,30 @@ class Arrivals:
                 content = self._content(known=True)
                 file = self._file()
                 file.write_bytes(content[: self._random.randrange(1, len(content) - 3)])
-                os.utime(file, (AT_WORK, AT_WORK))
                 self._half.append((file, content))
             case _:
                 content = self._content(known=True)
                 self._put(content)
                 self._sent.append(content)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Let what is half there be written to until the block ends, however slowly the rest goes on."""
+        over = threading.Event()
+
+        def write() -> None:
+            while not over.wait(WRITES_EVERY_S):
+                for file, _ in [*self._half]:
+                    with suppress(FileNotFoundError):  # it was taken for whole, which is found out at the end
+                        os.utime(file)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            yield
+        finally:
+            over.set()
+            writer.join()
 
     def finish(self) -> None:
         """Write what is half to its end."""
@@ -103,20 +124,21 @@ def test_kill_in_the_middle_of_files(tmp_path: Path) -> None:
     arrivals = Arrivals(tmp_path / "in", randomness)
     with tower(tmp_path / "data") as running:
         serve = running.serve()
-        for number in range(ROUNDS):
-            scrape = running.start("scrape", str(sources), "--quiet")
-            before = acknowledged(running)
-            for _ in range(4):
+        with arrivals.at_work():
+            for number in range(ROUNDS):
+                scrape = running.start("scrape", str(sources), "--quiet")
+                before = acknowledged(running)
+                for _ in range(4):
+                    arrivals.go_on()
+                before = acknowledged_after(running, before)
+                for _ in range(3):
+                    arrivals.go_on()
+                if number == 1:
+                    running.kill(serve)
+                    arrivals.go_on()
+                    serve = running.serve(int(running.runtime.collector.rpartition(":")[2]))
+                running.kill(scrape)
                 arrivals.go_on()
-            before = acknowledged_after(running, before)
-            for _ in range(3):
-                arrivals.go_on()
-            if number == 1:
-                running.kill(serve)
-                arrivals.go_on()
-                serve = running.serve(int(running.runtime.collector.rpartition(":")[2]))
-            running.kill(scrape)
-            arrivals.go_on()
         arrivals.finish()
         running.run("scrape", str(sources), "--once")
         until(lambda: len(counted(running)) >= len(arrivals.orders), f"{len(arrivals.orders)} documents are there")
