@@ -39,6 +39,10 @@ SELECT count() AS rows, uniqExact(TraceId, SpanId) AS spans, uniqExact(TraceId, 
 FROM otel_traces WHERE ScopeName = 'controltower.scrape'
 """
 
+READ_OF_EACH: Final = """
+SELECT ServiceName, uniqExact(TraceId, ParentSpanId) FROM otel_traces WHERE ScopeName = 'controltower.scrape' GROUP BY ServiceName
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -80,6 +84,11 @@ class World:
         with closing(self.running.client()) as client:
             (row,) = client.query(READ).result_rows
         return int(row[0]), int(row[1]), int(row[2])
+
+    def read_of_each(self) -> dict[str, int]:
+        """Return how many steps of each place are in the store."""
+        with closing(self.running.client()) as client:
+            return {str(name): int(steps) for name, steps in client.query(READ_OF_EACH).result_rows}
 
 
 Records = Mapping[str, Sequence[Json]]  # by place
@@ -211,10 +220,10 @@ def _afflict(
     done: Counter[str] = Counter()
     waiting: list[Fault] = []
     for number, part in enumerate(_parts(records, 2 * rounds)):
-        if number % 2 == 0:  # the scraper is at work when the fault strikes
-            before = world.read()[2]
+        if number % 2 == 0:  # the scraper is at work everywhere when the fault strikes
+            before = world.read_of_each()
             _put(world, part)
-            until(partial(_is_read, world, before), "some of it is read", READ_S)
+            until(partial(_is_read, world, part, before), "some of each place is read", READ_S)
             continue
         if not waiting:
             waiting = [kill, rotate, rotate, broker_away, failover, half_a_file]
@@ -227,8 +236,9 @@ def _afflict(
     return done
 
 
-def _is_read(world: World, before: int) -> bool:
-    return world.read()[2] > before
+def _is_read(world: World, part: Records, before: Mapping[str, int]) -> bool:
+    now = world.read_of_each()
+    return all(now.get(name, 0) > before.get(name, 0) for name, each in part.items() if each)
 
 
 def _parts(records: Records, rounds: int) -> Iterator[Records]:
