@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -26,7 +25,6 @@ DAYS: Final = 60
 A_LITTLE: Final = timedelta(minutes=2)
 READ_S: Final = 120.0
 CLOCK_JUMP_S: Final = 3_000
-LASTS_S: Final = (0.2, 1.5)
 RESOLVED_S: Final = 60.0
 WHERE: Final[Mapping[str, str]] = {  # what of the network leaves its records where; the others have logs
     "edi-gateway": "queue",
@@ -99,8 +97,9 @@ def kill(world: World, records: Records, chance: random.Random) -> str:
     """kill -9 of the scraper while records come; of half a file it would believe the time, where its clock is right."""
     if world.clock_is_off:
         world.places["files"].finish()
+    until_read = world.read()[2] + chance.randint(1, max(1, sum(map(len, records.values())) // 2))
     _put(world, records)
-    time.sleep(chance.uniform(*LASTS_S))
+    until(lambda: world.read()[2] >= until_read, "some of it is read", READ_S)
     world.kill()
     return "kill -9"
 
@@ -120,8 +119,9 @@ def broker_away(world: World, records: Records, chance: random.Random) -> str:
     place = world.places["queue"]
     assert isinstance(place, QueuePlace)
     _put(world, records)
+    refused = place.way.refused
     place.way.cut()
-    time.sleep(chance.uniform(*LASTS_S))
+    until(lambda: place.way.refused > refused, "the scraper finds nobody", READ_S)
     place.way.open()
     return "broker restarted"
 
@@ -232,7 +232,6 @@ def _afflict(
         how = waiting.pop()(world, part, chance)
         say(how)
         done[how] += 1
-        time.sleep(chance.uniform(*LASTS_S))
     return done
 
 

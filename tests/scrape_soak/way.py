@@ -11,6 +11,7 @@ class Way:
     def __init__(self, host: str, port: int) -> None:
         self._to = host, port
         self._open = True
+        self.refused = 0  # who came while it was cut
         self._ends: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -44,6 +45,7 @@ class Way:
             except OSError:
                 far = None
             if far is None:
+                self.refused += 1
                 near.close()
                 continue
             self._ends += [near, far]
