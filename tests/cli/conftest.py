@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+PACK = files("controltower.store.flows").joinpath("packs/procure_to_pay.yaml").read_text(encoding="utf-8")
+JOINED = "invoice:             {parent: purchase_order, shared: true,"
+PAID_FAST = (
+    "within: 45 days,         severity: warning, per: invoice",
+    "within: 10 days, severity: warning, per: invoice",
+)
 
 
 @pytest.fixture
@@ -57,3 +64,13 @@ def text_of(address: StoreAddress) -> str:
     if address.embedded:
         return f"chdb://{address.path}?database={address.database}"
     return f"{address.scheme}://{address.user}:{address.password}@{address.host}:{address.port}/{address.database}"
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Path:
+    """A second version of the pack in which invoices lead to no order."""
+    text = PACK.partition("\nexamples:")[0].replace("version: 1", "version: 2").replace(*PAID_FAST)
+    assert JOINED in text
+    file = tmp_path / "changed.yaml"
+    file.write_text(text.replace(JOINED, "invoice: {shared: true,"), encoding="utf-8")
+    return file

@@ -11,13 +11,12 @@ from controltower.store.client import Client
 from controltower.store.flows.publishing import drop_left
 from controltower.store.flows.shadow import LASTS
 from controltower.store.read import find_anchors, read_transaction
-from tests.cli.test_publishing import changed, databases
+from tests.cli.test_publishing import databases
 from tests.processes import Tower, tower, until
 from tests.store.orders import whole_order
 from tests.store.spans import store
 
 pytestmark = pytest.mark.slow
-__all__ = ["changed"]  # a fixture
 
 BEFORE, AFTER = (1, 14), (2, 9)  # version of the flow, and steps of the order
 

@@ -1,10 +1,7 @@
 """``flows diff`` and ``flows publish``: what a changed flow makes of history, and history under it."""
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
-
-import pytest
 
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client
@@ -16,23 +13,6 @@ from tests.cli.conftest import Run
 from tests.factories import exception
 from tests.store.orders import at, whole_order
 from tests.store.spans import Span, store
-
-PACK = files("controltower.store.flows").joinpath("packs/procure_to_pay.yaml").read_text(encoding="utf-8")
-JOINED = "invoice:             {parent: purchase_order, shared: true,"
-PAID_FAST = (
-    "within: 45 days,         severity: warning, per: invoice",
-    "within: 10 days, severity: warning, per: invoice",
-)
-
-
-@pytest.fixture
-def changed(tmp_path: Path) -> Path:
-    """A second version of the pack in which invoices lead to no order."""
-    text = PACK.partition("\nexamples:")[0].replace("version: 1", "version: 2").replace(*PAID_FAST)
-    assert JOINED in text
-    file = tmp_path / "changed.yaml"
-    file.write_text(text.replace(JOINED, "invoice: {shared: true,"), encoding="utf-8")
-    return file
 
 
 def databases(client: Client) -> set[str]:
