@@ -9,8 +9,8 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
+from controltower.store.flows.told import Often, stamped
 from controltower.store.flows.told import known as known_of
-from controltower.store.flows.told import stamped
 from controltower.store.reads.sources import sources
 from controltower.store.rows import ExceptionRow, Key
 from controltower.store.source_rows import NOT_WELL, SourceState, Standing
@@ -43,16 +43,14 @@ class ScrapedSources:
     ) -> None:
         self._client = client
         self._now = now
-        self._monotonic = monotonic
-        self._due_s = monotonic()
+        self._often = Often(LOOK_EVERY_S, monotonic)
         self._since: dict[Key, datetime] = {}
         self._known: dict[Key, ExceptionRow] | None = None
 
     def look(self) -> None:
         """Write who is not well for a while, and who is well again; at most once in ``LOOK_EVERY_S``. Raises StoreError."""
-        if self._monotonic() < self._due_s:
+        if not self._often.is_due():
             return
-        self._due_s = self._monotonic() + LOOK_EVERY_S
         if self._known is None:
             self._known = known_of(self._client, FLOW, KIND)
         now = self._now()

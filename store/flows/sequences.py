@@ -10,7 +10,7 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 
 from controltower.store.flows.definition import Flow
-from controltower.store.flows.told import Known, known, stamped
+from controltower.store.flows.told import Known, Often, known, stamped
 from controltower.store.queries import named
 from controltower.store.reads.fetch import fetch
 from controltower.store.rows import UNKNOWN_SINCE, ExceptionRow, Key
@@ -52,16 +52,14 @@ class Sequences:
     ) -> None:
         self._client = client
         self._now = now
-        self._monotonic = monotonic
-        self._due_s = monotonic()
+        self._often = Often(LOOK_EVERY_S, monotonic)
         self._known: dict[str, dict[Key, ExceptionRow]] = {}
 
     def look(self, flows: Iterable[Flow]) -> None:
         """Write what is missing of the counts that *flows* name, and what came; at most once in ``LOOK_EVERY_S``. Raises
         StoreError."""
-        if self._monotonic() < self._due_s:
+        if not self._often.is_due():
             return
-        self._due_s = self._monotonic() + LOOK_EVERY_S
         now = self._now()
         for flow in flows:
             if flow.flow not in self._known:

@@ -1,6 +1,6 @@
 """Exceptions that are of no transaction: what is known of them, and what must be written."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,6 +9,24 @@ from clickhouse_connect.driver.client import Client
 from controltower.store.queries import named
 from controltower.store.reads.fetch import fetch
 from controltower.store.rows import ExceptionRow, Key
+
+
+class Often:
+    """Says once in so many seconds that it is time. For one thread."""
+
+    def __init__(self, every_s: float, monotonic: Callable[[], float]) -> None:
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._due_s = monotonic()
+
+    def is_due(self) -> bool:
+        """Whether it is time; asked again it is not, until the seconds are over."""
+        now_s = self._monotonic()
+        if now_s < self._due_s:
+            return False
+        self._due_s = now_s + self._every_s
+        return True
+
 
 Known = Mapping[Key, ExceptionRow]
 

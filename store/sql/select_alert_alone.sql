@@ -1,35 +1,5 @@
 -- Open alerts of some rules that have no cause in common with others, of what opened since a moment.
-SELECT
-    dedup_key,
-    flow,
-    anchor,
-    kind,
-    rule,
-    subject,
-    state,
-    decision,
-    episode,
-    sequence,
-    announced,
-    announced_severity,
-    notification_id,
-    reason,
-    severity,
-    amount,
-    currency,
-    detail,
-    system,
-    counterparty,
-    batch,
-    cause,
-    members,
-    grows_until,
-    opened_at,
-    resolved_at,
-    first_seen_at,
-    decided_at,
-    exception_version,
-    version
+SELECT *
 FROM alerts FINAL
 WHERE state = 'firing'
     AND kind != 'cause'

@@ -1,35 +1,5 @@
 -- Decisions whose notification is missing: the worker stopped between the two writes.
-SELECT
-    dedup_key,
-    flow,
-    anchor,
-    kind,
-    rule,
-    subject,
-    state,
-    decision,
-    episode,
-    sequence,
-    announced,
-    announced_severity,
-    notification_id,
-    reason,
-    severity,
-    amount,
-    currency,
-    detail,
-    system,
-    counterparty,
-    batch,
-    cause,
-    members,
-    grows_until,
-    opened_at,
-    resolved_at,
-    first_seen_at,
-    decided_at,
-    exception_version,
-    version
+SELECT *
 FROM alerts FINAL
 WHERE decided_at >= {since:DateTime64(6, 'UTC')}
     AND notification_id != ''

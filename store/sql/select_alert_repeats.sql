@@ -1,35 +1,5 @@
 -- Announced alerts that are still open and were last told before a moment; not those that still wait to be delivered.
-SELECT
-    dedup_key,
-    flow,
-    anchor,
-    kind,
-    rule,
-    subject,
-    state,
-    decision,
-    episode,
-    sequence,
-    announced,
-    announced_severity,
-    notification_id,
-    reason,
-    severity,
-    amount,
-    currency,
-    detail,
-    system,
-    counterparty,
-    batch,
-    cause,
-    members,
-    grows_until,
-    opened_at,
-    resolved_at,
-    first_seen_at,
-    decided_at,
-    exception_version,
-    version
+SELECT *
 FROM alerts FINAL
 WHERE state = 'firing'
     AND announced
