@@ -188,6 +188,11 @@ class Tower:
         self.processes.remove(process)
         return time.monotonic() - since
 
+    def end(self) -> None:
+        """Stop every process, so that the files stand still: an engine at work merges parts away while they are read."""
+        for process in tuple(self.processes):
+            self.stop(process)
+
     def kill(self, process: "subprocess.Popen[str]") -> None:
         """kill -9."""
         process.kill()

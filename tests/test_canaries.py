@@ -109,6 +109,7 @@ def test_nothing_of_a_patient_gets_through(here: Tower, tmp_path: Path) -> None:
     found = dict(here.tables())
     if here.store is None:  # a server's backups lie in its own folder
         here.run("backup", "monday")
+    here.end()
 
     assert {item["signal"] for item in items} == set(REQUESTS)
     filled = {name for name, rows in found.items() if rows}

@@ -111,6 +111,7 @@ def test_what_the_supplier_refuses_is_rejected_on_its_way_back(services: Network
 def test_nothing_of_a_payload_is_stored(services: Network) -> None:
     """The note that every message carried is in no table and no file of the tower; the key that a rule named is."""
     tables = dict(services.tower.tables())
+    services.tower.end()
     files = [path for path in services.tower.data.rglob("*") if path.is_file()]
 
     assert "PO-1042" in tables["otel_traces"]
