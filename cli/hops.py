@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from controltower.store.read import Span, TransactionView
+from controltower.store.read import Member, Span
 from controltower.tracer import attributes
 
 OPERATION: Final = "messaging.operation.type"
@@ -45,10 +45,10 @@ class Way:
         return [_hop(span) for span in self.spans if OPERATION in span.attributes or _is_file(span.attributes)]
 
 
-def around(view: TransactionView, spans: Sequence[Span]) -> list[Span]:
-    """Return those of *spans* that are above or below a step of the transaction in its trace, the steps included."""
+def around(members: Sequence[Member], spans: Sequence[Span]) -> list[Span]:
+    """Return those of *spans* that are above or below the step of one of *members* in its trace, the steps included."""
     known = {(span.trace_id, span.span_id): span for span in spans}
-    steps = {(member.step.trace_id, member.step.span_id) for member in view.members}
+    steps = {(member.step.trace_id, member.step.span_id) for member in members}
     above = {id_ for step in steps for id_ in _path(step, known)}
     return [span for id_, span in known.items() if id_ in above or any(each in steps for each in _path(id_, known))]
 

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from controltower.cli.errors import CommandError
 from controltower.cli.settings import Settings
 from controltower.store.client import Client
+from controltower.store.read import Aside, beside
 from controltower.store.runtime import open_store
 from controltower.store.schema import pending
 
@@ -24,6 +25,17 @@ def reading(settings: Settings) -> Iterator[Client]:
                 "start `controltower up` or `serve`, or run `controltower migrate`."
             )
         yield client
+
+
+@contextmanager
+def reading_beside(settings: Settings) -> Iterator[tuple[Client, Aside]]:
+    """Open the store as ``reading`` does, and once more for what is read beside. Raises CommandError."""
+    with (
+        reading(settings) as client,
+        closing(open_store(settings.data, settings.store, role="reader")) as other,
+        beside(other) as aside,
+    ):
+        yield client, aside
 
 
 def writable(client: Client) -> None:

@@ -26,6 +26,7 @@ from controltower.store.reads.answers import (
     StateCount,
     TransactionView,
 )
+from controltower.store.reads.beside import Aside, at_once, beside
 from controltower.store.reads.collectors import collectors, refusals
 from controltower.store.reads.corrections import Decided, corrections, corrections_of
 from controltower.store.reads.find import find_anchors, spans_with_key
@@ -36,7 +37,14 @@ from controltower.store.reads.paths import Paths, paths
 from controltower.store.reads.search import search
 from controltower.store.reads.sources import queues, sources
 from controltower.store.reads.then import KnownThen, Restated, find_anchors_then, folded, known_then, restated
-from controltower.store.reads.transaction import SPANS_LIMIT, TRACES_LIMIT, read_transaction, spans_of_traces
+from controltower.store.reads.transaction import (
+    SPANS_LIMIT,
+    TRACES_LIMIT,
+    Begun,
+    begin_transaction,
+    read_transaction,
+    spans_of_traces,
+)
 from controltower.store.source_rows import QueueLevel, SourceState, Standing
 
 __all__ = [
@@ -45,6 +53,8 @@ __all__ = [
     "SYSTEMS_LIMIT",
     "TRACES_LIMIT",
     "AnchorRef",
+    "Aside",
+    "Begun",
     "CollectorState",
     "DayCount",
     "Decided",
@@ -73,6 +83,9 @@ __all__ = [
     "Standing",
     "StateCount",
     "TransactionView",
+    "at_once",
+    "begin_transaction",
+    "beside",
     "collectors",
     "corrections",
     "corrections_of",

@@ -17,6 +17,7 @@ from controltower.store.bench_writes import write_copies, write_pattern
 from controltower.store.client import Client
 from controltower.store.flows.definition import load_packs
 from controltower.store.flows.engine import Engine
+from controltower.store.read import beside
 
 PATTERN_STEPS: Final = 20_000
 COPIES_AT_ONCE: Final = 10  # of one insert: its rows stand in memory
@@ -50,10 +51,16 @@ class Resolved:
 
 
 def bench_resolve(
-    client: Client, steps: int, cycles: int, lookups: int, now: Callable[[], datetime], say: Callable[[str], None]
+    client: Client,
+    other: Client,
+    steps: int,
+    cycles: int,
+    lookups: int,
+    now: Callable[[], datetime],
+    say: Callable[[str], None],
 ) -> Resolved:
     """Fill the empty store behind *client* with about *steps* steps, resolve them, then *cycles* times as many new ones
-    as the pattern has, and read *lookups* paths. Raises StoreError.
+    as the pattern has, and read *lookups* paths, part of each over *other*. Raises StoreError.
 
     The new steps are the later halves of transactions whose earlier halves are among those stored first.
     """
@@ -74,7 +81,7 @@ def bench_resolve(
         write_copies(client, first, first + 2, ["bench-late"])
         done.append(measured(engine.catch_up))
     say("reading paths")
-    return Resolved(scratch, tuple(done), *resolved_counts(client), _trace_times(client, lookups))
+    return Resolved(scratch, tuple(done), *resolved_counts(client), _trace_times(client, other, lookups))
 
 
 def measured(work: Callable[[], int]) -> Phase:
@@ -87,12 +94,13 @@ def measured(work: Callable[[], int]) -> Phase:
     return Phase(steps, seconds, own_cpu_s() - cpu, used.peak_bytes if used else None)
 
 
-def _trace_times(client: Client, lookups: int) -> tuple[float, ...]:
+def _trace_times(client: Client, other: Client, lookups: int) -> tuple[float, ...]:
     times = []
-    for anchor in some_anchors(client, lookups):
-        began = time.perf_counter()
-        traced(client, anchor.value)
-        times.append(time.perf_counter() - began)
+    with beside(other) as aside:
+        for anchor in some_anchors(client, lookups):
+            began = time.perf_counter()
+            traced(client, aside, anchor.value)
+            times.append(time.perf_counter() - began)
     return tuple(sorted(times))
 
 

@@ -143,10 +143,10 @@ def _acknowledging(
 def _resolve(arguments: Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="controltower-bench-") as folder:
         address = parse_address(f"chdb://{folder}/store")
-        with closing(connect(address)) as client:
+        with closing(connect(address)) as client, closing(connect(address)) as other:
             migrate(client)
             found = bench_resolve(
-                client, arguments.steps, arguments.cycles, arguments.lookups, SystemClock().now, _progress
+                client, other, arguments.steps, arguments.cycles, arguments.lookups, SystemClock().now, _progress
             )
         print(dumps(resolved_json(found, "embedded")) if arguments.json else resolved_text(found))
     return 0

@@ -8,7 +8,7 @@ from typing import Final
 
 from controltower.cli.errors import UnknownKeyError
 from controltower.cli.hops import Way, around
-from controltower.cli.opening import reading
+from controltower.cli.opening import reading, reading_beside
 from controltower.cli.options import Subparsers, add_command, add_json, moment
 from controltower.cli.path import hop_lines, log_lines, loose_spans, path
 from controltower.cli.settings import Settings, read_settings
@@ -19,16 +19,18 @@ from controltower.store.client import Client
 from controltower.store.read import (
     SPANS_LIMIT,
     TRACES_LIMIT,
+    Aside,
     Decided,
     KeySpan,
     Logs,
+    Member,
     TransactionView,
+    begin_transaction,
     corrections_of,
     find_anchors,
     find_anchors_then,
     known_then,
     logs_of,
-    read_transaction,
     spans_of_traces,
     spans_with_key,
 )
@@ -74,8 +76,8 @@ def run(arguments: Namespace) -> int:
     settings = read_settings(arguments)
     if arguments.as_known_at is not None:
         return _as_known(arguments, settings)
-    with reading(settings) as client:
-        found = traced(client, arguments.key, type=arguments.type, flow=arguments.flow)
+    with reading_beside(settings) as (client, aside):
+        found = traced(client, aside, arguments.key, type=arguments.type, flow=arguments.flow)
         logs = [logs_of(client, view) for view in found.views] if arguments.logs or arguments.json else []
         asked = arguments.why or arguments.json
         decided = [corrections_of(client, view) if asked else [] for view in found.views]
@@ -109,36 +111,39 @@ def _as_known(arguments: Namespace, settings: Settings) -> int:
     return 0
 
 
-def traced(client: Client, key: str, *, type: str | None = None, flow: str | None = None) -> Traced:
-    """Return what a key leads to. Raises StoreError."""
+def traced(client: Client, aside: Aside, key: str, *, type: str | None = None, flow: str | None = None) -> Traced:
+    """Return what a key leads to, part of it read aside. Raises StoreError."""
+    carriers = None if flow else aside(lambda other: spans_with_key(other, key, type=type, limit=LOOSE_SPANS_LIMIT))
     anchors = find_anchors(client, key, type=type, flow=flow, limit=TRANSACTIONS_LIMIT + 1)
-    read = (read_transaction(client, ref.flow, ref.anchor, history=False) for ref in anchors[:TRANSACTIONS_LIMIT])
-    views = [view for view in read if view is not None]
-    ways = [way_of(client, view) for view in views]
-    spans = [] if flow else outside(client, key, type, views, ways)
+    views: list[TransactionView] = []
+    ways: list[Way] = []
+    for ref in anchors[:TRANSACTIONS_LIMIT]:
+        begun = begin_transaction(client, aside, ref.flow, ref.anchor, history=False)
+        way = way_of(client, begun.members)
+        if (view := begun.view()) is not None:
+            views.append(view)
+            ways.append(way)
+    spans = outside(carriers(), views, ways) if carriers else []
     return Traced(views, ways, spans, more=len(anchors) > TRANSACTIONS_LIMIT)
 
 
-def way_of(client: Client, view: TransactionView) -> Way:
+def way_of(client: Client, members: Sequence[Member]) -> Way:
     """Return the spans above and below the steps of a transaction. Raises StoreError."""
-    steps = [member.step for member in view.members]
+    steps = [member.step for member in members]
     traces = list(dict.fromkeys(step.trace_id for step in steps))
     if not steps:
         return Way((), truncated=False)
     since = min(min(step.at, step.observed_at) for step in steps)
     until = max(max(step.at, step.observed_at) for step in steps)
     spans = spans_of_traces(client, traces[:TRACES_LIMIT], since=since, until=until)
-    return Way(tuple(around(view, spans)), truncated=len(traces) > TRACES_LIMIT or len(spans) >= SPANS_LIMIT)
+    return Way(tuple(around(members, spans)), truncated=len(traces) > TRACES_LIMIT or len(spans) >= SPANS_LIMIT)
 
 
-def outside(
-    client: Client, key: str, type: str | None, views: Sequence[TransactionView], ways: Sequence[Way]
-) -> list[KeySpan]:
-    """Return the spans that carry the key and are in none of the transactions shown, nor around their steps."""
+def outside(carriers: Sequence[KeySpan], views: Sequence[TransactionView], ways: Sequence[Way]) -> list[KeySpan]:
+    """Return those of *carriers* that are in none of the transactions shown, nor around their steps."""
     inside = {(member.step.trace_id, member.step.span_id) for view in views for member in view.members}
     inside |= {(span.trace_id, span.span_id) for way in ways for span in way.spans}
-    spans = spans_with_key(client, key, type=type, limit=LOOSE_SPANS_LIMIT)
-    return [span for span in spans if (span.trace_id, span.span_id) not in inside]
+    return [span for span in carriers if (span.trace_id, span.span_id) not in inside]
 
 
 def _text(arguments: Namespace, found: Traced, logs: Sequence[Logs], decided: Sequence[Sequence[Decided]]) -> str:

@@ -1,6 +1,7 @@
 """Everything known of one transaction, and the spans behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -8,6 +9,7 @@ from clickhouse_connect.driver.client import Client
 
 from controltower.store.queries import MEMBERS_AT_ONCE, checked, named, of_anchor, of_members, timestamp
 from controltower.store.reads.answers import Member, Span, TransactionView
+from controltower.store.reads.beside import Aside, at_once
 from controltower.store.reads.fetch import fetch
 from controltower.store.reads.heard import heard
 from controltower.store.rows import (
@@ -32,39 +34,46 @@ SPANS_LIMIT = 5_000
 TRACE_MARGIN = timedelta(hours=1)  # a step's trace begins before and ends after the step
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A transaction whose steps are read, while the rest of it may still be: *view* waits for that."""
+
+    members: tuple[Member, ...]
+    view: Callable[[], TransactionView | None]  # nothing when there is no such transaction
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    transaction: Transaction
+    lines: tuple[DocumentLine, ...]
+    deadlines: tuple[Deadline, ...]
+    reconciliations: tuple[Reconciliation, ...]
+    exceptions: tuple[ExceptionRow, ...]
+    history: tuple[Change, ...]
+    heard: Mapping[str, datetime]
+
+
 def read_transaction(client: Client, flow: str, anchor: Key, *, history: bool = True) -> TransactionView | None:
     """Return the transaction of *anchor*, or nothing when there is none; without *history*, nothing of its changes.
 
     Eight queries, one more when a deadline is unknown, and two more for each further ``MEMBERS_AT_ONCE`` of its steps.
     """
+    return begin_transaction(client, at_once(client), flow, anchor, history=history).view()
 
-    def details(statement: str, kind: type[T], limit: int) -> tuple[T, ...]:
-        return fetch(client, of_anchor(statement, flow, anchor, limit=limit), kind)
 
-    found = details("select_transaction", Transaction, 1)
-    if not found:
-        return None
-    memberships = details("select_transaction_steps", TransactionStep, MEMBERS_LIMIT)
-    members = [(membership.trace_id, membership.span_id) for membership in memberships]
-    steps = _of_members(client, "select_member_steps", flow, members, Step, MEMBERS_LIMIT)
-    lines = _of_members(client, "select_member_lines", flow, members, DocumentLine, LINES_LIMIT)
-    deadlines = details("select_deadlines", Deadline, DETAILS_LIMIT)
-    reconciliations = details("select_reconciliations", Reconciliation, DETAILS_LIMIT)
-    exceptions = details("select_exceptions", ExceptionRow, DETAILS_LIMIT)
-    changes = details("select_history", Change, DETAILS_LIMIT) if history else ()
-    return TransactionView(
-        transaction=found[0],
-        members=_members(steps, memberships),
-        lines=lines,
-        deadlines=deadlines,
-        reconciliations=reconciliations,
-        exceptions=exceptions,
-        history=changes,
-        heard=heard(client, {row.source for row in deadlines if row.source}),
-        truncated=len(memberships) >= MEMBERS_LIMIT
-        or len(lines) >= LINES_LIMIT
-        or max(map(len, (deadlines, reconciliations, exceptions, changes))) >= DETAILS_LIMIT,
-    )
+def begin_transaction(client: Client, aside: Aside, flow: str, anchor: Key, *, history: bool = True) -> Begun:
+    """Read the steps of the transaction of *anchor* over *client*, and the rest of it aside; see ``read_transaction``."""
+    memberships = _details(client, "select_transaction_steps", flow, anchor, TransactionStep, MEMBERS_LIMIT)
+    ids = [(membership.trace_id, membership.span_id) for membership in memberships]
+    rest = aside(lambda other: _rest(other, flow, anchor, ids, history=history))
+    steps = _of_members(client, "select_member_steps", flow, ids, Step, MEMBERS_LIMIT)
+    members = _members(steps, memberships)
+
+    def view() -> TransactionView | None:
+        read = rest()
+        return _view(read, members, truncated=len(memberships) >= MEMBERS_LIMIT) if read else None
+
+    return Begun(members, view)
 
 
 def spans_of_traces(
@@ -86,6 +95,46 @@ def spans_of_traces(
         limit=checked(limit, SPANS_LIMIT),
     )
     return list(fetch(client, query, Span))
+
+
+def _rest(client: Client, flow: str, anchor: Key, members: Sequence[tuple[str, str]], *, history: bool) -> _Rest | None:
+    """Return all of a transaction but its steps, or nothing when there is none."""
+
+    def details(statement: str, kind: type[T]) -> tuple[T, ...]:
+        return _details(client, statement, flow, anchor, kind, DETAILS_LIMIT)
+
+    found = _details(client, "select_transaction", flow, anchor, Transaction, 1)
+    if not found:
+        return None
+    deadlines = details("select_deadlines", Deadline)
+    return _Rest(
+        transaction=found[0],
+        lines=_of_members(client, "select_member_lines", flow, members, DocumentLine, LINES_LIMIT),
+        deadlines=deadlines,
+        reconciliations=details("select_reconciliations", Reconciliation),
+        exceptions=details("select_exceptions", ExceptionRow),
+        history=details("select_history", Change) if history else (),
+        heard=heard(client, {row.source for row in deadlines if row.source}),
+    )
+
+
+def _view(rest: _Rest, members: tuple[Member, ...], *, truncated: bool) -> TransactionView:
+    details = (rest.deadlines, rest.reconciliations, rest.exceptions, rest.history)
+    return TransactionView(
+        transaction=rest.transaction,
+        members=members,
+        lines=rest.lines,
+        deadlines=rest.deadlines,
+        reconciliations=rest.reconciliations,
+        exceptions=rest.exceptions,
+        history=rest.history,
+        heard=rest.heard,
+        truncated=truncated or len(rest.lines) >= LINES_LIMIT or max(map(len, details)) >= DETAILS_LIMIT,
+    )
+
+
+def _details(client: Client, statement: str, flow: str, anchor: Key, kind: type[T], limit: int) -> tuple[T, ...]:
+    return fetch(client, of_anchor(statement, flow, anchor, limit=limit), kind)
 
 
 def _of_members(

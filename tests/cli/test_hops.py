@@ -6,8 +6,8 @@ from datetime import timedelta
 from controltower.cli.hops import Way, around
 from controltower.cli.path import hop_lines
 from controltower.cli.shapes import hop_of
-from controltower.store.read import Member, Span, TransactionView
-from tests.factories import AT, membership, step, transaction
+from controltower.store.read import Member, Span
+from tests.factories import AT, membership, step
 
 PROCESS = {
     "messaging.operation.type": "process",
@@ -24,12 +24,10 @@ def span(id_: str, parent: str = "", attributes: dict[str, str] | None = None, t
     return Span(trace, id_, parent, id_, "Consumer", "erp", AT, 1, "Unset", "", attributes or {})
 
 
-def view(*steps: str) -> TransactionView:
-    """Return a transaction with steps of these span ids in one trace."""
-    members = tuple(
-        Member(made, membership(made)) for made in (replace(step(at=AT), trace_id="t", span_id=id_) for id_ in steps)
-    )
-    return TransactionView(transaction(), members, (), (), (), (), ())
+def members(*steps: str) -> list[Member]:
+    """Return steps of a transaction with these span ids in one trace."""
+    made = [replace(step(at=AT), trace_id="t", span_id=id_) for id_ in steps]
+    return [Member(each, membership(each)) for each in made]
 
 
 def test_what_is_above_and_below_a_step_is_on_its_way() -> None:
@@ -39,8 +37,8 @@ def test_what_is_above_and_below_a_step_is_on_its_way() -> None:
         span("other", "run"), span("other send", "other"), span("a", "b"), span("b", "a"), span("send", trace="u"),
     ]  # fmt: skip
 
-    assert [each.name for each in around(view("step"), spans)] == ["run", "record", "step", "send", "deep"]
-    assert around(view("absent"), spans) == []
+    assert [each.name for each in around(members("step"), spans)] == ["run", "record", "step", "send", "deep"]
+    assert around(members("absent"), spans) == []
 
 
 def test_messages_and_files_are_told_with_their_wait() -> None:
