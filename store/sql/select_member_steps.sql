@@ -1,4 +1,5 @@
--- Some members of a transaction.
+-- Some members of a transaction. Without FINAL, which reads all columns wherever an id could be, in each part of the
+-- table: this reads the ids alone there, and takes the latest version of what it finds.
 SELECT
     flow,
     stage,
@@ -27,8 +28,9 @@ SELECT
     run_id,
     loaded_at,
     version
-FROM steps FINAL
+FROM steps
 WHERE flow = {flow:String}
     AND (trace_id, span_id) IN {members:Array(Tuple(String, String))}  -- the primary key: their granules only
-ORDER BY trace_id, span_id
+ORDER BY trace_id, span_id, version DESC
+LIMIT 1 BY trace_id, span_id
 LIMIT {limit:UInt32}

@@ -1,7 +1,7 @@
 """The read API answers what the tables hold, bounded, and nothing for what is unknown."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -149,6 +149,23 @@ def test_latest_version_is_the_one_that_is_read(any_store: Client) -> None:
 
     assert [row.state for row in page.rows] == [TransactionState.COMPLETED]
     assert page.total == 1
+
+
+def test_latest_version_of_a_step_is_shown_with_its_lines(any_store: Client) -> None:
+    """Whatever the order in which they were stored, and once each."""
+    made = step()
+    put(any_store, [transaction()], [membership(made)])
+    put(any_store, [replace(made, outcome="failed", version=3)], [document_line(made, item="third", version=3)])
+    put(any_store, [replace(made, version=2)], [document_line(made, version=2), document_line(made, position=1)])
+
+    view = read.read_transaction(any_store, FLOW, purchase_order())
+
+    assert view is not None
+    assert [(member.step.outcome, member.step.version) for member in view.members] == [("failed", 3)]
+    assert [(line.position, line.item, line.version) for line in view.lines] == [
+        (0, "third", 3),
+        (1, "00810012345678", 1),
+    ]
 
 
 def test_search_filters_sorts_and_pages(any_store: Client) -> None:
