@@ -39,6 +39,7 @@ class Query:
     sql: str
     parameters: Mapping[str, object] = field(default_factory=dict)
     threads: int | None = None  # the engine decides when None
+    rows_at_once: int | None = None  # of each block of the result; likewise
 
 
 @cache

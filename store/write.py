@@ -24,13 +24,9 @@ def insert(client: Client, rows: Sequence[Row]) -> None:
         return
     columns = [field.name for field in fields(rows[0])]
     for chunk in _chunks(rows):
-        client.insert(
-            rows[0].TABLE,
-            [list(map(attrgetter(name), chunk)) for name in columns],
-            column_names=columns,
-            column_oriented=True,
-            settings={"async_insert": 0},
-        )
+        values = [list(map(attrgetter(name), chunk)) for name in columns]
+        client.insert(rows[0].TABLE, values, column_names=columns, column_oriented=True, settings={"async_insert": 0})
+        values.clear()  # the client's own record of the insert refers to itself, and would keep them
 
 
 def insert_all(client: Client, groups: Iterable[Sequence[Row]]) -> None:

@@ -48,6 +48,7 @@ def affected_by(
     known = _Keys(around, flow, (*links, *corrections.links))
     fresh = [one for one in news.fresh if one.flow == flow.flow and not one.of_deadline]
     corrected = {(one.trace_id, one.span_id) for one in fresh if one.of_step}
+    known.read({_value(key) for step in new.values() for key in step.keys if key.type in flow.keys})
     stored = {_id(step): step for step in around.steps(flow, corrected - new.keys())}
     changed = _changed_values(known, new, links, corrections, completed)
     changed |= _corrected_values(flow, fresh, stored | dict(new))
@@ -74,7 +75,7 @@ class _Keys:
         self._up: dict[Value, list[KeyLink]] = defaultdict(list)
         self._down: dict[Value, list[KeyLink]] = defaultdict(list)
         self._stored_up: dict[Value, list[KeyLink]] = {}
-        self._scopes: dict[Value, list[ScopedKey]] = {}
+        self._scopes: dict[Value, list[ScopedKey]] = {}  # of the same values
         for link in new:
             self._up[_value(link.child)].append(link)
             self._down[_value(link.parent)].append(link)
@@ -82,20 +83,25 @@ class _Keys:
     def stored_up(self, values: Iterable[Value]) -> list[KeyLink]:
         """Return the stored links from keys of these values to their parents."""
         asked = set(values)
-        unread = asked - self._stored_up.keys()
-        self._stored_up |= {value: [] for value in unread}
-        for link in self.around.links_up(self.flow, unread):
-            self._stored_up[_value(link.child)].append(link)
+        self.read(asked)
         return [link for value in asked for link in self._stored_up[value]]
 
     def scopes(self, values: Iterable[Value]) -> list[ScopedKey]:
         """Return the scoped keys that these values are stored as."""
         asked = set(values)
-        unread = asked - self._scopes.keys()
-        self._scopes |= {value: [] for value in unread}
-        for row in self.around.scopes(self.flow, unread):
-            self._scopes[_value(row.key)].append(row)
+        self.read(asked)
         return [row for value in asked for row in self._scopes[value]]
+
+    def read(self, values: AbstractSet[Value]) -> None:
+        """Read what is stored of these values, as far as it was not read."""
+        unread = values - self._scopes.keys()
+        self._stored_up |= {value: [] for value in unread}
+        self._scopes |= {value: [] for value in unread}
+        scopes, links = self.around.upward(self.flow, unread)
+        for row in scopes:
+            self._scopes[_value(row.key)].append(row)
+        for link in links:
+            self._stored_up[_value(link.child)].append(link)
 
     def up(self, values: set[Value]) -> list[KeyLink]:
         """Return the links from keys of these values to their parents."""

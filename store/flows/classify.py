@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -42,133 +42,145 @@ class Classified:
     lines: tuple[DocumentLine, ...]
 
 
-def classify(flows: Iterable[Flow], span: SpanRow, version: int) -> Iterator[Classified]:
-    """Yield the step that *span* is in each of *flows*; most spans are a step of one flow or of none.
+class Classifier:
+    """Makes the steps of *flows* of spans. Step codes and the names of attributes that spans have together come again and
+    again, so what follows of them is remembered; what is not remembered any more is worked out again."""
 
-    Of flows with the same prefix a step is of those that have a stage for it; of all of them when none has.
-    """
-    stated = span.attributes.get(names.STEP)
-    named = []
-    for flow in flows:
-        code = stated or flow.matches.get((span.service, span.name), "")
-        if code.startswith(flow.prefix) and code[len(flow.prefix) : len(flow.prefix) + 1] == ".":
-            named.append((flow, code))
-    if len(named) > 1:
-        named = [(flow, code) for flow, code in named if code in flow.stage_by_step] or named
-    for flow, code in named:
-        yield _classified(flow, code, span, version)
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        self._flows = [_OfFlow(flow) for flow in flows]
+        self._of_code = lru_cache(_SHAPES)(self._named)
+
+    def classify(self, span: SpanRow, version: int) -> list[Classified]:
+        """Return the step that *span* is in each flow; most spans are a step of one flow or of none."""
+        stated = span.attributes.get(names.STEP)
+        of = self._of_code(stated, "", "") if stated else self._of_code(None, span.service, span.name)
+        return [each.classified(code, span, version) for each, code in of]
+
+    def _named(self, stated: str | None, service: str, name: str) -> "Sequence[tuple[_OfFlow, str]]":
+        """Return the flows that a span is a step of, each with its code. Of flows with the same prefix a step is of those
+        that have a stage for it; of all of them when none has."""
+        codes = [(each, stated or each.flow.matches.get((service, name), "")) for each in self._flows]
+        named = [(each, code) for each, code in codes if code.startswith(each.flow.prefix + ".")]
+        if len(named) > 1:
+            named = [(each, code) for each, code in named if code in each.flow.stage_by_step] or named
+        return named
 
 
-class _Parts(NamedTuple):
-    """The attributes whose names end in a name of the sender's choice, by that name."""
+class _KeyPlace(NamedTuple):
+    """Where the attributes say a key, its scope, and the scope that it has when they do not."""
 
-    keys: dict[str, str]
-    scopes: dict[str, str]
-    context: dict[str, str]
+    type: str
+    attribute: str
+    scope: str
+    default_scope: str  # empty when it has none
+    spec: KeySpec | None
 
 
-_PREFIXES = (names.KEY, names.SCOPE, names.CONTEXT)  # in the order of _Parts
-# The attributes that spans have together, and texts of numbers, come again and again; what is not remembered is worked out
-# again.
+class _Shape(NamedTuple):
+    """What attributes of these names say by names of the sender's choice."""
+
+    keys: tuple[_KeyPlace, ...]
+    context: tuple[tuple[str, str], ...]  # attribute, its name as context
+
+
+# Shapes and texts of numbers that are remembered: more than a network of services has at one time.
 _SHAPES = 4_096
 _NUMBERS = 65_536
 
 
-@lru_cache(_SHAPES)
-def _shape(attributes: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """Return, part by part, the attributes that are in it, each with its name there."""
-    return tuple(
-        tuple((name, name.removeprefix(prefix)) for name in attributes if name.startswith(prefix))
-        for prefix in _PREFIXES
-    )
+class _OfFlow:
+    """Makes steps of one flow."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self._shape = lru_cache(_SHAPES)(self._shape_of)
+
+    def _shape_of(self, *attributes: str) -> _Shape:
+        types = [name.removeprefix(names.KEY) for name in attributes if name.startswith(names.KEY)]
+        context = (name for name in attributes if name.startswith(names.CONTEXT))
+        return _Shape(
+            tuple(map(self._place_of, types)), tuple((name, name.removeprefix(names.CONTEXT)) for name in context)
+        )
+
+    def _place_of(self, key_type: str) -> _KeyPlace:
+        spec = self.flow.keys.get(key_type)
+        default = names.CONTEXT + spec.scope.removeprefix("context.") if spec and spec.scope else ""
+        return _KeyPlace(key_type, names.KEY + key_type, names.SCOPE + key_type, default, spec)
+
+    def classified(self, code: str, span: SpanRow, version: int) -> Classified:
+        """Return the step with this *code* that *span* is."""
+        attributes = span.attributes
+        said = attributes.get
+        shape = self._shape(*attributes)
+        lines = tuple(self._line(span, position, event, version) for position, event in enumerate(span.lines))
+        keys: dict[Key, None] = {}
+        ignored: dict[Key, None] = {}
+        for key in _keys(shape, attributes, attributes):
+            (ignored if is_placeholder(key.value) else keys)[key] = None
+        for line in lines:
+            keys.update(dict.fromkeys(line.keys))
+        stage = self.flow.stage_by_step.get(code)
+        step = Step(
+            flow=self.flow.flow,
+            stage=stage.name if stage else "",
+            step=code,
+            trace_id=span.trace_id,
+            span_id=span.span_id,
+            at=_instant(said(names.BUSINESS_TIME, "")) or span.started_at,
+            observed_at=span.started_at,
+            duration_ns=span.duration_ns,
+            system=span.service,
+            span_name=span.name,
+            failed=span.failed,
+            outcome=said(names.OUTCOME) or "ok",
+            reason=said(names.REASON, ""),
+            actor=said(names.ACTOR, ""),
+            style=said(names.STYLE, ""),
+            interface=said(names.INTERFACE, ""),
+            amount=exact(said(names.AMOUNT)),
+            currency=said(names.CURRENCY, ""),
+            quantity=exact(said(names.QUANTITY)),
+            uom=said(names.UOM, ""),
+            keys=tuple(keys),
+            ignored_keys=tuple(ignored),
+            context={own: attributes[name] for name, own in shape.context},
+            replay_of=said(names.REPLAY_OF, ""),
+            run_id=said(names.RUN_ID, ""),
+            loaded_at=span.loaded_at,
+            version=version,
+        )
+        return Classified(step, lines)
+
+    def _line(self, span: SpanRow, position: int, event: Mapping[str, str], version: int) -> DocumentLine:
+        keys = _keys(self._shape(*event), event, span.attributes)
+        said = event.get
+        return DocumentLine(
+            flow=self.flow.flow,
+            trace_id=span.trace_id,
+            span_id=span.span_id,
+            position=position,
+            line=said(names.LINE, ""),
+            item=said(names.ITEM, ""),
+            quantity=exact(said(names.LINE_QUANTITY)),
+            uom=said(names.LINE_UOM, ""),
+            unit_price=exact(said(names.UNIT_PRICE)),
+            amount=exact(said(names.LINE_AMOUNT)),
+            currency=span.attributes.get(names.CURRENCY, ""),
+            keys=tuple([key for key in keys if not is_placeholder(key.value)]),
+            version=version,
+        )
 
 
-def _parts(attributes: Mapping[str, str]) -> _Parts:
-    keys, scopes, context = _shape(tuple(attributes))
-    return _Parts(
-        {own: attributes[name] for name, own in keys},
-        {own: attributes[name] for name, own in scopes},
-        {own: attributes[name] for name, own in context},
-    )
-
-
-def _classified(flow: Flow, code: str, span: SpanRow, version: int) -> Classified:
-    attributes = span.attributes
-    parts = _parts(attributes)
-    lines = tuple(_line(flow, span, position, event, parts, version) for position, event in enumerate(span.lines))
-    keys = dict.fromkeys(_keys(flow, parts.keys, parts.scopes, parts.context))
-    for line in lines:
-        keys.update(dict.fromkeys(line.keys))
-    ignored = tuple(key for key in keys if is_placeholder(key.value))
-    for key in ignored:
-        del keys[key]
-    stage = flow.stage_by_step.get(code)
-    step = Step(
-        flow=flow.flow,
-        stage=stage.name if stage else "",
-        step=code,
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        at=_instant(attributes.get(names.BUSINESS_TIME, "")) or span.started_at,
-        observed_at=span.started_at,
-        duration_ns=span.duration_ns,
-        system=span.service,
-        span_name=span.name,
-        failed=span.failed,
-        outcome=attributes.get(names.OUTCOME) or "ok",
-        reason=attributes.get(names.REASON, ""),
-        actor=attributes.get(names.ACTOR, ""),
-        style=attributes.get(names.STYLE, ""),
-        interface=attributes.get(names.INTERFACE, ""),
-        amount=exact(attributes.get(names.AMOUNT)),
-        currency=attributes.get(names.CURRENCY, ""),
-        quantity=exact(attributes.get(names.QUANTITY)),
-        uom=attributes.get(names.UOM, ""),
-        keys=tuple(keys),
-        ignored_keys=ignored,
-        context=parts.context,
-        replay_of=attributes.get(names.REPLAY_OF, ""),
-        run_id=attributes.get(names.RUN_ID, ""),
-        loaded_at=span.loaded_at,
-        version=version,
-    )
-    return Classified(step, lines)
-
-
-def _line(
-    flow: Flow, span: SpanRow, position: int, event: Mapping[str, str], span_parts: _Parts, version: int
-) -> DocumentLine:
-    parts = _parts(event)
-    keys = _keys(flow, parts.keys, {**span_parts.scopes, **parts.scopes}, span_parts.context) if parts.keys else ()
-    return DocumentLine(
-        flow=flow.flow,
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        position=position,
-        line=event.get(names.LINE, ""),
-        item=event.get(names.ITEM, ""),
-        quantity=exact(event.get(names.LINE_QUANTITY)),
-        uom=event.get(names.LINE_UOM, ""),
-        unit_price=exact(event.get(names.UNIT_PRICE)),
-        amount=exact(event.get(names.LINE_AMOUNT)),
-        currency=span.attributes.get(names.CURRENCY, ""),
-        keys=tuple(key for key in keys if not is_placeholder(key.value)),
-        version=version,
-    )
-
-
-def _keys(
-    flow: Flow, stated: Mapping[str, str], scopes: Mapping[str, str], context: Mapping[str, str]
-) -> Iterator[Key]:
-    for key_type, text in stated.items():
-        spec = flow.keys.get(key_type)
-        scope = (scopes.get(key_type) or _default_scope(spec, context)).strip()
-        for value in values(text):
-            yield Key(key_type, scope, normalise(value, spec))
-
-
-def _default_scope(spec: KeySpec | None, context: Mapping[str, str]) -> str:
-    return context.get(spec.scope.removeprefix("context."), "") if spec and spec.scope else ""
+def _keys(shape: _Shape, said: Mapping[str, str], of_span: Mapping[str, str]) -> list[Key]:
+    """Return the keys that the attributes *said* name, each with its scope: as said there, or of the span."""
+    found = []
+    for key_type, attribute, scoped, default, spec in shape.keys:
+        text = said[attribute]
+        scope = said.get(scoped) if scoped in said else of_span.get(scoped)
+        scope = (scope or of_span.get(default, "")).strip()
+        for value in values(text) if text.startswith("[") else (text,):
+            found.append(Key(key_type, scope, normalise(value, spec)))
+    return found
 
 
 def normalise(value: str, spec: KeySpec | None) -> str:

@@ -65,7 +65,7 @@ class Corrections:
 
     def cut_from(self, step: Step) -> Sequence[Key]:
         """Return the keys that the step was cut from."""
-        return self.cut_steps.get((step.trace_id, step.span_id), ())
+        return self.cut_steps.get((step.trace_id, step.span_id), ()) if self.cut_steps else ()
 
     def carried(self, step: Step) -> Sequence[Key]:
         """Return the keys that the step is taken to carry by itself."""
@@ -74,11 +74,11 @@ class Corrections:
 
     def confirmed_for(self, step: Step) -> Sequence[tuple[Key, str]]:
         """Return the keys that the step was confirmed for, each with the correction's id."""
-        return self.confirmed_steps.get((step.trace_id, step.span_id), ())
+        return self.confirmed_steps.get((step.trace_id, step.span_id), ()) if self.confirmed_steps else ()
 
     def lost(self, link: KeyLink) -> bool:
         """Whether the step that says *link* was cut from one of its keys."""
-        cut = self.cut_steps.get((link.trace_id, link.span_id), ())
+        cut = self.cut_steps.get((link.trace_id, link.span_id), ()) if self.cut_steps else ()
         return any(fits(named, key) for named in cut for key in (link.child, link.parent))
 
 

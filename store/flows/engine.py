@@ -20,7 +20,7 @@ from clickhouse_connect.driver.client import Client
 
 from controltower.store.flows.affected import Affected, affected_by
 from controltower.store.flows.beside import StepId
-from controltower.store.flows.classify import Classified, classify
+from controltower.store.flows.classify import Classified, Classifier
 from controltower.store.flows.corrections import waivers
 from controltower.store.flows.deadlines import Circumstances, Member
 from controltower.store.flows.definition import Flow
@@ -29,6 +29,7 @@ from controltower.store.flows.membership import differs, memberships, parking, p
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.news import News, NewsReader
 from controltower.store.flows.outcome import Outcome
+from controltower.store.flows.resolve import Resolution
 from controltower.store.flows.silence import KIND as SILENT
 from controltower.store.flows.silence import of_source, silences
 from controltower.store.flows.transaction import judge
@@ -48,10 +49,11 @@ logger = logging.getLogger(__name__)
 # An insert becomes visible up to this long after the time it stamped on its rows; the engine looks back that far.
 # Longer than the loader lets one insert run.
 OVERLAP = timedelta(minutes=10)
-# Steps of one cycle: enough to be worth the reads, few enough to hold in memory with their neighbourhood.
-STEPS_PER_CYCLE = 20_000
+# Steps of one cycle: so many that a transaction is not judged again for each few of its steps when much is waiting, few
+# enough to hold in memory with their neighbourhood (half a GiB).
+STEPS_PER_CYCLE = 100_000
 # Transactions judged at once, and those whose time has come that one cycle takes.
-ANCHORS_AT_ONCE = 1_000
+ANCHORS_AT_ONCE = 2_000
 DUE_PER_CYCLE = 5_000
 # After a start senders deliver what they kept meanwhile; before that nobody is called silent.
 SETTLING = timedelta(minutes=5)
@@ -84,6 +86,7 @@ class Engine:
         self._client = client
         self._around = around or Neighbourhood(client)
         self._flows = tuple(flows)
+        self._classifier = Classifier(self._flows)
         self._now = now
         self._limit = steps_per_cycle
         self._version = 0
@@ -143,8 +146,12 @@ class Engine:
             read=self._read_parts,
             limit=self._limit,
         )
-        classified = [found for span in spans for found in classify(self._flows, span, version)]
-        more = len(spans) >= self._limit
+        classified: list[Classified] = []
+        taken, last = 0, None  # spans, and the one that entered the store last
+        for last in spans:
+            taken += 1
+            classified.extend(self._classifier.classify(last, version))
+        more = taken >= self._limit
         self._hear(heard, more=more)
         all_due = self._around.due(self._flows, _micros(now), DUE_PER_CYCLE)
         at_risk = [] if more else self._look_back(now)
@@ -159,7 +166,8 @@ class Engine:
                 judged += self._advance(flow, own, due, arrived[flow.flow], news, now, version, whole=whole)
             if flow.sources and not more:  # while spans wait to be read nobody is known to be silent
                 self._note_silences(flow, now, version)
-        self._finish(_micros(spans[-1].loaded_at) if more else max(newest, position), version, bool(spans or judged))
+        reached_us = _micros(last.loaded_at) if more and last else max(newest, position)
+        self._finish(reached_us, version, bool(taken or judged))
         self._read_parts = frozenset() if more else parts  # of a part that was cut, what is left is not known
         self._whole = whole or not more
         reader.dealt_with()
@@ -276,11 +284,12 @@ class Engine:
         affected = affected_by(self._around, flow, steps, outcome.links, news, completed=self._completed)
         placed_before = affected.stored if whole else affected.steps.keys()
         self._place(flow, affected, placed_before, steps.keys(), outcome, now, version)
+        del affected  # why each step is where it is takes as much memory as the steps
         placed = _by_anchor((*outcome.memberships, *outcome.left))
         waived = {one.key for one in news.fresh if one.of_deadline and one.flow == flow.flow}
         anchors = placed.keys() | set(due) | {row.anchor for row in arrived} | waived
         for chunk in _chunks(sorted(anchors), ANCHORS_AT_ONCE):
-            self._judge(flow, chunk, placed, steps, lines, outcome, now, version)
+            self._judge(flow, chunk, placed, steps, lines, outcome, now, version, whole=whole)
         outcome.no_more(arrived, version)
         outcome.write(self._client)
         return len(anchors)
@@ -301,20 +310,38 @@ class Engine:
         parked = {(row.trace_id, row.span_id): row for row in self._around.parked_of_steps(flow, placed)}
         for step_id, step in affected.steps.items():
             resolution = affected.resolutions[step_id]
-            known = before.get(step_id, {})
-            after = {row.anchor: row for row in memberships(step, resolution, now, version)}
-            for anchor, row in after.items():
-                was = known.get(anchor)
-                if was is not None and not differs(row, was):
-                    after[anchor] = replace(row, known_at=was.known_at)
-            changed = [row for anchor, row in known.items() if anchor not in after or differs(after[anchor], row)]
-            gone = (replace(row, is_deleted=True, version=version) for row in changed if row.anchor not in after)
-            fresh = (row for anchor, row in after.items() if step_id in new or differs(row, known.get(anchor)))
-            outcome.past.extend(past(row, now, version) for row in changed)
-            outcome.memberships.extend(fresh)
-            outcome.left.extend(gone)
-            for waiting in parking(step, resolution, parked.get(step_id), version):
-                (outcome.unparked if waiting.is_deleted else outcome.parked).append(waiting)
+            known = before.get(step_id)
+            if known is None:
+                outcome.memberships.extend(memberships(step, resolution, now, version))
+            else:
+                self._replace(step, resolution, known, outcome, now, version, is_new=step_id in new)
+            if resolution.parked is not None or step_id in parked:
+                for waiting in parking(step, resolution, parked.get(step_id), version):
+                    (outcome.unparked if waiting.is_deleted else outcome.parked).append(waiting)
+
+    def _replace(
+        self,
+        step: Step,
+        resolution: Resolution,
+        known: Mapping[Key, TransactionStep],
+        outcome: Outcome,
+        now: datetime,
+        version: int,
+        *,
+        is_new: bool,
+    ) -> None:
+        """Gather where a step belongs now that is *known* to belong somewhere."""
+        after = {row.anchor: row for row in memberships(step, resolution, now, version)}
+        for anchor, row in after.items():
+            was = known.get(anchor)
+            if was is not None and not differs(row, was):
+                after[anchor] = replace(row, known_at=was.known_at)
+        changed = [row for anchor, row in known.items() if anchor not in after or differs(after[anchor], row)]
+        outcome.past.extend(past(row, now, version) for row in changed)
+        outcome.memberships.extend(row for anchor, row in after.items() if is_new or differs(row, known.get(anchor)))
+        outcome.left.extend(
+            replace(row, is_deleted=True, version=version) for row in changed if row.anchor not in after
+        )
 
     def _judge(
         self,
@@ -326,19 +353,22 @@ class Engine:
         outcome: Outcome,
         now: datetime,
         version: int,
+        *,
+        whole: bool,
     ) -> None:
-        """Gather the verdicts on these transactions, and what of the stored ones no longer holds."""
+        """Gather the verdicts on these transactions, and what of the stored ones no longer holds. Verdicts are stored after
+        memberships, so there is none on what has no members as long as no cycle was cut off."""
         own = _by_anchor(self._around.memberships_of_anchors(flow, anchors))
+        known = self._around.known(flow, own.keys() if whole else anchors)
         for anchor in anchors:
             own[anchor].update(placed.get(anchor, {}))
         stored = {step_id for rows in own.values() for step_id in rows} - new.keys()
-        steps = ChainMap(new, {(step.trace_id, step.span_id): step for step in self._around.steps(flow, stored)})
+        steps = {(step.trace_id, step.span_id): step for step in self._around.steps(flow, stored)}
         lines = ChainMap(new_lines, _lines_by_step(self._around.lines(flow, stored)))
-        known = self._around.known(flow, anchors)
         verdicts = [
             judge(flow, anchor, members, lines, now, version, self._circumstances)
             for anchor in anchors
-            if (members := _members(own[anchor], steps))
+            if (members := _members(own[anchor], new, steps))
         ]
         outcome.add(verdicts, known, now, version)
 
@@ -356,10 +386,14 @@ def _garbage_left() -> Iterator[None]:
             gc.enable()
 
 
-def _members(memberships: Mapping[StepId, TransactionStep], steps: Mapping[StepId, Step]) -> list[Member]:
-    """Return the steps of one transaction that are not taken away from it, as far as they are stored or new."""
+def _members(
+    memberships: Mapping[StepId, TransactionStep], new: Mapping[StepId, Step], stored: Mapping[StepId, Step]
+) -> list[Member]:
+    """Return the steps of one transaction that are not taken away from it, as far as they are new or stored."""
     return [
-        Member(steps[step_id], row) for step_id, row in memberships.items() if not row.is_deleted and step_id in steps
+        Member(step, row)
+        for step_id, row in memberships.items()
+        if not row.is_deleted and (step := new.get(step_id) or stored.get(step_id)) is not None
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from controltower.store.flows.beside import StepId
-from controltower.store.flows.classify import Classified, SpanRow, classify
+from controltower.store.flows.classify import Classified, Classifier, SpanRow
 from controltower.store.flows.deadlines import Circumstances, Member
 from controltower.store.flows.example import Example, ExampleStep, Expected
 from controltower.store.flows.graph import KeyGraph, links_of
@@ -86,10 +86,11 @@ def _verdicts(flow: "Flow", example: Example) -> Iterator[Verdict]:
 
 
 def _resolved(flow: "Flow", example: Example) -> tuple[Mapping[StepId, Classified], Mapping[StepId, Resolution]]:
+    classifier = Classifier([flow])
     classified = [
         found
         for number, step in enumerate(example.steps, 1)
-        for found in classify([flow], _span(flow, step, number), 0)
+        for found in classifier.classify(_span(flow, step, number), 0)
     ]
     graph = KeyGraph(flow)
     for number, step in enumerate(example.steps, 1):

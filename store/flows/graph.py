@@ -56,17 +56,19 @@ class KeyGraph:
 
     def canonical(self, key: Key) -> Key | None:
         """Return *key* with its scope inferred and as the first of its aliases, or None when two scopes fit."""
+        if not self.aliases:
+            return self.clear(key)
         clear = self.clear(key)
-        return clear if clear is None or not self.aliases else self.renamed(clear)[0]
+        return clear if clear is None else self.renamed(clear)[0]
 
     def clear(self, key: Key) -> Key | None:
         """Return *key* with its scope inferred, or None when two scopes fit."""
         if key.scope:
             return key
-        known = self.scopes.get((key.type, key.value), ())
-        if len(known) > 1:
-            return None
-        return Key(key.type, next(iter(known), ""), key.value)
+        known = self.scopes.get((key.type, key.value))
+        if not known:
+            return key
+        return Key(key.type, next(iter(known)), key.value) if len(known) == 1 else None
 
     def renamed(self, key: Key) -> tuple[Key, tuple[Via, ...]]:
         """Return the first alias of *key*, and the hops to it; the key itself where more are one than ever can be."""
@@ -106,21 +108,24 @@ class KeyGraph:
         for link in self._links_of(key):
             if link.parent.type not in above:
                 continue  # a link of another version of the flow
-            confirmed = not link.trace_id
-            if not confirmed and fence is not None and abs(link.at - at) > fence:
+            if fence is not None and link.trace_id and abs(link.at - at) > fence:
                 continue
             if self.canonical(link.child) != key or (parent := self.canonical(link.parent)) is None:
                 continue
-            if self.is_cut(key, parent):
+            if self.corrections.cuts and self.is_cut(key, parent):
                 continue
             if parent not in found or _seen(link) < _seen(found[parent]):
                 found[parent] = link
+        if not self.corrections.links:
+            return found
         confirmed_only = {parent: replace(link, at=at) for parent, link in found.items() if not link.trace_id}
         if confirmed_only and (not spec.shared or len(found) > spec.fanout):
             return confirmed_only
         return found | confirmed_only
 
     def _links_of(self, key: Key) -> Iterable[KeyLink]:
+        if not self.aliases:
+            return self.links.get((key.type, key.value), ())
         values = {(name.type, name.value) for name in self._names(key)}
         return (link for value in values for link in self.links.get(value, ()))
 
@@ -143,7 +148,8 @@ class KeyGraph:
     def hops(self, said: Key, evidence: str, span: StepId) -> tuple[Via, ...]:
         """Return the explanation that *span* says a key: the key as it says it, and the hops to its first alias."""
         clear = self.clear(said) or said
-        return (Via(*clear, evidence, *span), *(self.renamed(clear)[1] if self.aliases else ()))
+        first = Via(*clear, evidence, *span)
+        return (first, *self.renamed(clear)[1]) if self.aliases else (first,)
 
 
 def _seen(link: KeyLink) -> tuple[bool, datetime, str, str]:
@@ -156,10 +162,12 @@ def links_of(flow: Flow, step: Step, version: int) -> list[KeyLink]:
     Aliases are links, too, of each to each: keys of one type on a step that declares links, or tokens of one number by keys
     of several versions.
     """
-    by_type: dict[str, list[Key]] = defaultdict(list)
+    if len(step.keys) < 2:
+        return []
+    by_type: dict[str, list[Key]] = {}
     for key in step.keys:
         if key.type in flow.keys:
-            by_type[key.type].append(key)
+            by_type.setdefault(key.type, []).append(key)
     return [
         KeyLink(flow.flow, child, parent, step.trace_id, step.span_id, step.at, version)
         for child_type, children in by_type.items()
@@ -175,8 +183,9 @@ def links_of(flow: Flow, step: Step, version: int) -> list[KeyLink]:
 
 def _together(child: Key, parents: Sequence[Key]) -> Sequence[Key]:
     """Return the *parents* that stand for the same document's as *child*: of tokens those that the same key made."""
-    token = TOKEN.fullmatch(child.value)
-    same = [parent for parent in parents if (other := TOKEN.fullmatch(parent.value)) and token and other[1] == token[1]]
+    if not parents or (token := TOKEN.fullmatch(child.value)) is None:
+        return parents
+    same = [parent for parent in parents if (other := TOKEN.fullmatch(parent.value)) and other[1] == token[1]]
     return same or parents
 
 

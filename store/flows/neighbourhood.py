@@ -14,7 +14,7 @@ from controltower.store.flows.deadlines import Course
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import Value
 from controltower.store.queries import named
-from controltower.store.reads.fetch import fetch, fetch_records
+from controltower.store.reads.fetch import fetch, fetch_records, stream
 from controltower.store.reads.heard import heard
 from controltower.store.rows import (
     AwaitedDeadline,
@@ -38,6 +38,7 @@ PAST: Final = timedelta(days=180)
 ENOUGH_DECIDED: Final = 30
 ENOUGH_LATE: Final = 5
 COURSES_LIMIT: Final = 2_000  # rules and their counterparties, the most frequent first
+SPANS_AT_ONCE: Final = 8_192  # spans with all that they say take more memory than the steps that are made of them
 _LOOKUP_COLUMNS = ["batch", "type", "scope", "value"]
 
 
@@ -143,10 +144,10 @@ class Neighbourhood:
         completed: int,
         read: Iterable[str],
         limit: int,
-    ) -> tuple[SpanRow, ...]:
-        """Return spans that are steps of *flows* and that no cycle from *generation* to *completed* took, oldest first.
+    ) -> Iterable[SpanRow]:
+        """Yield spans that are steps of *flows* and that no cycle from *generation* to *completed* took, oldest first.
 
-        All steps in the parts *read* were taken.
+        All steps in the parts *read* were taken. Nothing else can be read until the last one is taken.
         """
         query = named(
             "engine_new_spans",
@@ -158,19 +159,21 @@ class Neighbourhood:
             matches=sorted({f"{service}\n{span}" for flow in flows for service, span in flow.matches}),
             limit=limit,
         )
-        return fetch(self._client, query, SpanRow)
+        return stream(self._client, query, SpanRow, rows_at_once=SPANS_AT_ONCE)
 
-    def links_up(self, flow: Flow, values: Iterable[Value]) -> tuple[KeyLink, ...]:
-        """Return the links from keys of these values to their parents."""
-        return self._around("engine_links_up", flow, _values(values), KeyLink)
+    def upward(self, flow: Flow, values: Iterable[Value]) -> tuple[tuple[ScopedKey, ...], tuple[KeyLink, ...]]:
+        """Return the scoped keys that these values are known as, and the links from keys of these values to their
+        parents."""
+        rows = _values(values)
+        if not rows:
+            return (), ()
+        batch = self._look_up(rows)
+        scopes = fetch(self._client, named("engine_scopes", flow=flow.flow, batch=batch), ScopedKey)
+        return scopes, fetch(self._client, named("engine_links_up", flow=flow.flow, batch=batch), KeyLink)
 
     def links_down(self, flow: Flow, values: Iterable[Value]) -> tuple[KeyLink, ...]:
         """Return the links from keys of these values to their children."""
         return self._around("engine_links_down", flow, _values(values), KeyLink)
-
-    def scopes(self, flow: Flow, values: Iterable[Value]) -> tuple[ScopedKey, ...]:
-        """Return the scoped keys that these values are known as."""
-        return self._around("engine_scopes", flow, _values(values), ScopedKey)
 
     def steps_of_keys(self, flow: Flow, values: Iterable[Value]) -> set[StepId]:
         """Return the steps that carry a key of these values."""
@@ -216,11 +219,14 @@ class Neighbourhood:
     def known(self, flow: Flow, anchors: Iterable[Key]) -> Known:
         """Return the stored verdicts on these transactions."""
         rows = list(anchors)
+        if not rows:
+            return Known((), (), (), ())
+        of = {"flow": flow.flow, "batch": self._look_up(rows)}
         return Known(
-            transactions=self._around("engine_transactions", flow, rows, Transaction),
-            deadlines=self._around("engine_deadlines", flow, rows, Deadline),
-            reconciliations=self._around("engine_reconciliations", flow, rows, Reconciliation),
-            exceptions=self._around("engine_exceptions", flow, rows, ExceptionRow),
+            transactions=fetch(self._client, named("engine_transactions", **of), Transaction),
+            deadlines=fetch(self._client, named("engine_deadlines", **of), Deadline),
+            reconciliations=fetch(self._client, named("engine_reconciliations", **of), Reconciliation),
+            exceptions=fetch(self._client, named("engine_exceptions", **of), ExceptionRow),
         )
 
     def due(self, flows: Sequence[Flow], now_us: int, limit: int) -> Mapping[str, list[Key]]:
@@ -307,14 +313,16 @@ class Neighbourhood:
         """Put *rows* into the lookup table and return their batch."""
         batch = next(self._batches)
         if rows:
+            columns = [[batch] * len(rows), *zip(*rows, strict=True)]
             self._client.insert(
                 "engine_lookup",
-                [[batch] * len(rows), *zip(*rows, strict=True)],
+                columns,
                 column_names=_LOOKUP_COLUMNS,
                 column_type_names=_LOOKUP_TYPES,
                 column_oriented=True,
                 settings={"async_insert": 0},
             )
+            columns.clear()  # the client's own record of the insert refers to itself, and would keep them
         return batch
 
 

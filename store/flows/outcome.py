@@ -84,10 +84,11 @@ class Outcome:
         self.arrived.extend(_gone(waited, self.awaited, AWAITED, version))
 
     def write(self, client: Client) -> None:
-        """Store everything. Blocks until it is stored; raises the engine's errors."""
+        """Store everything, and keep nothing. Blocks until it is stored; raises the engine's errors."""
         for table in fields(self):
-            rows: Sequence[Row] = getattr(self, table.name)
+            rows: list[Row] = getattr(self, table.name)
             insert(client, rows)
+            rows.clear()
 
 
 def _awaited(deadlines: Iterable[Deadline], version: int) -> list[AwaitedDeadline]:

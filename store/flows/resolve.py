@@ -18,7 +18,7 @@ What people cut or confirmed (``corrections``) comes before the rules, which are
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -69,12 +69,16 @@ class Climb(NamedTuple):
 
 
 class Resolver:
-    """Resolves the steps of one flow over one graph; remembers the climb of each key, never mutates the graph."""
+    """Resolves the steps of one flow over one graph, which nobody may teach meanwhile: what each key stands for, and the
+    climb from it, is worked out once."""
 
     def __init__(self, flow: Flow, graph: KeyGraph) -> None:
         self._flow = flow
         self._graph = graph
-        self._climbs: dict[tuple[Key, datetime | None], Climb] = {}
+        self._any_cut = bool(graph.corrections.cut_steps)
+        self._joined: dict[str, frozenset[str]] = {}  # stage -> types of keys that say where its steps belong
+        self._canonicals: dict[Key, Key | None] = {}
+        self._climbs: dict[Key | tuple[Key, datetime], Climb] = {}
 
     def resolve(self, step: Step) -> Resolution:
         """Return where *step* belongs."""
@@ -96,15 +100,32 @@ class Resolver:
         """Return the step's joinable keys with their scopes inferred, and what was unclear about the others."""
         keys: dict[Key, None] = {}
         unclear = []
-        corrections = self._graph.corrections
-        carried = (key for key in corrections.carried(step) if self._flow.joins(key.type, step.stage))
-        for key in (*carried, *(key for key, _ in corrections.confirmed_for(step))):
-            if (clear := self._graph.canonical(key)) is None:
+        for key in self._joining(step):
+            if (clear := self._canonical(key)) is None:
                 reason = f"{key.type} {key.value} is known in several scopes and this step names none"
                 unclear.append(Parked("ambiguous", reason, self._graph.scoped(key)))
             elif not self._is_cut(step, clear):
                 keys[clear] = None
         return list(keys), unclear
+
+    def _joining(self, step: Step) -> Iterable[Key]:
+        """Return the keys that say where *step* belongs, as they are said."""
+        joined = self._joined.get(step.stage)
+        if joined is None:
+            types = (name for name in self._flow.keys if self._flow.joins(name, step.stage))
+            joined = self._joined[step.stage] = frozenset(types)
+        corrections = self._graph.corrections
+        found = [key for key in corrections.carried(step) if key.type in joined]
+        found.extend(key for key, _ in corrections.confirmed_for(step))
+        return found
+
+    def _canonical(self, key: Key) -> Key | None:
+        """Return what *key* stands for: see ``KeyGraph.canonical``."""
+        try:
+            return self._canonicals[key]
+        except KeyError:
+            found = self._canonicals[key] = self._graph.canonical(key)
+            return found
 
     def _carried(self, step: Step, direct: list[Key], keys: list[Key]) -> Resolution:
         found, _ = self._climb_all(step, [key for key in keys if key.type != direct[0].type], prune=False)
@@ -128,6 +149,15 @@ class Resolver:
 
     def _agreed(self, step: Step, found: dict[Key, Climb]) -> Resolution:
         """Join the anchors that keys of every type agree on."""
+        if len(found) == 1:
+            ((only, climb),) = found.items()
+            above = _leading_to((climb,), found)
+            return Resolution(
+                tuple(
+                    _member(anchor, (*self._said(step, only), *self._hops(climb.ways[anchor])), above.get(anchor, ()))
+                    for anchor in sorted(climb.ways)
+                )
+            )
         by_type: dict[str, dict[Key, tuple[Key, Way]]] = defaultdict(dict)
         for key in sorted(found):
             for anchor, way in found[key].ways.items():
@@ -165,12 +195,14 @@ class Resolver:
         return self._graph.hops(confirmed, CONFIRM, ("", correction))
 
     def _is(self, said: Key, key: Key) -> bool:
-        return said.type == key.type and self._graph.canonical(said) == key
+        return said.type == key.type and self._canonical(said) == key
 
-    def _hops(self, way: Way) -> Iterable[Via]:
-        for _, link in way.links:
-            evidence = "key" if link.trace_id else CONFIRM
-            yield from self._graph.hops(link.parent, evidence, (link.trace_id, link.span_id))
+    def _hops(self, way: Way) -> list[Via]:
+        return [
+            hop
+            for _, link in way.links
+            for hop in self._graph.hops(link.parent, "key" if link.trace_id else CONFIRM, (link.trace_id, link.span_id))
+        ]
 
     def _beside(self, step: Step, keys: list[Key]) -> Resolution:
         """Use what stands beside the step when it leaves no choice."""
@@ -186,10 +218,10 @@ class Resolver:
 
     def _lifted(self, step: Step, keys: list[Key], seen: Seen, evidence: str) -> Resolution | None:
         """Return the place of a step beside which keys were *seen*: one value of a key above, and one of each of its own."""
-        if any(len({self._graph.canonical(own) for own in seen.get(key.type, ())}) > 1 for key in keys):
+        if any(len({self._canonical(own) for own in seen.get(key.type, ())}) > 1 for key in keys):
             return None
         for parent in self._above(step, keys):
-            values = {self._graph.canonical(key) for key in seen.get(parent, ())}
+            values = {self._canonical(key) for key in seen.get(parent, ())}
             if len(values) != 1 or (above := values.pop()) is None:
                 continue
             if self._is_cut(step, above) or any(self._graph.is_cut(key, above) for key in keys):
@@ -230,16 +262,16 @@ class Resolver:
     def _climbed(self, step: Step, key: Key) -> Climb:
         """Return what the walk up from *key* finds for *step*: nothing that it was cut from."""
         climb = self.climb(key, step.at)
-        if not self._graph.corrections.cut_from(step):
+        if not (self._any_cut and self._graph.corrections.cut_from(step)):
             return climb
         return climb._replace(ways={to: way for to, way in climb.ways.items() if not self._is_cut(step, to)})
 
     def _is_cut(self, step: Step, key: Key) -> bool:
-        return any(fits(named, key) for named in self._graph.corrections.cut_from(step))
+        return self._any_cut and any(fits(named, key) for named in self._graph.corrections.cut_from(step))
 
     def climb(self, key: Key, at: datetime) -> Climb:
         """Walk up from *key*; *at* is when the number was in use, for keys whose numbers are used again."""
-        remembered = (key, at if self._graph.depends_on_time(key) else None)
+        remembered = (key, at) if self._graph.depends_on_time(key) else key
         climb = self._climbs.get(remembered)
         if climb is None:
             climb = self._climbs[remembered] = self._climb(key, at)
@@ -301,7 +333,7 @@ def _member(anchor: Key, via: tuple[Via, ...], through: tuple[Key, ...]) -> Memb
 def _leading_to(found: Iterable[Climb], own: Iterable[Key]) -> dict[Key, tuple[Key, ...]]:
     """Return anchor -> the keys above the step's own that lead to it, without the anchor itself."""
     above: dict[Key, set[Key]] = defaultdict(set)
-    carried = set(own)
+    carried = own if isinstance(own, Mapping) else set(own)
     for climb in found:  # few of them lead over a key that the step does not carry itself
         for key, anchors in climb.above.items():
             if key not in carried:

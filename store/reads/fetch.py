@@ -1,5 +1,8 @@
 """Run a read: bounded in time by the engine, errors in words, rows as values."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from clickhouse_connect.driver.client import Client
@@ -13,6 +16,7 @@ from controltower.store.reads.mapping import to_values
 T = TypeVar("T")
 
 MAX_EXECUTION_TIME_S = 20  # a page that takes longer is no page; the engine stops the read
+STREAM_TIME_S = 120  # likewise, of what is taken a few rows at a time: the engine waits for who takes them
 
 # What the engine says when trying again can help: time was up, too many at once, or nobody answered.
 _TRANSIENT = ("TIMEOUT_EXCEEDED", "TOO_MANY_SIMULTANEOUS_QUERIES", "NETWORK_ERROR", "onnection", "timed out")
@@ -23,6 +27,15 @@ def fetch(client: Client, query: Query, kind: type[T]) -> tuple[T, ...]:
     """Return the result of *query* as values of *kind*. Blocks at most ``MAX_EXECUTION_TIME_S``."""
     result = run(client, query)
     return to_values(kind, result.column_names, result.result_columns)
+
+
+def stream(client: Client, query: Query, kind: type[T], *, rows_at_once: int) -> Iterator[T]:
+    """Yield the result of *query* as values of *kind*, which are made a few at a time: for more rows than should stand in
+    memory as values. The client is busy until the last one is taken. Blocks at most ``STREAM_TIME_S``."""
+    result = run(client, replace(query, rows_at_once=rows_at_once))
+    with _in_words(), result.column_block_stream as blocks:
+        for columns in blocks:
+            yield from to_values(kind, result.column_names, columns)
 
 
 def fetch_records(client: Client, query: Query) -> list[dict[str, Any]]:
@@ -36,7 +49,9 @@ def run(client: Client, query: Query) -> Any:
     settings: dict[str, Any] = {"max_execution_time": MAX_EXECUTION_TIME_S}
     if query.threads is not None:
         settings["max_threads"] = query.threads
-    try:
+    if query.rows_at_once is not None:
+        settings |= {"max_block_size": query.rows_at_once, "max_execution_time": STREAM_TIME_S}
+    with _in_words():
         return client.query(
             query.sql,
             parameters=dict(query.parameters),
@@ -44,13 +59,20 @@ def run(client: Client, query: Query) -> Any:
             query_formats={"Tuple*": "tuple"},
             tz_mode="aware",
         )
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Raise what the client raises in our words."""
+    try:
+        yield
     except ClickHouseError as exc:
-        raise _in_words(exc) from exc
+        raise _refusal(exc) from exc
     except (HTTPError, OSError) as exc:
         raise StoreUnavailableError("The store does not answer; is `controltower up` or the server running?") from exc
 
 
-def _in_words(error: ClickHouseError) -> StoreError:
+def _refusal(error: ClickHouseError) -> StoreError:
     text = str(error)
     if any(mark in text for mark in _NO_TABLE):
         return NoTablesError("The store has no tables yet: run `controltower migrate`, or start `controltower up`.")

@@ -8,7 +8,7 @@ from controltower.cli.bench.pattern import line_attributes, step_attributes
 from controltower.cli.demo.model import Plan
 from controltower.cli.demo.published import packs
 from controltower.cli.demo.scoring import Found
-from controltower.store.flows.classify import Classified, SpanRow, classify
+from controltower.store.flows.classify import Classified, Classifier, SpanRow
 from controltower.store.flows.deadlines import Member
 from controltower.store.flows.membership import memberships
 from controltower.store.flows.transaction import Verdict, judge
@@ -36,7 +36,8 @@ def steps_of(plan: Plan) -> list[Classified]:
         )
         for trace, span, step in plan.all_steps()
     ]
-    return [found for row in rows for found in classify(packs().values(), row, 1)]
+    classifier = Classifier(packs().values())
+    return [found for row in rows for found in classifier.classify(row, 1)]
 
 
 def found_in(plan: Plan, now: datetime) -> dict[str, Found]:

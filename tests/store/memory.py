@@ -160,21 +160,18 @@ class MemoryNeighbourhood(Neighbourhood):
         ]
         return tuple(sorted(found, key=attrgetter("loaded_at", "trace_id", "span_id"))[:limit])
 
-    def links_up(self, flow: Flow, values: Iterable[Value]) -> tuple[KeyLink, ...]:
-        wanted = set(values)
-        return tuple(link for link in self._of(flow, "key_links") if link.child[::2] in wanted)
-
     def links_down(self, flow: Flow, values: Iterable[Value]) -> tuple[KeyLink, ...]:
         wanted = set(values)
         return tuple(link for link in self._of(flow, "key_links") if link.parent[::2] in wanted)
 
-    def scopes(self, flow: Flow, values: Iterable[Value]) -> tuple[ScopedKey, ...]:
+    def upward(self, flow: Flow, values: Iterable[Value]) -> tuple[tuple[ScopedKey, ...], tuple[KeyLink, ...]]:
         wanted = set(values)
-        return tuple(
+        scopes = tuple(
             ScopedKey(key, version)
             for (name, key), version in self._memory.scoped.items()
             if name == flow.flow and key.scope and key[::2] in wanted
         )
+        return scopes, tuple(link for link in self._of(flow, "key_links") if link.child[::2] in wanted)
 
     def steps_of_keys(self, flow: Flow, values: Iterable[Value]) -> set[StepId]:
         carriers = self._memory.carriers

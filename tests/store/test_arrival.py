@@ -13,7 +13,7 @@ from controltower.cli.bench.pattern import pattern
 from controltower.store.bench_writes import PatternSpan, write_pattern
 from controltower.store.client import Client
 from controltower.store.flows.beside import StepId
-from controltower.store.flows.classify import SpanRow, classify
+from controltower.store.flows.classify import Classifier, SpanRow
 from controltower.store.flows.engine import Engine
 from controltower.store.rows import Key, Step
 from tests.conftest import ManualClock
@@ -108,7 +108,7 @@ def steps_of(span: PatternSpan) -> Iterator[Step]:
         lines=tuple(span.lines),
         loaded_at=NOW,
     )
-    yield from (found.step for found in classify([P2P], row, 1))
+    yield from (found.step for found in Classifier([P2P]).classify(row, 1))
 
 
 def of_traces(client: Client, select: str, world: int) -> Sequence[Sequence[Any]]:

@@ -206,7 +206,7 @@ class CuttingClient:
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("at_insert", range(1, 30, 4))
+@pytest.mark.parametrize("at_insert", range(1, 25, 3))
 def test_a_cycle_cut_off_anywhere_is_run_again(
     store_client: Client, clock: ManualClock, at_insert: int, stored: bool
 ) -> None:

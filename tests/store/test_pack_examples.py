@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from controltower.collector.redaction.policy import default_policy
-from controltower.store.flows.classify import SpanRow, classify
+from controltower.store.flows.classify import Classifier, SpanRow
 from controltower.store.flows.deadlines import Member
 from controltower.store.flows.definition import Flow, load_packs
 from controltower.store.flows.transaction import Verdict, judge
@@ -24,6 +24,7 @@ from tests.store.spans import text_of
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples" / "flows"
 PACKS = load_packs()
+CLASSIFIER = Classifier(PACKS)
 BY_NAME = {flow.flow: flow for flow in PACKS}
 LATE = (DeadlineState.BREACHED, DeadlineState.MET_LATE)
 PLAIN = ("amount", "currency", "outcome", "reason")  # of a step, named as they are
@@ -96,7 +97,7 @@ def examples() -> list[Any]:
 
 def outcome_of(flow: Flow, example: Example) -> Outcome:
     """Classify by all flows that ship, resolve, and judge what is of this one."""
-    found = [one.step for number, each in enumerate(example.steps) for one in classify(PACKS, each.span(number), 1)]
+    found = [one.step for number, each in enumerate(example.steps) for one in CLASSIFIER.classify(each.span(number), 1)]
     steps = {int(step.span_id, 16): step for step in found if step.flow == flow.flow}
     resolutions = resolve_all(steps.values(), flow=flow)
     members: dict[Key, list[Member]] = {}
