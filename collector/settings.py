@@ -114,7 +114,7 @@ class Settings:
     journal_key_file: str = ""
     """File with these keys, one in a line, readable by its owner only."""
 
-    segment_bytes: int = 16 * _MIB
+    segment_bytes: int = 32 * _MIB
     """Size at which a segment of the journal is closed and loaded."""
 
     segment_age_s: float = 0.3

@@ -6,21 +6,49 @@ process that is killed would leave it there. So they go by a file in memory, whi
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, BinaryIO, Final
 
 from controltower.store.client import Client
+from controltower.store.piecewise import Piecewise
+
+_SENT_BYTES: Final = 128 * 1024  # at once
 
 
 def insert_messages(client: Client, table: str, messages: BinaryIO, settings: Mapping[str, Any]) -> None:
     """Insert protobuf *messages* into *table*. Raises the engine's errors."""
-    if not str(client.uri).startswith("chdb:") or not hasattr(os, "memfd_create"):
+    if not _is_embedded(client):
         client.raw_insert(table, insert_block=messages, fmt="Protobuf", settings=dict(settings))
         return
-    changes = ", ".join(f"{name} = {_literal(value)}" for name, value in settings.items())
     with _in_memory(messages) as path:
-        client.command(f"INSERT INTO {table} FROM INFILE {_literal(path)} SETTINGS {changes} FORMAT Protobuf")
+        client.command(f"INSERT INTO {table} FROM INFILE {_literal(path)} {_changed(settings)} FORMAT Protobuf")
+
+
+def insert_piecewise(client: Client, way: Piecewise, messages: BinaryIO, settings: Mapping[str, Any]) -> None:
+    """Insert protobuf *messages* in the *way* that reads them piece by piece. Raises the engine's errors."""
+    columns = _literal(way.messages)
+    if not _is_embedded(client):
+        head = f"{way.insert_from(f'input({columns})')} FORMAT Protobuf\n"
+        client.raw_insert("", insert_block=_after(head, messages), settings=dict(settings))
+        return
+    with _in_memory(messages) as path:
+        whole = way.insert_from(f"file({_literal(path)}, 'Protobuf', {columns})")
+        client.command(f"{whole} {_changed(settings)}")
+
+
+def _is_embedded(client: Client) -> bool:
+    return str(client.uri).startswith("chdb:") and hasattr(os, "memfd_create")
+
+
+def _after(head: str, messages: BinaryIO) -> Generator[bytes, None, None]:
+    yield head.encode()
+    yield from iter(partial(messages.read, _SENT_BYTES), b"")
+
+
+def _changed(settings: Mapping[str, Any]) -> str:
+    return "SETTINGS " + ", ".join(f"{name} = {_literal(value)}" for name, value in settings.items())
 
 
 @contextmanager

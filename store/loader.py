@@ -13,13 +13,15 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client
 from controltower.store.errors import DeeperError, LoadError
-from controltower.store.insert import insert_messages
+from controltower.store.insert import insert_messages, insert_piecewise
 from controltower.store.otlp import DEPTH, SHALLOW, stem
 from controltower.store.otlp_logs import LOGS
 from controltower.store.otlp_metrics import METRICS
 from controltower.store.otlp_rows import Rows
 from controltower.store.otlp_text import DEEPER
 from controltower.store.otlp_traces import TRACES
+from controltower.store.piecewise import SETTINGS as PIECEWISE
+from controltower.store.piecewise import piecewise
 from controltower.store.times import TimeBounds
 
 Signal = Literal["traces", "logs", "metrics"]
@@ -52,6 +54,9 @@ SETTINGS: Final[dict[str, Any]] = {
     "max_memory_usage": 2 * 1024**3,
     "max_execution_time": 120,
 }
+
+# A segment of more bytes is decoded in pieces: that is more to analyse, and less work for each span.
+ONE_PIECE_BYTES: Final = 8 * 1024 * 1024
 
 # Who is to blame? The bytes when their reader failed, or what it read cannot be made into columns.
 READER: Final = "ProtobufRowInputFormat"
@@ -157,7 +162,10 @@ def _insert(client: Client, segment: Segment, bounds: TimeBounds, shallow: bool)
             "format_schema_message_name": way.message,
             "insert_deduplication_token": segment.token or segment.id,
         }
-        insert_messages(client, f"{name}_inbox", messages, settings)
+        if segment.path.stat().st_size <= ONE_PIECE_BYTES:
+            insert_messages(client, f"{name}_inbox", messages, settings)
+        else:
+            insert_piecewise(client, piecewise(client, segment.signal, name), messages, {**settings, **PIECEWISE})
 
 
 def _schema(client: Client, file: Path) -> dict[str, str]:
