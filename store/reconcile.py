@@ -119,7 +119,10 @@ def _healed_line(
     flow: Flow, rule: ReconciliationRule, number: str, sides: Sides, now: datetime
 ) -> Iterable[tuple[Match, datetime]]:
     opened: Match | None = None
-    for at in _instants(flow, rule, sides, now):
+    instants = _instants(flow, rule, sides, now)
+    for at in instants:
+        if opened is None and at == instants[-1]:
+            return  # what begins with the last one is not healed
         ordered, received, invoiced = ([entry for entry in side if entry.at <= at] for side in sides)
         match = _match(flow, rule, number, (ordered, received, invoiced), at)
         if match.status is not MatchStatus.EXCEPTION:

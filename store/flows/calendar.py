@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -26,24 +27,24 @@ _PLAIN: dict[str, timedelta] = {
 _LONGEST_CLOSURE_DAYS = 366
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limit:
     """How long something may take: ``4 hours``, ``1 business day``."""
 
     count: int
     unit: Unit
 
-    @property
+    @cached_property
     def business(self) -> bool:
         """Whether the limit needs a calendar."""
         return self.unit.startswith("business")
 
-    @property
+    @cached_property
     def span(self) -> timedelta:
         """The limit in calendar time; a business unit counts as its plain one (used for fences, never for deadlines)."""
         return self.count * _PLAIN[self.unit.removeprefix("business ")]
 
-    @property
+    @cached_property
     def at_least(self) -> timedelta:
         """What passes at least until the limit is over; clocks that are changed may take up to a day from a business one."""
         return self.span - timedelta(days=1)

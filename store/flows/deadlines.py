@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from controltower.store.flows.corrections import Waived
@@ -132,19 +132,28 @@ def _of_rule(
     now: datetime,
     around: Circumstances,
 ) -> Iterable[Due]:
-    starts = _first_per_subject(rule, by_stage[rule.from_])
-    ends = _first_per_subject(rule, by_stage.get(rule.to, ()))
-    renewed = _first_per_subject(rule, [*reversed(by_stage.get(rule.renewed_by or "", ()))])  # that is the last one
-    for subject, start in sorted(starts.items(), key=itemgetter(0)):
-        begun = max(start.step, renewed.get(subject, start).step, key=attrgetter("at"))
+    for subject, start, end, renewed in _spoken_of(rule, by_stage):
+        begun = max(start.step, renewed.step, key=attrgetter("at")) if renewed else start.step
         stated = _stated(rule, begun)
         if stated is None and rule.stated is not None and rule.stated.only:
             continue
         due = begun.at + stated if stated else flow.due(rule, begun.at)
-        end = ends.get(subject)
         met = end.step.at if end else None
         standing = _met(met, due) if met else _unmet(flow, about, rule, subject, begun.at, due, now, around)
         yield Due(rule, subject, begun.at, due, met, standing, start, stated)
+
+
+def _spoken_of(
+    rule: SlaRule, by_stage: Mapping[str, Sequence[Member]]
+) -> Iterable[tuple[str, Member, Member | None, Member | None]]:
+    """Return each subject of a rule with the first member that reaches ``from`` for it, the first that reaches ``to``, and
+    the last that renews it."""
+    started, ended = by_stage[rule.from_], by_stage.get(rule.to, ())
+    renewing = by_stage.get(rule.renewed_by, ()) if rule.renewed_by else ()
+    if rule.per is None:
+        return [("", started[0], ended[0] if ended else None, renewing[-1] if renewing else None)]
+    starts, ends, renewed = (_first_per_subject(rule.per, each) for each in (started, ended, renewing[::-1]))
+    return [(subject, starts[subject], ends.get(subject), renewed.get(subject)) for subject in sorted(starts)]
 
 
 def _stated(rule: SlaRule, step: Step) -> timedelta | None:
@@ -158,13 +167,11 @@ def _stated(rule: SlaRule, step: Step) -> timedelta | None:
     return timedelta(seconds=seconds * rule.stated.times) if 0 < seconds <= MOST_STATED_S else None
 
 
-def _first_per_subject(rule: SlaRule, reached: Sequence[Member]) -> dict[str, Member]:
-    """Return subject -> the first of *reached*, which are in order of time, that speaks of it."""
-    if rule.per is None:
-        return {"": reached[0]} if reached else {}
+def _first_per_subject(key_type: str, reached: Sequence[Member]) -> dict[str, Member]:
+    """Return subject -> the first of *reached* that speaks of it."""
     first: dict[str, Member] = {}
     for member in reached:
-        for subject in _subjects(rule.per, member):
+        for subject in _subjects(key_type, member):
             first.setdefault(subject, member)
     return first
 

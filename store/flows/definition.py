@@ -227,13 +227,15 @@ class Tolerance(Model):
 
     def allows(self, difference: Decimal, expected: Decimal) -> bool:
         """Whether *difference* from *expected* is within the tolerance; without limits only zero is."""
+        if not difference:
+            return True
         checks = []
         if self.pct is not None:
             checks.append(abs(difference) <= abs(expected) * self.pct / 100)
         if self.abs is not None:
             checks.append(abs(difference) <= self.abs)
         if not checks:
-            return difference == 0
+            return False
         return all(checks) if self.combine == "all" else any(checks)
 
 

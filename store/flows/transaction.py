@@ -203,7 +203,7 @@ class _Case:
             status=match.status,
             reason=match.reason,
             quantities={name: side.quantity for name, side in sides.items() if side.quantity is not None},
-            prices={name: side.price for name, side in sides.items() if side.price},
+            prices={name: price for name, side in sides.items() if (price := side.price)},
             amounts={name: side.value for name, side in sides.items() if side.value},
             difference=match.difference,
             currency=self.currency,
@@ -439,5 +439,6 @@ class _Case:
     def _context(self) -> dict[str, str]:
         context: dict[str, str] = {}
         for member in self.members:
-            context = {**context, **member.step.context, **context}  # the first that says something
+            for name, said in member.step.context.items():
+                context.setdefault(name, said)  # the first that says something
         return context
