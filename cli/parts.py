@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 ENGINE_LEASE: Final = "engine"
 LEASE_LASTS: Final = timedelta(seconds=15)  # after a crash the successor waits as long
 CYCLE_NEEDS: Final = timedelta(seconds=5)  # of the lease, before a cycle begins
+LEASED_STEPS: Final = 20_000  # of a cycle under a lease, which should not outlast it
 
 
 class SystemClock:
@@ -91,10 +92,11 @@ def engine_opening(connections: Connections, clock: SystemClock) -> Opening:
     @contextmanager
     def opening() -> Iterator[Work]:
         with closing(connections.open()) as client:
-            engine = EngineInForce(connections.address, client, clock.now)
             if not connections.shared:
-                yield lambda: engine.run_cycle().more
+                alone = EngineInForce(connections.address, client, clock.now)
+                yield lambda: alone.run_cycle().more
                 return
+            engine = EngineInForce(connections.address, client, clock.now, steps_per_cycle=LEASED_STEPS)
             lease = LeaseKeeper(client, ENGINE_LEASE, _owner(), clock, LEASE_LASTS)
 
             def work() -> bool:

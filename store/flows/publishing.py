@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from controltower.store.address import StoreAddress
 from controltower.store.flows.definition import Flow, parse_flow
-from controltower.store.flows.engine import CycleReport, Engine
+from controltower.store.flows.engine import STEPS_PER_CYCLE, CycleReport, Engine
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.published import flow_versions, flows_in_force, overlaid, waiting
 from controltower.store.flows.scraped import ScrapedSources
@@ -118,10 +118,18 @@ def take_over(address: StoreAddress, client: Client, ready: FlowVersion, now: Ca
 class EngineInForce:
     """The engine by the flows in force: takes over what is ready, and goes on by what was published, by whomever."""
 
-    def __init__(self, address: StoreAddress, client: Client, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        address: StoreAddress,
+        client: Client,
+        now: Callable[[], datetime],
+        *,
+        steps_per_cycle: int = STEPS_PER_CYCLE,
+    ) -> None:
         self._address = address
         self._client = client
         self._now = now
+        self._limit = steps_per_cycle
         self._seen = -1
         self._engine: Engine | None = None
         self._flows: tuple[Flow, ...] = ()
@@ -150,7 +158,7 @@ class EngineInForce:
         drop_left(self._client, self._address.database, self._now())
         self._seen = self._count()
         self._flows = flows_in_force(self._client)
-        return Engine(self._client, self._flows, self._now)
+        return Engine(self._client, self._flows, self._now, steps_per_cycle=self._limit)
 
     def _count(self) -> int:
         return int(fetch_records(self._client, named("count_flow_versions"))[0]["versions"])
