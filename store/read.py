@@ -40,8 +40,7 @@ from controltower.store.reads.then import KnownThen, Restated, find_anchors_then
 from controltower.store.reads.transaction import (
     SPANS_LIMIT,
     TRACES_LIMIT,
-    Begun,
-    begin_transaction,
+    read_beside,
     read_transaction,
     spans_of_traces,
 )
@@ -54,7 +53,6 @@ __all__ = [
     "TRACES_LIMIT",
     "AnchorRef",
     "Aside",
-    "Begun",
     "CollectorState",
     "DayCount",
     "Decided",
@@ -84,7 +82,6 @@ __all__ = [
     "StateCount",
     "TransactionView",
     "at_once",
-    "begin_transaction",
     "beside",
     "collectors",
     "corrections",
@@ -101,6 +98,7 @@ __all__ = [
     "parked",
     "paths",
     "queues",
+    "read_beside",
     "read_transaction",
     "refusals",
     "restated",

@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from controltower.cli.errors import UnknownKeyError
@@ -25,12 +26,12 @@ from controltower.store.read import (
     Logs,
     Member,
     TransactionView,
-    begin_transaction,
     corrections_of,
     find_anchors,
     find_anchors_then,
     known_then,
     logs_of,
+    read_beside,
     spans_of_traces,
     spans_with_key,
 )
@@ -118,9 +119,8 @@ def traced(client: Client, aside: Aside, key: str, *, type: str | None = None, f
     views: list[TransactionView] = []
     ways: list[Way] = []
     for ref in anchors[:TRANSACTIONS_LIMIT]:
-        begun = begin_transaction(client, aside, ref.flow, ref.anchor, history=False)
-        way = way_of(client, begun.members)
-        if (view := begun.view()) is not None:
+        view, way = read_beside(client, aside, ref.flow, ref.anchor, partial(way_of, client), history=False)
+        if view is not None:
             views.append(view)
             ways.append(way)
     spans = outside(carriers(), views, ways) if carriers else []

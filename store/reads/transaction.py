@@ -35,14 +35,6 @@ TRACE_MARGIN = timedelta(hours=1)  # a step's trace begins before and ends after
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A transaction whose steps are read, while the rest of it may still be: *view* waits for that."""
-
-    members: tuple[Member, ...]
-    view: Callable[[], TransactionView | None]  # nothing when there is no such transaction
-
-
-@dataclass(frozen=True, slots=True)
 class _Rest:
     transaction: Transaction
     lines: tuple[DocumentLine, ...]
@@ -56,24 +48,54 @@ class _Rest:
 def read_transaction(client: Client, flow: str, anchor: Key, *, history: bool = True) -> TransactionView | None:
     """Return the transaction of *anchor*, or nothing when there is none; without *history*, nothing of its changes.
 
-    Eight queries, one more when a deadline is unknown, and two more for each further ``MEMBERS_AT_ONCE`` of its steps.
+    Eight queries, one more when a deadline is unknown, and two more for each further ``MEMBERS_AT_ONCE`` of its steps; twice
+    as many when what is stored was replaced meanwhile.
     """
-    return begin_transaction(client, at_once(client), flow, anchor, history=history).view()
+    view, _ = read_beside(client, at_once(client), flow, anchor, lambda _: None, history=history)
+    return view
 
 
-def begin_transaction(client: Client, aside: Aside, flow: str, anchor: Key, *, history: bool = True) -> Begun:
-    """Read the steps of the transaction of *anchor* over *client*, and the rest of it aside; see ``read_transaction``."""
+def read_beside(
+    client: Client,
+    aside: Aside,
+    flow: str,
+    anchor: Key,
+    meanwhile: Callable[[tuple[Member, ...]], T],
+    *,
+    history: bool = True,
+) -> tuple[TransactionView | None, T]:
+    """Read the steps of a transaction over *client* and the rest of it aside, and return it as ``read_transaction`` does;
+    and what is made of the steps *meanwhile*.
+
+    A flow that is published puts all tables of its transactions in the place of others. What was read of both is read again,
+    once: by then there are none but the new ones.
+    """
+    view, made, is_torn = _read(client, aside, flow, anchor, meanwhile, history=history)
+    if is_torn:
+        view, made, _ = _read(client, aside, flow, anchor, meanwhile, history=history)
+    return view, made
+
+
+def _read(
+    client: Client,
+    aside: Aside,
+    flow: str,
+    anchor: Key,
+    meanwhile: Callable[[tuple[Member, ...]], T],
+    *,
+    history: bool,
+) -> tuple[TransactionView | None, T, bool]:
+    """Return the transaction, what was made of its steps, and whether the first that was read does not fit the last."""
     memberships = _details(client, "select_transaction_steps", flow, anchor, TransactionStep, MEMBERS_LIMIT)
     ids = [(membership.trace_id, membership.span_id) for membership in memberships]
     rest = aside(lambda other: _rest(other, flow, anchor, ids, history=history))
-    steps = _of_members(client, "select_member_steps", flow, ids, Step, MEMBERS_LIMIT)
-    members = _members(steps, memberships)
-
-    def view() -> TransactionView | None:
-        read = rest()
-        return _view(read, members, truncated=len(memberships) >= MEMBERS_LIMIT) if read else None
-
-    return Begun(members, view)
+    members = _members(_of_members(client, "select_member_steps", flow, ids, Step, MEMBERS_LIMIT), memberships)
+    made = meanwhile(members)
+    if (read := rest()) is None:
+        return None, made, bool(memberships)
+    is_cut = len(memberships) >= MEMBERS_LIMIT
+    is_torn = not is_cut and len(memberships) != read.transaction.steps
+    return _view(read, members, truncated=is_cut), made, is_torn
 
 
 def spans_of_traces(
@@ -98,24 +120,19 @@ def spans_of_traces(
 
 
 def _rest(client: Client, flow: str, anchor: Key, members: Sequence[tuple[str, str]], *, history: bool) -> _Rest | None:
-    """Return all of a transaction but its steps, or nothing when there is none."""
+    """Return all of a transaction but its steps, itself last, or nothing when there is none."""
 
     def details(statement: str, kind: type[T]) -> tuple[T, ...]:
         return _details(client, statement, flow, anchor, kind, DETAILS_LIMIT)
 
-    found = _details(client, "select_transaction", flow, anchor, Transaction, 1)
-    if not found:
-        return None
+    lines = _of_members(client, "select_member_lines", flow, members, DocumentLine, LINES_LIMIT)
     deadlines = details("select_deadlines", Deadline)
-    return _Rest(
-        transaction=found[0],
-        lines=_of_members(client, "select_member_lines", flow, members, DocumentLine, LINES_LIMIT),
-        deadlines=deadlines,
-        reconciliations=details("select_reconciliations", Reconciliation),
-        exceptions=details("select_exceptions", ExceptionRow),
-        history=details("select_history", Change) if history else (),
-        heard=heard(client, {row.source for row in deadlines if row.source}),
-    )
+    reconciliations = details("select_reconciliations", Reconciliation)
+    exceptions = details("select_exceptions", ExceptionRow)
+    changes = details("select_history", Change) if history else ()
+    told = heard(client, {row.source for row in deadlines if row.source})
+    found = _details(client, "select_transaction", flow, anchor, Transaction, 1)
+    return _Rest(found[0], lines, deadlines, reconciliations, exceptions, changes, told) if found else None
 
 
 def _view(rest: _Rest, members: tuple[Member, ...], *, truncated: bool) -> TransactionView:
