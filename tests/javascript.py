@@ -1,5 +1,6 @@
 """Node.js with the stock OpenTelemetry packages for JavaScript."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -30,26 +31,23 @@ def node_modules() -> Path:
     """Return the folder with the packages, fetched once; skips when they cannot be had, fails in CI."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         missing("Node.js and npm are not installed")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:  # two that fetch at once leave packages without half of their files
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _fetch()
+    return CACHE / "node_modules"
+
+
+def _fetch() -> None:
     wanted = json.dumps(PACKAGES)
     stamp = CACHE / "installed.json"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        words = [
-            "npm",
-            "install",
-            "--silent",
-            "--no-save",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            str(CACHE),
-            *PACKAGES,
-        ]
-        fetched = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300)
-        if fetched.returncode != 0:
-            missing(f"npm could not fetch the OpenTelemetry packages: {fetched.stderr.strip()[-200:]}")
-        stamp.write_text(wanted, encoding="utf-8")
-    return CACHE / "node_modules"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    words = ["npm", "install", "--silent", "--no-save", "--no-audit", "--no-fund", "--prefix", str(CACHE), *PACKAGES]
+    fetched = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300)
+    if fetched.returncode != 0:
+        missing(f"npm could not fetch the OpenTelemetry packages: {fetched.stderr.strip()[-200:]}")
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def run_node(script: str, folder: Path, **variables: str) -> None:
