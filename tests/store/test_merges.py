@@ -42,3 +42,16 @@ def test_a_burst_is_not_merged_and_parts_stay_few(any_store: Client) -> None:
     assert burst == (BURST, 0)
     assert level > 0
     assert any_store.command("SELECT count() FROM parts") == MANY
+
+
+def test_a_day_that_is_over_becomes_one_part(any_store: Client) -> None:
+    """What a burst left is merged once nothing came for its day for a while: three hours, here a second."""
+    any_store.command("CREATE TABLE parts AS otel_traces")
+    shipped = str(any_store.command("SHOW CREATE TABLE otel_traces"))
+    insert_parts(any_store, 0, BURST)
+    any_store.command("ALTER TABLE parts MODIFY SETTING min_age_to_force_merge_seconds = 1")
+
+    until(lambda: parts(any_store)[0] == 1, "the day is one part")
+
+    assert "min_age_to_force_merge_seconds = 10800" in shipped
+    assert any_store.command("SELECT count() FROM parts") == BURST
