@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import os
 import re
 import shutil
 import stat
@@ -226,6 +227,37 @@ def test_refusing_a_segment_needs_no_room(tmp_path: Path, caplog: pytest.LogCapt
     assert (stats.segments, stats.held_segments, stats.quarantined_files) == (0, 0, 1)
     assert "cannot read all data" in caplog.text
     assert [item.name for item in Quarantine(tmp_path).listing()] == [name]
+
+
+def test_a_body_is_known_again_though_the_disk_was_full_when_it_was_loaded(tmp_path: Path) -> None:
+    """F5: neither index nor digests had room beside the segment; removing it makes some, and a process after it knows them."""
+
+    class Full(Disk):
+        full = False
+
+        def write(self, descriptor: int, data: bytes) -> None:
+            name = os.readlink(f"/proc/self/fd/{descriptor}")
+            if self.full and name.endswith((".index", ".seen")) and list(tmp_path.glob("*.otlp")):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().write(descriptor, data)
+
+    disk = Full()
+    journal = open_journal(tmp_path, PATIENT, disk=disk)
+    store(journal, body("a"))
+    disk.full = True
+    store(journal, body("b"))
+    journal.rotate()
+    first = drained(journal)
+    journal.close()
+    again = open_journal(tmp_path, PATIENT)
+    taken = [append(again, body(name)).result(PATIENCE_S) for name in "abc"]
+    again.rotate()
+    second = drained(again)
+    again.close()
+
+    assert first == ["a", "b"]
+    assert len(taken) == 3
+    assert second == ["c"]
 
 
 # F6, F7: a disk that fails, and one that is slow.

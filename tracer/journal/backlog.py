@@ -248,15 +248,18 @@ class Backlog:
 
     def _keep_digests(self, segment: SegmentFile) -> None:
         """Note durably what *segment* held, or owe it, when its own file takes the room that is needed."""
-        try:
-            with self._digests:
-                self._seen_files.add(seen_of(lines_of(segment.path, self._sealing)), segment.id, self._clock())
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            self._owes = True
-            if not self._seen_files.owe(segment.path):
-                logger.warning("not all digests of segment %s are kept over a restart: the disk is full", segment.id)
+        entries = list(seen_of(lines_of(segment.path, self._sealing)))
+        with self._digests:
+            try:
+                self._seen_files.add(entries, segment.id, self._clock())
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                self._owes = True
+                if not self._seen_files.owe(segment.path, entries):
+                    logger.warning(
+                        "the digests of segment %s are on no disk until it is removed: it is full", segment.id
+                    )
 
     def _settle_digests(self) -> None:
         """Note what is owed; while there is no room for it, the index stands for it, also over a restart."""

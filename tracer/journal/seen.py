@@ -8,7 +8,7 @@ wall is there; then twice the window is kept.
 
 import struct
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -77,6 +77,8 @@ class SeenFiles:
         self._limit = limit
         self._current: Path | None = None
         self._entries = 0
+        self._unwritten: deque[Seen] = deque(maxlen=limit)  # that nothing on the disk stands for, until there is room
+        self._unwritten_of = ""  # the last segment that they are of
 
     def load(self, now_ns: int) -> list[Seen]:
         """Return what the files hold of the window before *now_ns*, or before the newest entry if that is older."""
@@ -85,18 +87,24 @@ class SeenFiles:
         since_ns = self._since(max((entry.received_ns for entry in entries), default=now_ns), now_ns)
         return [entry for entry in entries if entry.received_ns >= since_ns][-self._limit :]
 
-    def owe(self, segment: Path) -> bool:
-        """Keep the index of *segment*, which is to be removed, in place of its digests: another name needs no room.
+    def owe(self, segment: Path, entries: Sequence[Seen]) -> bool:
+        """Keep the index of *segment*, which is to be removed, in place of its *entries*: another name needs no room.
 
-        Returns whether it stands for all of them. Raises OSError.
+        Returns whether it stands for all of them; if not, they are remembered until there is room. Raises OSError.
         """
         covers = bool(listed(segment))
+        if not covers:
+            self._unwritten.extend(entries)
+            self._unwritten_of = segment.stem
         if index_path(segment).exists():
             self._disk.rename(index_path(segment), segment.with_suffix(OWED_SUFFIX))
         return covers
 
     def settle(self, now_ns: int) -> None:
         """Note the digests that are owed, now that there may be room. Raises OSError."""
+        if self._unwritten:
+            self.add(self._unwritten, self._unwritten_of, now_ns)
+            self._unwritten.clear()
         for path in self._owed():
             self.add(_owed_by(path), path.stem, now_ns)
             self._disk.unlink(path)
