@@ -19,7 +19,7 @@ _SENT_BYTES: Final = 128 * 1024  # at once
 
 def insert_messages(client: Client, table: str, messages: BinaryIO, settings: Mapping[str, Any]) -> None:
     """Insert protobuf *messages* into *table*. Raises the engine's errors."""
-    if not _is_embedded(client):
+    if not (_is_embedded(client) and _has_memory_files()):
         client.raw_insert(table, insert_block=messages, fmt="Protobuf", settings=dict(settings))
         return
     with _in_memory(messages) as path:
@@ -27,7 +27,8 @@ def insert_messages(client: Client, table: str, messages: BinaryIO, settings: Ma
 
 
 def insert_piecewise(client: Client, way: Piecewise, messages: BinaryIO, settings: Mapping[str, Any]) -> None:
-    """Insert protobuf *messages* in the *way* that reads them piece by piece. Raises the engine's errors."""
+    """Insert protobuf *messages* in the *way* that reads them piece by piece, where the client ``takes_pieces``. Raises the
+    engine's errors."""
     columns = _literal(way.messages)
     if not _is_embedded(client):
         head = f"{way.insert_from(f'input({columns})')} FORMAT Protobuf\n"
@@ -38,8 +39,17 @@ def insert_piecewise(client: Client, way: Piecewise, messages: BinaryIO, setting
         client.command(f"{whole} {_changed(settings)}")
 
 
+def takes_pieces(client: Client) -> bool:
+    """Whether ``insert_piecewise`` is possible: the embedded engine needs a file in memory for it, which Linux has."""
+    return not _is_embedded(client) or _has_memory_files()
+
+
 def _is_embedded(client: Client) -> bool:
-    return str(client.uri).startswith("chdb:") and hasattr(os, "memfd_create")
+    return str(client.uri).startswith("chdb:")
+
+
+def _has_memory_files() -> bool:
+    return hasattr(os, "memfd_create")
 
 
 def _after(head: str, messages: BinaryIO) -> Generator[bytes, None, None]:

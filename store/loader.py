@@ -13,7 +13,7 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client
 from controltower.store.errors import DeeperError, LoadError
-from controltower.store.insert import insert_messages, insert_piecewise
+from controltower.store.insert import insert_messages, insert_piecewise, takes_pieces
 from controltower.store.otlp import DEPTH, SHALLOW, stem
 from controltower.store.otlp_logs import LOGS
 from controltower.store.otlp_metrics import METRICS
@@ -162,7 +162,7 @@ def _insert(client: Client, segment: Segment, bounds: TimeBounds, shallow: bool)
             "format_schema_message_name": way.message,
             "insert_deduplication_token": segment.token or segment.id,
         }
-        if segment.path.stat().st_size <= ONE_PIECE_BYTES:
+        if segment.path.stat().st_size <= ONE_PIECE_BYTES or not takes_pieces(client):
             insert_messages(client, f"{name}_inbox", messages, settings)
         else:
             insert_piecewise(client, piecewise(client, segment.signal, name), messages, {**settings, **PIECEWISE})

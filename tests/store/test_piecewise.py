@@ -1,5 +1,6 @@
 """A large segment is decoded piece by piece: it ends where a small one does. Here every message is a piece."""
 
+import os
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,13 @@ def test_another_view_is_not_taken_for_this_one(loading: Loading) -> None:
         piecewise.piecewise(loading.client, "traces", "otlp_traces_away")
 
     assert not refused.value.permanent
+
+
+def test_where_no_file_is_in_memory_it_is_read_whole(loading: Loading, pieces: pytest.MonkeyPatch) -> None:
+    """Other systems than Linux have none for the embedded engine to read: a large segment is loaded there, too."""
+    pieces.delattr(os, "memfd_create")
+
+    assert load_segment(loading.client, loading.segment(GOOD)) == 20
 
 
 def test_a_piece_is_smaller_than_what_is_read_whole(pieces: pytest.MonkeyPatch) -> None:
