@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,16 +77,18 @@ def restore(client: Client, address: StoreAddress, name: str) -> Backup:
         wanted = {table: _count(client, inside, table) for table in _tables(client, inside)}
     command = f"RESTORE DATABASE {INSIDE} AS {quote_identifier(own)} FROM {source}"
     _run(client, f"{command} SETTINGS structure_only = 1 ASYNC", "RESTORED")
-    with _without_merges(client, own):  # they would make one of several rows before they are counted
+    with _without_merges(
+        client, own
+    ):  # they would make one of several rows before they are counted, and take files away
         _run(client, f"{command} ASYNC", "RESTORED")
         found = {table: _count(client, own, table, "WHERE NOT ignore(*)") for table in _tables(client, own)}
-    if found != wanted:
-        differing = sorted(table for table in wanted | found if wanted.get(table) != found.get(table))
-        said = ", ".join(f"{table}: {found.get(table, 0):,} of {wanted.get(table, 0):,}" for table in differing[:5])
-        raise BackupError(f"The store differs from the backup {name} in its rows ({said}); do not use it.")
-    client.command(READ_AGAIN, parameters={"version": time.time_ns()})
-    if address.path is not None:
-        _sync(address.path)
+        if found != wanted:
+            differing = sorted(table for table in wanted | found if wanted.get(table) != found.get(table))
+            said = ", ".join(f"{table}: {found.get(table, 0):,} of {wanted.get(table, 0):,}" for table in differing[:5])
+            raise BackupError(f"The store differs from the backup {name} in its rows ({said}); do not use it.")
+        client.command(READ_AGAIN, parameters={"version": time.time_ns()})
+        if address.path is not None:
+            _sync(address.path)
     return Backup(name, found)
 
 
@@ -156,11 +158,19 @@ def _without_merges(client: Client, database: str) -> Iterator[None]:
 
 
 def _sync(folder: Path) -> None:
-    """Write out every file and folder below *folder*: the engine does not, and a power cut would take them."""
+    """Write out every file and folder below *folder*: the engine does not, and a power cut would take them.
+
+    What goes away meanwhile is the engine's own, of logs and temporary files: nothing that has to stay.
+    """
     for root, _, files in os.walk(folder):
         for path in (*(Path(root, file) for file in files), Path(root)):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with suppress(FileNotFoundError):
+                _write_out(path)
+
+
+def _write_out(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
