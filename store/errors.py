@@ -38,9 +38,7 @@ class DeeperError(LoadError):
     """A value of a segment lies deeper than the inbox reads that was tried; the other one takes it."""
 
     def __init__(self, segment: str) -> None:
-        super().__init__(
-            f"Segment {segment} holds values that lie deeper than the shallow inbox reads.", permanent=False
-        )
+        super().__init__(f"Segment {segment} holds values that lie deeper than the inbox reads.", permanent=False)
 
 
 class RedactionError(StoreError):

@@ -14,7 +14,7 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 from controltower.store.client import Client
 from controltower.store.errors import DeeperError, LoadError
 from controltower.store.insert import insert_messages, insert_piecewise, takes_pieces
-from controltower.store.otlp import DEPTH, SHALLOW, stem
+from controltower.store.otlp import DEPTH, FLAT, SHALLOW, stem
 from controltower.store.otlp_logs import LOGS
 from controltower.store.otlp_metrics import METRICS
 from controltower.store.otlp_rows import Rows
@@ -62,7 +62,7 @@ ONE_PIECE_BYTES: Final = 8 * 1024 * 1024
 READER: Final = "ProtobufRowInputFormat"
 ARRAYS_DIFFER: Final = 190
 MEMORY_LIMIT_EXCEEDED: Final = 241
-THROWN: Final = 395  # by throwIf: what the shallow inbox does not read
+THROWN: Final = 395  # by throwIf: what the inbox does not read
 # What can hit the reader, too, and passes: a file, the network, time, a cancelled query, no memory or space.
 PASSES: Final = frozenset({74, 159, 209, 210, 243, 394})
 REASON_LENGTH: Final = 300
@@ -77,11 +77,11 @@ class Way:
 
     message: str
     rows: Rows
-    depths: tuple[int, ...] = (DEPTH,)  # the levels of values that its inboxes read
+    depths: tuple[int, ...] = (DEPTH,)  # the levels of values that its inboxes read, the cheapest first
 
-    def stem(self, *, shallow: bool) -> str:
-        """Return how the names of its inbox and of the definition of its message begin."""
-        return stem(self.rows.signal, min(self.depths) if shallow else DEPTH)
+    def stem(self, depth: int) -> str:
+        """Return how the names of the inbox that reads *depth* levels, and of the definition of its message, begin."""
+        return stem(self.rows.signal, depth)
 
     def tables(self) -> list[str]:
         """Return the tables in which rows end."""
@@ -101,7 +101,7 @@ class Way:
 
 
 WAYS: Final[dict[Signal, Way]] = {
-    "traces": Way("TracesData", TRACES, (DEPTH, SHALLOW)),
+    "traces": Way("TracesData", TRACES, (FLAT, SHALLOW, DEPTH)),
     "logs": Way("LogsData", LOGS),
     "metrics": Way("MetricsData", METRICS),
 }
@@ -122,11 +122,12 @@ class Segment:
         return self.opener() if self.opener else self.path.open("rb")
 
 
-def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = None, *, shallow: bool = False) -> int:
+def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = None, *, depth: int = DEPTH) -> int:
     """Load *segment* and return the rows that this call stored: 0 when it was stored before.
 
-    With *shallow*, it is read at less cost when no value of it lies deep; else DeeperError is raised, and what is there of
-    it, if anything, is to be taken out before it is loaded anew: by this token its blocks could be taken for others.
+    With a *depth* below DEPTH, one of the signal's ``depths``, it is read at less cost when no value of it lies deeper;
+    else DeeperError is raised, and what is there of it, if anything, is to be taken out before it is loaded anew: by this
+    token its blocks could be taken for others.
 
     Rows with times outside of *bounds* count, too: they are in the signal's quarantine. It may be called as often as
     needed, also after an answer was lost: every row is stored once, in its table and in the tables behind it. Raises LoadError: ``permanent`` when the engine refuses the bytes for good, and then
@@ -137,9 +138,9 @@ def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = N
             return 0
         started: datetime = client.query(CLOCK).result_rows[0][0]
         try:
-            _insert(client, segment, bounds or TimeBounds(), shallow)
+            _insert(client, segment, bounds or TimeBounds(), depth)
         except EngineError as exc:
-            if shallow and exc.code == THROWN and DEEPER in str(exc):
+            if depth < DEPTH and exc.code == THROWN and DEEPER in str(exc):
                 raise DeeperError(segment.id) from exc
             # A part of it may be stored when it failed late; then only the same token completes it.
             final = _is_final(exc) and not _rows(client, segment, started)
@@ -151,9 +152,9 @@ def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = N
         raise LoadError(f"Segment {segment.id} cannot be read: {exc}.", permanent=False) from exc
 
 
-def _insert(client: Client, segment: Segment, bounds: TimeBounds, shallow: bool) -> None:
+def _insert(client: Client, segment: Segment, bounds: TimeBounds, depth: int) -> None:
     way = WAYS[segment.signal]
-    name = way.stem(shallow=shallow)
+    name = way.stem(depth)
     with segment.open() as messages, as_file(SQL.joinpath(f"{name}.proto")) as schema:
         settings = {
             **SETTINGS,

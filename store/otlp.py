@@ -19,6 +19,9 @@ DEPTH: Final = 3
 SHALLOW: Final = 1
 """Levels in the inbox for what nearly all spans are: it costs a third less, and refuses what lies deeper."""
 
+FLAT: Final = 0
+"""Levels in the inbox for spans without arrays and lists of pairs: a quarter less again, and it refuses all others."""
+
 RECEIVED_FIELD: Final = 20001
 """Envelope of the journal: when the message was received, in Unix nanoseconds; the last one in a message counts."""
 
@@ -130,9 +133,12 @@ def inbox(signal: str, columns: Sequence[Column], depth: int = DEPTH) -> str:
     return f"CREATE TABLE {stem(signal, depth)}_inbox (\n" + lines(shown, 4) + "\n) ENGINE = Null"
 
 
+_ENDS: Final = {DEPTH: "", SHALLOW: "_shallow", FLAT: "_flat"}
+
+
 def stem(signal: str, depth: int = DEPTH) -> str:
     """Return how the names of what reads a signal's messages to *depth* levels begin."""
-    return f"otlp_{signal}" if depth == DEPTH else f"otlp_{signal}_shallow"
+    return f"otlp_{signal}{_ENDS[depth]}"
 
 
 def lines(items: Iterable[str], indent: int) -> str:

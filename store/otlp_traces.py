@@ -6,7 +6,7 @@ why, and what was sent is kept beside it. So a broken clock makes no partition, 
 
 from typing import Final
 
-from controltower.store.otlp import DEPTH, ENVELOPE, SHALLOW, Column, array, attributes, fields, inbox
+from controltower.store.otlp import DEPTH, ENVELOPE, FLAT, SHALLOW, Column, array, attributes, fields, inbox
 from controltower.store.otlp import proto as messages
 from controltower.store.otlp_rows import MAP, NAME, OURS, OURS_OF, TEXT, TIME, Rows, Target, steps
 from controltower.store.otlp_view import RECEIVED, Level, attribute_map, attribute_maps, view
@@ -93,10 +93,23 @@ def proto(depth: int = DEPTH) -> str:
 
 def statements() -> str:
     """Return the end of ``0001_otel_traces.sql``: the inboxes, what makes spans of them, and their way into the table."""
-    depths = {depth: _columns(depth) for depth in (DEPTH, SHALLOW)}
-    inboxes = [inbox("traces", columns, depth) for depth, columns in depths.items()]
-    views = [view("traces", columns, _levels(depth), _ROW, depth) for depth, columns in depths.items()]
-    return ";\n\n".join([*inboxes, *steps(TRACES), *views]) + ";\n"
+    inboxes, views = zip(*(_way_in(depth) for depth in (DEPTH, SHALLOW)), strict=True)
+    return _script(*inboxes, *steps(TRACES), *views)
+
+
+def flat_statements() -> str:
+    """Return the end of ``0025_flat_traces.sql``: an inbox more, and what makes spans of it."""
+    return _script(*_way_in(FLAT))
+
+
+def _script(*made: str) -> str:
+    return ";\n\n".join(made) + ";\n"
+
+
+def _way_in(depth: int) -> tuple[str, str]:
+    """Return the inbox that reads values of *depth* levels, and the view behind it."""
+    columns = _columns(depth)
+    return inbox("traces", columns, depth), view("traces", columns, _levels(depth), _ROW, depth)
 
 
 def _columns(depth: int) -> list[Column]:
@@ -118,7 +131,7 @@ def _levels(depth: int) -> list[Level]:
     message = [name for name, _ in RECEIVED]
     scope = [*message, "resource_attributes", "scope_name", "scope_version"]
     # The span's own are printed apart: putting them behind those of its events would copy all members of each value.
-    whole = depth != DEPTH  # what the shallow inbox cannot print, the other one does
+    whole = depth != DEPTH  # what one inbox cannot print, one that reads deeper does
     inner = attribute_maps(["ea_key", "la_key"], ["ea_value", "la_value"], depth, whole=whole)
     return [
         Level([], [*RECEIVED, ("resource_attributes", attribute_map("ra_key", "ra_value", depth, whole=whole))]),

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from controltower.collector import loading as loading_module
 from controltower.collector.drain import Drain
@@ -107,23 +108,24 @@ def test_a_segment_is_loaded_and_kept(loading: Loading, journal: Journal, any_st
     assert [(kept.id, kept.rows) for kept in journal.kept.files()] == [(segment.id, SPANS + 1)]
 
 
+@pytest.mark.parametrize(("value", "text"), [(array("x"), '["x"]'), (array(array(1)), "[[1]]")])
 def test_a_value_that_lies_deep_costs_no_segment(
-    journal: Journal, any_store: Client, any_address: StoreAddress
+    journal: Journal, any_store: Client, any_address: StoreAddress, value: AnyValue, text: str
 ) -> None:
-    """What the shallow inbox refuses is loaded by the other one, once and whole, and so is what comes behind it."""
+    """What the cheaper inboxes refuse is loaded by another one, once and whole, and so is what comes behind it."""
     journal.rotate()
     restart(any_store)
     loading = Loading(lambda: connect(any_address), journal, "traces")
     loading.prepare()
     shallow = segment_in(journal, 1)
-    deep = span(99, {"deep": array(array(1)), "controltower.key.purchase_order": "PO-99"})
+    deep = span(99, {"deep": value, "controltower.key.purchase_order": "PO-99"})
     append(journal, request(deep, span(100)).SerializeToString(), received_ns=NOON_NS).result(20)
     journal.rotate()
     behind = segment_in(journal, 200)
 
     assert [loading(segment) for segment in journal.closed_segments()] == [SPANS + 1, 2, SPANS + 1]
     assert shallow.id < journal.closed_segments()[1].id < behind.id
-    assert any_store.command("SELECT SpanAttributes['deep'] FROM otel_traces WHERE SpanName = 'span 99'") == "[[1]]"
+    assert any_store.command("SELECT SpanAttributes['deep'] FROM otel_traces WHERE SpanName = 'span 99'") == text
     assert counted(any_store) == {
         "spans": 2 * SPANS + 2,
         "different": 2 * SPANS + 2,

@@ -23,6 +23,7 @@ REGENERATE = bool(os.environ.get("REGENERATE"))  # write what is built, to be re
 MESSAGES: dict[str, str] = {
     **{f"otlp_{signal}": builder.proto() for signal, builder in BUILDERS.items()},
     "otlp_traces_shallow": otlp_traces.proto(otlp.SHALLOW),
+    "otlp_traces_flat": otlp_traces.proto(otlp.FLAT),
 }
 
 
@@ -36,13 +37,19 @@ def test_the_messages_are_committed_as_built(name: str) -> None:
     assert file.read_text(encoding="utf-8") == MESSAGES[name]
 
 
-@pytest.mark.parametrize("signal", BUILDERS)
-def test_the_statements_are_committed_as_built(signal: str) -> None:
-    """The inbox and the views behind it are those of the builder, after what is written by hand."""
-    (file,) = SQL.glob(f"000?_otel_{signal}.sql")
+STATEMENTS: dict[str, str] = {
+    **{f"000?_otel_{signal}": builder.statements() for signal, builder in BUILDERS.items()},
+    "0025_flat_traces": otlp_traces.flat_statements(),
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_the_statements_are_committed_as_built(name: str) -> None:
+    """The inboxes and the views behind them are those of the builder, after what is written by hand."""
+    (file,) = SQL.glob(f"{name}.sql")
     by_hand, mark, rest = file.read_text(encoding="utf-8").partition(MADE_FROM_HERE)
     comment, _, _ = rest.partition("CREATE TABLE")
-    expected = by_hand + mark + comment + BUILDERS[signal].statements()
+    expected = by_hand + mark + comment + STATEMENTS[name]
     if REGENERATE:
         file.write_text(expected, encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """Attribute values: exact for every kind, wherever they stand."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from controltower.store.errors import DeeperError
 from controltower.store.loader import load_segment
+from controltower.store.otlp import FLAT, SHALLOW
 from tests.store.otlp import Loading, Value, array, attributes, pairs, record, request, span, value
 from tests.store.otlp_text import by_key, double, text_of
 
@@ -86,27 +88,35 @@ def test_containers_read_as_json(loading: Loading) -> None:
     assert [stored[f"{n:03}"] for n in range(len(CONTAINERS))] == [text for _, text in CONTAINERS]
 
 
-FLAT = [(given, text) for given, text in CONTAINERS if all(below not in text[1:-1] for below in ("[", "{"))]
+OF_SCALARS = [(given, text) for given, text in CONTAINERS if all(below not in text[1:-1] for below in ("[", "{"))]
 
 
-def test_the_shallow_inbox_reads_the_same(loading: Loading) -> None:
-    """Scalars and containers of scalars are printed alike by both inboxes, wherever they stand."""
-    have = {f"{n:03}": given for n, (given, _) in enumerate([*SCALARS, *FLAT])}
+@pytest.mark.parametrize(("depth", "values"), [(SHALLOW, [*SCALARS, *OF_SCALARS]), (FLAT, SCALARS)])
+def test_the_cheaper_inboxes_read_the_same(loading: Loading, depth: int, values: Sequence[tuple[Value, str]]) -> None:
+    """Scalars, and by the shallow one containers of scalars, are printed as the deep one does, wherever they stand."""
+    have = {f"{n:03}": given for n, (given, _) in enumerate(values)}
     event, link = Span.Event(attributes=attributes(have.items())), Span.Link(attributes=attributes(have.items()))
     made = request(span(have=have, events=[event], links=[link]), resource=have)
-    shallow, deep = loading.load(made, shallow=True), loading.load(made)
+    cheap, deep = loading.load(made, depth=depth), loading.load(made)
 
-    assert len(FLAT) > 5
-    assert loading.rows(shallow, *WHERE) == loading.rows(deep, *WHERE) != []
+    assert len(values) > 5
+    assert loading.rows(cheap, *WHERE) == loading.rows(deep, *WHERE) != []
 
 
-@pytest.mark.parametrize(
-    "deep", [array(array()), array(pairs()), pairs(("k", array(1))), pairs(("k", pairs(("l", 1))))]
-)
+TOO_DEEP: list[tuple[int, AnyValue]] = [
+    *(
+        (SHALLOW, given)
+        for given in (array(array()), array(pairs()), pairs(("k", array(1))), pairs(("k", pairs(("l", 1)))))
+    ),
+    *((FLAT, given) for given in (array(), array("x"), pairs(), pairs(("k", 1)), array(array()))),
+]
+
+
+@pytest.mark.parametrize(("depth", "deep"), TOO_DEEP)
 @pytest.mark.parametrize("place", ["resource", "span", "event", "link"])
-def test_the_shallow_inbox_refuses_what_lies_deeper(loading: Loading, deep: AnyValue, place: str) -> None:
-    """Nothing is stored of a message with a value that the shallow inbox cannot print, wherever it stands."""
-    have: dict[str, dict[str, Value]] = {place: {"flat": array("x"), "deep": deep}}
+def test_the_cheaper_inboxes_refuse_what_lies_deeper(loading: Loading, depth: int, deep: AnyValue, place: str) -> None:
+    """Nothing is stored of a message with a value that the inbox cannot print, wherever it stands."""
+    have: dict[str, dict[str, Value]] = {place: {"flat": "x" if depth == FLAT else array("x"), "deep": deep}}
     event, link = (attributes(have.get(name, {}).items()) for name in ("event", "link"))
     made = request(
         span(have=have.get("span"), events=[Span.Event(attributes=event)], links=[Span.Link(attributes=link)]),
@@ -116,7 +126,7 @@ def test_the_shallow_inbox_refuses_what_lies_deeper(loading: Loading, deep: AnyV
     before = loading.count("otel_traces")
 
     with pytest.raises(DeeperError):
-        loading.load(made, shallow=True)
+        loading.load(made, depth=depth)
     assert loading.count("otel_traces") == before
 
 
