@@ -113,10 +113,12 @@ def deadlines(found: Sequence[Deadline], now: datetime, heard: Mapping[str, date
 
 def verdict(deadline: Deadline, now: datetime, heard: Mapping[str, datetime]) -> str:
     """Return how far a deadline is from its due time, and the money on it while it is open, or who would know and is
-    silent."""
+    silent, or what of it is missing."""
     if deadline.state is DeadlineState.BREACHED:
         stake = money(deadline.at_stake, deadline.currency) if deadline.at_stake else ""
         return f"late by {lasting(now - deadline.due_at)}" + (f", {stake} at stake" if stake else "")
+    if deadline.missing:
+        return f"source {deadline.told_by}: {deadline.missing.numbers} missing since {when(deadline.missing.since)}"
     if deadline.state is DeadlineState.UNKNOWN:
         since = f" since {when(heard[deadline.source])}" if deadline.source in heard else ""
         return f"source {deadline.source} silent{since}"

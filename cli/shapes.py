@@ -9,6 +9,7 @@ from typing import Final
 from controltower.cli.hops import Hop, Way
 from controltower.cli.text import plain
 from controltower.store.kpis import KpiValue
+from controltower.store.missing import Missing
 from controltower.store.read import Decided, KeySpan, LogRecord, Logs, Member, SearchPage, TransactionView
 from controltower.store.rows import (
     Correction,
@@ -209,7 +210,8 @@ def line_of(line: DocumentLine) -> dict[str, Json]:
 
 
 def deadline_of(deadline: Deadline, heard: Mapping[str, datetime]) -> dict[str, Json]:
-    """Return a deadline and what became of it; of an unknown one who would know, and since when that one is silent."""
+    """Return a deadline and what became of it; of an unknown one who would know, and since when that one is
+    silent, or what of it is missing."""
     return {
         "rule": deadline.rule,
         "subject": deadline.subject,
@@ -222,10 +224,23 @@ def deadline_of(deadline: Deadline, heard: Mapping[str, datetime]) -> dict[str, 
         "severity": deadline.severity,
         "at_stake": money_of(deadline.at_stake),
         "currency": deadline.currency,
-        "source": deadline.source,
+        "source": deadline.told_by,
+        "missing": missing_of(deadline.missing) if deadline.missing else None,
         "silent_since": time_of(heard.get(deadline.source)),
         "waived_by": deadline.waived_by,
         "waived_why": deadline.waived_why,
+    }
+
+
+def missing_of(missing: Missing) -> dict[str, Json]:
+    """Return the numbers that are missing of a count, and when they may have been told."""
+    return {
+        "type": missing.type,
+        "scope": missing.scope,
+        "first": missing.first,
+        "last": missing.last,
+        "since": time_of(missing.since),
+        "until": time_of(missing.until),
     }
 
 

@@ -125,7 +125,7 @@ def standing(flow: Flow | None, view: TransactionView, now: datetime) -> str:
         parts.append(_open(open_exceptions))
     unknown = _first(view.deadlines, DeadlineState.UNKNOWN)
     if unknown is not None:
-        parts.append(_silent(flow, view, unknown))
+        parts.append(_untold(flow, view, unknown))
     running = _first(view.deadlines, DeadlineState.AT_RISK) or _first(view.deadlines, DeadlineState.RUNNING)
     if late is None and running is not None:
         parts.append(_waits(flow, view, running, now, "is due"))
@@ -196,14 +196,15 @@ def _waits(flow: Flow | None, view: TransactionView, deadline: Deadline, now: da
     )
 
 
-def _silent(flow: Flow | None, view: TransactionView, deadline: Deadline) -> str:
+def _untold(flow: Flow | None, view: TransactionView, deadline: Deadline) -> str:
     about = f" of {deadline.subject}" if deadline.subject else ""
+    what = stage_title(flow, deadline.to_stage)
+    known = f"Whether “{what}”{about} came by {moment(deadline.due_at)} UTC is unknown"
+    if gap := deadline.missing:
+        return f"{known}: {gap.numbers} of {gap.source} {gap.verb} missing since {moment(gap.since)} UTC."
     heard = view.heard.get(deadline.source)
     since = f" since {moment(heard)} UTC" if heard else ""
-    what = stage_title(flow, deadline.to_stage)
-    return (
-        f"Whether “{what}”{about} came by {moment(deadline.due_at)} UTC is unknown: {deadline.source} is silent{since}."
-    )
+    return f"{known}: {deadline.source} is silent{since}."
 
 
 def _open(rows: Sequence[ExceptionRow]) -> str:

@@ -10,6 +10,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Final, NamedTuple
 
+from controltower.store.missing import Missing, missing_of
+
 UNKNOWN_SINCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -55,7 +57,7 @@ class DeadlineState(StrEnum):
     MET = "met"
     MET_LATE = "met late"
     BREACHED = "breached"
-    UNKNOWN = "unknown"  # it is over, and who would tell was not heard of since
+    UNKNOWN = "unknown"  # it is over, and who would tell was not heard of since, or not all that it told
     WAIVED = "waived"
 
 
@@ -307,17 +309,29 @@ class Deadline:
     system: str  # where the last step before the deadline was seen
     at_stake: Decimal
     currency: str
-    source: str = ""  # of an unknown one: the system that was not heard of since before it was due
+    source: str = (
+        ""  # of an unknown one: the system that was not heard of since before it was due, or what is missing of it
+    )
     counterparty: str = ""  # whom it is about, where the flow says who that is
     waived_by: str = ""  # the person; empty when the transaction was cancelled
     waived_why: str = ""
     is_deleted: bool = False
     version: int = 0
 
+    @property
+    def missing(self) -> Missing | None:
+        """Of an unknown one: the numbers that are missing of its source, which is silent when none are."""
+        return missing_of(self.source)
+
+    @property
+    def told_by(self) -> str:
+        """Of an unknown one: the system that would tell."""
+        return self.missing.source if self.missing else self.source
+
 
 @dataclass(frozen=True, slots=True)
 class AwaitedDeadline:
-    """A deadline that is unknown until its source is heard of again."""
+    """A deadline that is unknown until its source is heard of again, or nothing is missing of it any more."""
 
     TABLE: ClassVar = "awaited_deadlines"
 

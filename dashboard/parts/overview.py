@@ -83,7 +83,9 @@ def rules(rows: Sequence[RuleCount], now: datetime, flow_title: Callable[[str], 
     columns = (
         Column("Rule"),
         Column("Broken", "right", hint="Deadlines that passed without the step"),
-        Column("Unknown", "right", hint="Over, while the source that would tell is silent"),
+        Column(
+            "Unknown", "right", hint="Over, while the source that would tell is silent or numbers of it are missing"
+        ),
         Column("At risk", "right", hint="Not due yet, and half of what was open so late in the past was late"),
         Column("Running", "right", hint="Deadlines that are not due yet"),
         Column("Overdue for", "right", hint="The longest"),

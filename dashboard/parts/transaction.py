@@ -407,6 +407,8 @@ def _line(line: DocumentLine, currency: str) -> Sequence[Cell]:
 
 
 def _margin(row: Deadline, now: datetime, heard: Mapping[str, datetime]) -> Html | str:
+    if untold := row.missing:
+        return toned(f"{untold.source}: {untold.numbers} missing since {moment(untold.since)} UTC", "warn")
     if row.state == DeadlineState.UNKNOWN:
         since = f" since {moment(heard[row.source])} UTC" if row.source in heard else ""
         return toned(f"{row.source} silent{since}", "warn")

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from controltower.store.flows.corrections import Waived
 from controltower.store.flows.definition import Flow, SlaRule
+from controltower.store.missing import Missing
 from controltower.store.rows import UNKNOWN_SINCE, Correction, DeadlineState, Key, Step, TransactionStep
 
 MOST_STATED_S: Final = 366 * 86_400
@@ -44,6 +45,7 @@ class Circumstances:
     """What decides about the deadlines of a transaction besides its steps and the time."""
 
     heard: Mapping[str, datetime] = field(default_factory=dict)  # system -> when it was last heard of
+    missing: Mapping[str, Iterable[Missing]] = field(default_factory=dict)  # flow -> what its sources did not tell
     # The part of the allowed time from which on at least half of what was still open was late, where enough is known.
     at_risk_from: Mapping[Course, float] = field(default_factory=dict)
 
@@ -62,7 +64,7 @@ class Standing(NamedTuple):
     """How it stands with a deadline."""
 
     state: DeadlineState
-    source: str = ""  # of an unknown one: who would tell and is silent
+    source: str = ""  # of an unknown one: who would tell and is silent, or the name of what is missing
     turns_at: datetime | None = None  # of a running one: when time alone changes it next
     waiver: Correction | None = None  # of one that a person waived
 
@@ -114,7 +116,7 @@ def deadlines(
     A rule runs once per transaction, or once per value of its ``per`` key. It is created by the first step that reaches
     ``from`` and met by the first that reaches ``to``, whenever that was: an early answer is an answer. What is still
     open when the transaction is cancelled, or a person waives it, is waived. What is over is unknown, and not broken, as long as a source that
-    would tell was not heard of since it was due.
+    would tell was not heard of since it was due, or a number of it is missing that may be the answer.
     """
     by_stage: dict[str, list[Member]] = defaultdict(list)
     for member in reached:
@@ -189,6 +191,22 @@ def _silent(flow: Flow, rule: SlaRule, due: datetime, around: Circumstances) -> 
     return next((name for name in told_by if around.heard.get(name, UNKNOWN_SINCE) < due), "")
 
 
+def _missing(flow: Flow, about: About, rule: SlaRule, begun: datetime, due: datetime, around: Circumstances) -> str:
+    """Return the name of what is missing the longest of what may be the answer, or none: numbers of who tells the awaited
+    stage, told after the deadline began and before it was due."""
+    told_by = flow.stage_by_name[rule.to].told_by
+    found = (
+        gap
+        for gap in around.missing.get(flow.flow, ())
+        if gap.source in told_by
+        and begun <= gap.until
+        and gap.since <= due
+        and (gap.counterparty in ("", about.counterparty) or not about.counterparty)
+    )
+    first = min(found, default=None)
+    return first.name if first else ""
+
+
 def _met(met: datetime, due: datetime) -> Standing:
     return Standing(DeadlineState.MET if met <= due else DeadlineState.MET_LATE)
 
@@ -207,8 +225,8 @@ def _unmet(
     if waiver is not None or about.cancelled is not None:
         return Standing(DeadlineState.WAIVED, waiver=waiver)
     if now >= due:
-        silent = _silent(flow, rule, due, around)
-        return Standing(DeadlineState.UNKNOWN if silent else DeadlineState.BREACHED, silent)
+        untold = _silent(flow, rule, due, around) or _missing(flow, about, rule, begun, due, around)
+        return Standing(DeadlineState.UNKNOWN if untold else DeadlineState.BREACHED, untold)
     part = around.part_at_risk(flow.flow, rule.name, about.counterparty)
     risk = due if part >= 1 else begun + part * (due - begun)
     if now < risk:

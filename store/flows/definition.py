@@ -173,9 +173,12 @@ class Source(Model):
 
 
 class Sequence(Model):
-    """A number that counts up by one: how long after a later one an earlier one may come."""
+    """A number that counts up by one: how long after a later one an earlier one may come, and which source tells it."""
 
     missing_after: LimitField
+    source: Name | None = None  # what it tells and is late is not known to be while a number is missing
+    per_counterparty: bool = False  # its scope is the counterparty: a missing number is of no other one's transaction
+    lost_after: LimitField | None = None  # of a source: nobody waits for the number any more
     severity: Literal["page", "warning", "notice"] = "warning"
 
 
@@ -321,6 +324,15 @@ class Flow(Model):
     def stage_order(self) -> dict[str, int]:
         """Name -> position in the flow."""
         return {stage.name: position for position, stage in enumerate(self.stages)}
+
+    @cached_property
+    def counted(self) -> dict[str, Sequence]:
+        """Key type -> its sequence, of those that a source tells."""
+        return {name: sequence for name, sequence in self.sequences.items() if sequence.source is not None}
+
+    def stages_told_by(self, source: str) -> list[str]:
+        """Return the names of the stages that a source tells of."""
+        return [stage.name for stage in self.stages if source in stage.told_by]
 
     def joins(self, key_type: str, stage: str) -> bool:
         """Whether keys of a type say where a step of *stage* belongs."""
@@ -487,8 +499,22 @@ def _sequence_problems(flow: Flow) -> Iterator[Problem]:
     for name, sequence in flow.sequences.items():
         if name not in flow.keys:
             yield ("sequences", name), f"{name} is not one of the keys"
-        if sequence.missing_after.business:
-            yield ("sequences", name, "missing_after"), "write plain time, such as 1 hour: a count knows no calendar"
+        for field, limit in (("missing_after", sequence.missing_after), ("lost_after", sequence.lost_after)):
+            if limit is not None and limit.business:
+                yield ("sequences", name, field), "write plain time, such as 1 hour: a count knows no calendar"
+        yield from _counted_problems(flow, name, sequence)
+
+
+def _counted_problems(flow: Flow, name: str, sequence: Sequence) -> Iterator[Problem]:
+    if sequence.source is not None and sequence.source not in flow.sources:
+        yield ("sequences", name, "source"), f"{sequence.source} is not one of the sources"
+    for field in ("lost_after", "per_counterparty"):
+        if sequence.source is None and getattr(sequence, field):
+            yield ("sequences", name, field), "without a source nothing waits for what is missing"
+    if sequence.per_counterparty and flow.counterparty is None:
+        yield ("sequences", name, "per_counterparty"), "the flow does not say who the counterparty is"
+    if sequence.lost_after is not None and sequence.lost_after.span < sequence.missing_after.span:
+        yield ("sequences", name, "lost_after"), "it would be lost before it counts as missing"
 
 
 def _sla_problems(flow: Flow) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from controltower.store.flows.affected import Affected, affected_by
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import Classified, Classifier
 from controltower.store.flows.corrections import waivers
+from controltower.store.flows.counts import Counts
 from controltower.store.flows.deadlines import Circumstances, Member
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import links_of
@@ -33,6 +34,7 @@ from controltower.store.flows.resolve import Resolution
 from controltower.store.flows.silence import KIND as SILENT
 from controltower.store.flows.silence import of_source, silences
 from controltower.store.flows.transaction import judge
+from controltower.store.missing import Missing
 from controltower.store.rows import (
     UNKNOWN_SINCE,
     AwaitedDeadline,
@@ -102,6 +104,8 @@ class Engine:
         self._started_at = now()
         self._looked_back_at: datetime | None = None
         self._silences: dict[str, dict[Key, ExceptionRow]] = {}  # flow -> what is known of its sources
+        self._counts: dict[str, Counts] = {}  # flow -> the numbers that its sources tell
+        self._weighed: dict[str, frozenset[Missing]] = {}  # flow -> by what of them deadlines were judged
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Run cycles until *stop* is set; a pause only when nothing is left to do. Errors end it: the caller decides."""
@@ -153,10 +157,14 @@ class Engine:
             classified.extend(self._classifier.classify(last, version))
         more = taken >= self._limit
         self._hear(heard, more=more)
+        self._count(classified, now)
         all_due = self._around.due(self._flows, _micros(now), DUE_PER_CYCLE)
         at_risk = [] if more else self._look_back(now)
         arrived = self._arrived()
-        waiting = DUE_PER_CYCLE in (*map(len, all_due.values()), *map(len, arrived.values()))
+        if not more:  # what waits to be read may be what is missing
+            for flow in self._flows:
+                self._weigh(flow, all_due[flow.flow], arrived[flow.flow])
+        waiting = max(*map(len, all_due.values()), *map(len, arrived.values()), 0) >= DUE_PER_CYCLE
         judged = 0
         for flow in self._flows:
             own = [found for found in classified if found.step.flow == flow.flow]
@@ -188,6 +196,9 @@ class Engine:
             self._whole = self._version <= self._completed
             self._unfinished = {flow.flow: self._around.unfinished(flow, self._completed) for flow in self._flows}
             self._silences = {flow.flow: self._known_silences(flow) for flow in self._flows if flow.sources}
+            counted = [flow for flow in self._flows if flow.counted]
+            self._counts = {flow.flow: Counts(flow, self._around.runs(flow, self._now())) for flow in counted}
+            self._weighed = {}
             fingerprint = _fingerprint(self._flows)
             if state.get("flows") == fingerprint:
                 self._generation = int(state.get("generation", 0))
@@ -244,6 +255,29 @@ class Engine:
             for row in self._around.awaited(self._flows, heard, DUE_PER_CYCLE):
                 found[row.flow].append(row)
         return found
+
+    def _count(self, classified: Sequence[Classified], now: datetime) -> None:
+        """Note which numbers are missing, with those of the steps that this cycle took."""
+        for name, counts in self._counts.items():
+            counts.see(found.step for found in classified if found.step.flow == name)
+        missing = {name: counts.missing(now) for name, counts in self._counts.items()}
+        self._circumstances = replace(self._circumstances, missing=missing)
+
+    def _weigh(self, flow: Flow, due: list[Key], arrived: list[AwaitedDeadline]) -> None:
+        """Add the transactions that are to be judged anew because other numbers are missing than before, to those that are
+        *due*, and to what waited and *arrived*. After a start it is not known what was missing before."""
+        if flow.flow not in self._counts:
+            return
+        missing, before = frozenset(self._circumstances.missing[flow.flow]), self._weighed.get(flow.flow)
+        fresh, doubtful = missing - (before or frozenset()), list[Key]()
+        for source in sorted({gap.source for gap in fresh}):
+            of_source = [gap for gap in fresh if gap.source == source]
+            doubtful += self._around.doubtful(flow, source, of_source, DUE_PER_CYCLE - len(doubtful))
+        cleared = self._around.cleared(flow, missing, DUE_PER_CYCLE) if before is None or before - missing else ()
+        due.extend(doubtful)
+        arrived.extend(cleared)
+        if max(len(doubtful), len(cleared)) < DUE_PER_CYCLE:  # else there may be more
+            self._weighed[flow.flow] = missing
 
     def _known_silences(self, flow: Flow) -> dict[Key, ExceptionRow]:
         rows = self._around.known(flow, map(of_source, flow.sources)).exceptions

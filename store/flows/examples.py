@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import Classified, Classifier, SpanRow
+from controltower.store.flows.counts import Counts
 from controltower.store.flows.deadlines import Circumstances, Member
 from controltower.store.flows.example import Example, ExampleStep, Expected
 from controltower.store.flows.graph import KeyGraph, links_of
@@ -81,7 +82,9 @@ def _verdicts(flow: "Flow", example: Example) -> Iterator[Verdict]:
             members.setdefault(found.anchor, []).append(Member(step, row))
     lines = {step_id: classified.lines for step_id, classified in steps.items()}
     now = example.now or max(classified.step.at for classified in steps.values())
-    around = Circumstances(heard={**dict.fromkeys(flow.sources, now), **example.heard})
+    counts = Counts(flow)
+    counts.see(classified.step for classified in steps.values())
+    around = Circumstances({**dict.fromkeys(flow.sources, now), **example.heard}, {flow.flow: counts.missing(now)})
     return (judge(flow, anchor, own, lines, now, 0, around) for anchor, own in sorted(members.items()))
 
 

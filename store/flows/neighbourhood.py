@@ -10,9 +10,11 @@ from clickhouse_connect.driver.client import Client
 
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import SpanRow
+from controltower.store.flows.counts import BACK, RUNS_KEPT, Run
 from controltower.store.flows.deadlines import Course
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import Value
+from controltower.store.missing import Missing
 from controltower.store.queries import named
 from controltower.store.reads.fetch import fetch, fetch_records, stream
 from controltower.store.reads.heard import heard
@@ -253,6 +255,34 @@ class Neighbourhood:
             limit=limit,
         )
         return fetch(self._client, query, AwaitedDeadline)
+
+    def runs(self, flow: Flow, now: datetime) -> tuple[Run, ...]:
+        """Return the numbers that were seen of the counts that sources tell, the latest ones."""
+        since, types = _micros(now - BACK), list(flow.counted)
+        query = named("engine_runs", flow=flow.flow, types=types, since=since, limit=RUNS_KEPT // 2)
+        return fetch(self._client, query, Run)
+
+    def doubtful(self, flow: Flow, source: str, missing: Iterable[Missing], limit: int) -> list[Key]:
+        """Return the transactions with a broken deadline that may have been met by what is *missing* of a source; *limit* at
+        most, those that were due first."""
+        asked = list(missing)
+        query = named(
+            "engine_doubtful",
+            flow=flow.flow,
+            stages=flow.stages_told_by(source),
+            since=min(_micros(gap.since) for gap in asked),
+            batch=self._look_up(
+                [Key(gap.counterparty, str(_micros(gap.since)), str(_micros(gap.until))) for gap in asked]
+            ),
+            limit=limit,
+        )
+        return [row.anchor for row in fetch(self._client, query, _Anchor)]
+
+    def cleared(self, flow: Flow, missing: Iterable[Missing], limit: int) -> tuple[AwaitedDeadline, ...]:
+        """Return the deadlines that are unknown because of a number that is not *missing* any more; *limit* at most, those that were
+        due first."""
+        batch = self._look_up([Key("", "", gap.name) for gap in missing])
+        return fetch(self._client, named("engine_cleared", flow=flow.flow, batch=batch, limit=limit), AwaitedDeadline)
 
     def at_risk_from(self, flows: Sequence[Flow], now: datetime) -> dict[Course, float]:
         """Return the part of the allowed time from which on at least half of what was still open was late, as far as enough

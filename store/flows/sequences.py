@@ -1,6 +1,8 @@
-"""Numbers that follow each other, such as the control numbers of a partner's interchanges: an exception for each gap."""
+"""Numbers that follow each other, such as the control numbers of a partner's interchanges: an exception for each gap, or one for
+all that is missing of a source."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,7 +11,9 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
+from controltower.store.flows.counts import BACK, MOST, WIDEST
 from controltower.store.flows.definition import Flow
+from controltower.store.flows.silence import of_source
 from controltower.store.flows.told import Known, Often, known, stamped
 from controltower.store.queries import named
 from controltower.store.reads.fetch import fetch
@@ -18,9 +22,8 @@ from controltower.store.write import insert
 
 KIND: Final = "gap"
 LOOK_EVERY_S: Final = 60.0
-BACK: Final = timedelta(days=90)  # what is older is not looked at, and a gap that old not told any more
-WIDEST: Final = 100  # numbers from one that was seen to the next; a wider jump begins another count
-MOST: Final = 1_000  # gaps of one type of key, the latest
+GAPS_TOLD: Final = 3  # of a source in one sentence; how many more there are is said
+_SEVERITIES: Final = ("notice", "warning", "page")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,38 @@ class Sequences:
 
 def changes(flow: Flow, found: Mapping[str, Sequence[Gap]], before: Known, now: datetime) -> list[ExceptionRow]:
     """Return what must be written of the gaps *found* by type of key: those that are over their time, and those that are
-    closed. Pure."""
-    rows = [row for name, gaps in found.items() for gap in gaps if (row := _row(flow, name, gap)).opened_at <= now]
+    closed; of what a source tells all that are neither closed nor lost as one. Pure."""
+    rows: list[ExceptionRow] = []
+    of_sources: dict[str, list[ExceptionRow]] = defaultdict(list)
+    for name, gaps in found.items():
+        sequence = flow.sequences[name]
+        told = of_sources[sequence.source] if sequence.source else rows
+        lost_after = sequence.lost_after.span if sequence.lost_after else BACK
+        told += (row for gap in gaps if (row := _row(flow, name, gap)).opened_at <= now < _later(gap) + lost_after)
+    rows += (_incomplete(source, gaps) for source, gaps in of_sources.items() if gaps)
     still = {row.anchor for row in rows}
     closed = (row for anchor, row in before.items() if row.resolved_at is None and anchor not in still)
     return stamped((*rows, *(replace(row, resolved_at=now) for row in closed)), before, now)
+
+
+def _later(gap: Gap) -> datetime:
+    return max(gap.previous_at, gap.at)
+
+
+def _incomplete(source: str, gaps: Sequence[ExceptionRow]) -> ExceptionRow:
+    """Return one exception for all *gaps* of what a source tells."""
+    told = sorted(gaps, key=lambda row: (row.opened_at, row.anchor))
+    more = f" {len(gaps) - GAPS_TOLD} more gaps are open." if len(gaps) > GAPS_TOLD else ""
+    return replace(
+        told[0],
+        anchor=of_source(source),
+        rule="every number of a source is seen",
+        severity=max((row.severity for row in gaps), key=_SEVERITIES.index),
+        detail=(
+            f"{source} did not tell all, so that whether what it tells is late is not known. "
+            f"{' '.join(row.detail for row in told[:GAPS_TOLD])}{more}"
+        ),
+    )
 
 
 def _row(flow: Flow, key_type: str, gap: Gap) -> ExceptionRow:

@@ -178,7 +178,7 @@ class RuleCount:
     rule: str
     severity: str
     breached: int
-    unknown: int  # over, while the source that would tell is silent
+    unknown: int  # over, while the source that would tell is silent or numbers of it are missing
     at_risk: int  # of the running, those that will be late as the past goes
     running: int
     due_soon: int  # of the running, those due within a day

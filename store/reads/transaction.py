@@ -130,7 +130,7 @@ def _rest(client: Client, flow: str, anchor: Key, members: Sequence[tuple[str, s
     reconciliations = details("select_reconciliations", Reconciliation)
     exceptions = details("select_exceptions", ExceptionRow)
     changes = details("select_history", Change) if history else ()
-    told = heard(client, {row.source for row in deadlines if row.source})
+    told = heard(client, {row.source for row in deadlines if row.source and not row.missing})
     found = _details(client, "select_transaction", flow, anchor, Transaction, 1)
     return _Rest(found[0], lines, deadlines, reconciliations, exceptions, changes, told) if found else None
 

@@ -4,6 +4,7 @@ It holds what the statements in ``store/sql`` say of the tables and nothing else
 thousands of times. That the two agree is tested in ``test_engine``.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
@@ -14,11 +15,13 @@ from typing import Any
 from controltower.store import rows as kinds
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import SpanRow
+from controltower.store.flows.counts import BACK, Count, Run
 from controltower.store.flows.deadlines import Circumstances, Course
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import Engine
 from controltower.store.flows.graph import Value
 from controltower.store.flows.neighbourhood import Known, LinkedTrace, Neighbourhood, ScopedKey
+from controltower.store.missing import Missing
 from controltower.store.rows import Correction, Key, KeyLink, ParkedStep, SpanLink, Step, TransactionStep
 from controltower.tracer import attributes as names
 
@@ -241,6 +244,41 @@ class MemoryNeighbourhood(Neighbourhood):
                 if row.source in since and row.due_at <= since[row.source]
             ][:limit]
         )
+
+    def runs(self, flow: Flow, now: datetime) -> tuple[Run, ...]:
+        """Every number as a run of its own, joined by plain counting."""
+        seen: dict[Count, dict[int, datetime]] = {}
+        for step in self._of(flow, "steps"):
+            for key in step.keys:
+                found = re.fullmatch(r"(.*?)(\d+)", key.value)
+                if found and key.type in flow.counted and step.at >= now - BACK:
+                    numbers = seen.setdefault(Count(key.type, key.scope, found[1], len(found[2])), {})
+                    numbers[int(found[2])] = min(step.at, numbers.get(int(found[2]), step.at))
+        runs = []
+        for count_, numbers in seen.items():
+            ends = [number for number in sorted(numbers) if number + 1 not in numbers]
+            begins = [number for number in sorted(numbers) if number - 1 not in numbers]
+            runs += [Run(*count_, a, b, numbers[a], numbers[b]) for a, b in zip(begins, ends, strict=True)]
+        return tuple(runs)
+
+    def doubtful(self, flow: Flow, source: str, missing: Iterable[Missing], limit: int) -> list[Key]:
+        asked, stages = list(missing), flow.stages_told_by(source)
+        return [
+            row.anchor
+            for row in self._of(flow, "deadlines")
+            if row.state == "breached" and row.to_stage in stages
+            if any(
+                gap.since <= row.due_at
+                and row.from_at <= gap.until
+                and (gap.counterparty in ("", row.counterparty) or not row.counterparty)
+                for gap in asked
+            )
+        ][:limit]
+
+    def cleared(self, flow: Flow, missing: Iterable[Missing], limit: int) -> tuple[kinds.AwaitedDeadline, ...]:
+        names = {gap.name for gap in missing}
+        waiting = (row for row in self._of(flow, "awaited_deadlines") if row.source.startswith('["'))
+        return tuple(row for row in waiting if row.source not in names)[:limit]
 
     def at_risk_from(self, flows: Sequence[Flow], now: datetime) -> dict[Course, float]:
         return dict(self._memory.at_risk_from)

@@ -1,8 +1,6 @@
 """Deadlines whose source is silent: unknown until it is heard of, and one exception for the source."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,8 +23,8 @@ from controltower.store.reads.transaction import read_transaction
 from controltower.store.rows import DeadlineState, ExceptionRow, Key, TransactionState
 from tests.conftest import ManualClock
 from tests.factories import membership, step
+from tests.store.calls import Calls
 from tests.store.flow_steps import START
-from tests.store.memory import CutOffError, Memory, engine_over
 from tests.store.spans import Span, store
 
 TEXT = """
@@ -157,43 +155,10 @@ def span(number: int, order: int, stage: str, at: datetime, system: str) -> Span
     return SpanRow(f"{number:032x}", f"{number:016x}", system, "work", at, 1, False, said, (), at)
 
 
-class Calls:
-    """The engine over a memory with the flow of calls."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock(START)
-        self.memory = Memory(self.clock.now)
-        self.restart()
-
-    def restart(self) -> None:
-        """Start another engine over what is stored."""
-        self.engine = engine_over(self.memory, FLOW, self.clock.now, 2)
-
-    def take(self, spans: Sequence[SpanRow], at: datetime, cut_at: int = 0) -> None:
-        """Let *spans* arrive, and the engine take them at *at*; it is cut off at an insert and started again."""
-        self.clock.set(at)
-        self.memory.arrive(spans)
-        if cut_at:
-            self.memory.inserts_left = cut_at
-            with suppress(CutOffError):
-                self.engine.catch_up()
-            self.memory.inserts_left = None
-            self.restart()
-        self.engine.catch_up()
-
-    def rows(self, table: str) -> list[Any]:
-        """Return a table's rows without versions."""
-        return sorted((replace(row, version=0) for row in self.memory.rows(table)), key=repr)
-
-    def states(self) -> dict[str, str]:
-        """Return order -> the state of its deadline."""
-        return {row.anchor.value: row.state.value for row in self.memory.rows("deadlines")}
-
-
 def test_the_source_speaks_again() -> None:
     """Deadlines that became unknown are judged when their source is heard of, by a span that is no step, and told in the
     history; the source is one exception meanwhile."""
-    calls = Calls()
+    calls = Calls(FLOW)
     calls.take(
         [span(1, 1, "sent", START, "edi"), span(2, 2, "sent", START, "erp"), span(3, 0, "", START, "edi")], START
     )
@@ -220,7 +185,7 @@ def test_the_source_speaks_again() -> None:
 
 def test_nobody_is_called_silent_right_after_a_start() -> None:
     """Senders that waited for a tower that was away deliver what they kept; who says nothing then is silent."""
-    calls = Calls()
+    calls = Calls(FLOW)
     calls.take([span(1, 0, "", START, "edi"), span(2, 0, "", START, "fax")], START)
     calls.clock.set(START + 5 * HOUR)
     calls.restart()
@@ -254,12 +219,12 @@ def test_order_and_restarts_change_no_deadline(
         span(number, order, stage, START + timedelta(hours=hours), system)
         for number, (order, stage, hours, system) in enumerate(drawn, 1)
     ]
-    at_once = Calls()
+    at_once = Calls(FLOW)
     at_once.take(spans, end)
     settled = end + timedelta(minutes=5)
     at_once.take([], settled)
     random.shuffle(spans)
-    calls = Calls()
+    calls = Calls(FLOW)
     now, left = START + timedelta(hours=12), list(spans)
     while left:
         for size, cut_at in batches:
