@@ -92,7 +92,7 @@ counts = st.dictionaries(
 )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(drawn=counts)
 def test_gaps_are_those_of_plain_counting(
     store_client: Client, clock: ManualClock, drawn: dict[tuple[str, str], set[int]]
