@@ -76,7 +76,8 @@ def test_no_key_stays(loading: Loading, monkeypatch: pytest.MonkeyPatch, tmp_pat
         "SELECT table FROM system.columns WHERE database = currentDatabase() AND name = 'RedactionKeys' "
         "AND table NOT LIKE 'otlp_%_decode'"  # the views that fill these
     ).result_rows
-    assert {table for (table,) in columns} == {f"otlp_{signal}_decoded" for signal in ("traces", "logs", "metrics")}
+    decoded = {f"otlp_{kind}_decoded" for kind in ("traces", "traces_clean", "logs", "metrics")}
+    assert {table for (table,) in columns} == decoded
 
 
 def _delimited(message: bytes) -> bytes:
