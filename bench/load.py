@@ -1,4 +1,4 @@
-"""What an insert of a segment costs the engine, step by step: ``python -m bench.load [--mib 7] [--rounds 5] [--folder F]``.
+"""What an insert of a segment costs the engine, step by step: ``python -m bench.load [--mib 16] [--rounds 5] [--folder F]``.
 
 A server without merges loads a segment of one span and one of many, first by all views, then with one step less after the
 other. The first is what an insert costs whatever its size (analysis of the views, parts); the rest is what a span costs.
@@ -20,7 +20,7 @@ from controltower.collector.redaction.policy import default_policy
 from controltower.store.address import parse_address
 from controltower.store.client import Client, connect
 from controltower.store.loader import Segment, load_segment
-from controltower.store.otlp import CLEAN
+from controltower.store.otlp import FLAT
 from controltower.store.redacting import apply_redaction
 from controltower.store.schema import migrate
 from controltower.tracer.journal.records import encode, envelope
@@ -42,8 +42,8 @@ STEPS: Final = (
         ),
     ),
     ("otel_traces", ("otlp_traces_to_otel_traces",)),
-    ("redaction", ("otlp_traces_clean_redact",)),
-    ("rows of spans", ("otlp_traces_clean_decode",)),
+    ("redaction", ("otlp_traces_redact",)),
+    ("rows of spans", ("otlp_traces_flat_decode",)),
 )
 LAST: Final = "reading protobuf"
 
@@ -74,7 +74,7 @@ def costs(client: Client, pid: int, segments: tuple[Path, Path], spans: int, rou
         taken = []
         for turn in range(rounds):
             before = processor_ns(pid)
-            load_segment(client, Segment(f"{path.name}-{turn}-{before}", "traces", path), reading=CLEAN)
+            load_segment(client, Segment(f"{path.name}-{turn}-{before}", "traces", path), depth=FLAT)
             taken.append(processor_ns(pid) - before)
         least.append(min(taken))
     fixed, whole = least
@@ -98,7 +98,7 @@ def steps(
 def main() -> None:
     """Print a line for each step."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
-    parser.add_argument("--mib", type=int, default=7, help="of the segment of many spans: larger ones are read in pieces")
+    parser.add_argument("--mib", type=int, default=16, help="of the segment of many spans")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the data lies while it runs")
     options = parser.parse_args()

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from controltower.collector.depths import Depths
 from controltower.collector.engine_known import Known, KnownFile
 from controltower.collector.gate import Gate
-from controltower.collector.readings import Readings
 from controltower.store.again import fresh_token, is_loading, recount, stored, take_out
 from controltower.store.client import Client
-from controltower.store.errors import LoadError, TooCheapError
+from controltower.store.errors import DeeperError, LoadError
 from controltower.store.keyed import keyed
 from controltower.store.life import engine_life
 from controltower.store.loader import WAYS, Segment, Signal, load_segment
-from controltower.store.otlp import DEEP, Reading
+from controltower.store.otlp import DEPTH
 from controltower.store.parts import Parts, parts_of
 from controltower.store.times import TimeBounds
 from controltower.tracer.journal import Journal, SegmentFile, order_of
@@ -60,7 +60,7 @@ class Loading:
         self._remembered: Known | None = None
         self._offered: set[str] = set()  # by this process, outcome unknown
         self._since_ns = self._newest_ns()  # what was begun before may have been offered by an earlier process
-        self._readings = Readings(WAYS[signal].readings)
+        self._depths = Depths(WAYS[signal].depths)
         self._gate = Gate()
         self._own = threading.local()
 
@@ -93,12 +93,12 @@ class Loading:
 
     def _load(self, client: Client, segment: SegmentFile) -> int:
         if not self._may_be_there(segment.id):
-            reading = self._readings.next()
+            depth = self._depths.next()
             try:
                 with self._gate.shared():
-                    return self._offer(client, segment, "", reading)
-            except TooCheapError:
-                self._readings.note_too_cheap(reading)
+                    return self._offer(client, segment, "", depth)
+            except DeeperError:
+                self._depths.note_deeper_than(depth)
         with self._gate.alone():
             return self._load_anew(client, segment)
 
@@ -129,10 +129,10 @@ class Loading:
             self._note(self._known().counted(right=True))
         return rows
 
-    def _offer(self, client: Client, segment: SegmentFile, token: str, reading: Reading = DEEP) -> int:
+    def _offer(self, client: Client, segment: SegmentFile, token: str, depth: int = DEPTH) -> int:
         self._offered.add(segment.id)
         messages = Segment(segment.id, self._signal, segment.path, keyed(segment.open, self._keys), token)
-        rows = load_segment(client, messages, self._bounds, reading=reading)
+        rows = load_segment(client, messages, self._bounds, depth=depth)
         self._offered.discard(segment.id)
         return rows
 

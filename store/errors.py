@@ -34,11 +34,11 @@ class LoadError(StoreError):
         self.permanent = permanent
 
 
-class TooCheapError(LoadError):
-    """A segment holds what the reading that was chosen for it does not read whole; a dearer one does."""
+class DeeperError(LoadError):
+    """A value of a segment lies deeper than the inbox reads that was tried; the other one takes it."""
 
     def __init__(self, segment: str) -> None:
-        super().__init__(f"Segment {segment} holds values that need a dearer reading.", permanent=False)
+        super().__init__(f"Segment {segment} holds values that lie deeper than the inbox reads.", permanent=False)
 
 
 class RedactionError(StoreError):

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Final, Literal, get_args
 from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client
-from controltower.store.errors import LoadError, TooCheapError
+from controltower.store.errors import DeeperError, LoadError
 from controltower.store.insert import insert_messages, insert_piecewise, takes_pieces
-from controltower.store.otlp import CLEAN, DEEP, FLAT, SHALLOW, Reading, definitions, stem
+from controltower.store.otlp import DEPTH, FLAT, SHALLOW, stem
 from controltower.store.otlp_logs import LOGS
 from controltower.store.otlp_metrics import METRICS
 from controltower.store.otlp_rows import Rows
@@ -22,7 +22,6 @@ from controltower.store.otlp_text import DEEPER
 from controltower.store.otlp_traces import TRACES
 from controltower.store.piecewise import SETTINGS as PIECEWISE
 from controltower.store.piecewise import piecewise
-from controltower.store.redaction_view import UNCLEAN
 from controltower.store.times import TimeBounds
 
 Signal = Literal["traces", "logs", "metrics"]
@@ -63,8 +62,7 @@ ONE_PIECE_BYTES: Final = 8 * 1024 * 1024
 READER: Final = "ProtobufRowInputFormat"
 ARRAYS_DIFFER: Final = 190
 MEMORY_LIMIT_EXCEEDED: Final = 241
-THROWN: Final = 395  # by throwIf: what the reading does not read
-TOO_CHEAP: Final = (DEEPER, UNCLEAN)
+THROWN: Final = 395  # by throwIf: what the inbox does not read
 # What can hit the reader, too, and passes: a file, the network, time, a cancelled query, no memory or space.
 PASSES: Final = frozenset({74, 159, 209, 210, 243, 394})
 REASON_LENGTH: Final = 300
@@ -79,7 +77,11 @@ class Way:
 
     message: str
     rows: Rows
-    readings: tuple[Reading, ...] = (DEEP,)  # the cheapest first
+    depths: tuple[int, ...] = (DEPTH,)  # the levels of values that its inboxes read, the cheapest first
+
+    def stem(self, depth: int) -> str:
+        """Return how the names of the inbox that reads *depth* levels, and of the definition of its message, begin."""
+        return stem(self.rows.signal, depth)
 
     def tables(self) -> list[str]:
         """Return the tables in which rows end."""
@@ -99,7 +101,7 @@ class Way:
 
 
 WAYS: Final[dict[Signal, Way]] = {
-    "traces": Way("TracesData", TRACES, (CLEAN, FLAT, SHALLOW, DEEP)),
+    "traces": Way("TracesData", TRACES, (FLAT, SHALLOW, DEPTH)),
     "logs": Way("LogsData", LOGS),
     "metrics": Way("MetricsData", METRICS),
 }
@@ -120,27 +122,26 @@ class Segment:
         return self.opener() if self.opener else self.path.open("rb")
 
 
-def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = None, *, reading: Reading = DEEP) -> int:
+def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = None, *, depth: int = DEPTH) -> int:
     """Load *segment* and return the rows that this call stored: 0 when it was stored before.
 
-    With a cheaper *reading*, one of the signal's ``readings``, it costs less where that reads all of it; else TooCheapError is
-    raised, and what is there of it, if anything, is to be taken out before it is loaded anew: by this token its blocks could
-    be taken for others.
+    With a *depth* below DEPTH, one of the signal's ``depths``, it is read at less cost when no value of it lies deeper;
+    else DeeperError is raised, and what is there of it, if anything, is to be taken out before it is loaded anew: by this
+    token its blocks could be taken for others.
 
-    Rows with times outside of *bounds* count, too: they are in the signal's quarantine. With one reading it may be called as
-    often as needed, also after an answer was lost: every row is stored once, in its table and in the tables behind it. What
-    a clean reading may have stored is to be taken out before another one. Raises LoadError: ``permanent`` when the engine
-    refuses the bytes for good, and then nothing of the segment is stored; else trying again may help.
+    Rows with times outside of *bounds* count, too: they are in the signal's quarantine. It may be called as often as
+    needed, also after an answer was lost: every row is stored once, in its table and in the tables behind it. Raises LoadError: ``permanent`` when the engine refuses the bytes for good, and then
+    nothing of the segment is stored; else trying again may help.
     """
     try:
         if not segment.path.stat().st_size:
             return 0
         started: datetime = client.query(CLOCK).result_rows[0][0]
         try:
-            _insert(client, segment, bounds or TimeBounds(), reading)
+            _insert(client, segment, bounds or TimeBounds(), depth)
         except EngineError as exc:
-            if reading != DEEP and exc.code == THROWN and any(words in str(exc) for words in TOO_CHEAP):
-                raise TooCheapError(segment.id) from exc
+            if depth < DEPTH and exc.code == THROWN and DEEPER in str(exc):
+                raise DeeperError(segment.id) from exc
             # A part of it may be stored when it failed late; then only the same token completes it.
             final = _is_final(exc) and not _rows(client, segment, started)
             raise LoadError(f"Segment {segment.id} was not loaded: {_reason(exc)}", permanent=final) from exc
@@ -151,10 +152,10 @@ def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = N
         raise LoadError(f"Segment {segment.id} cannot be read: {exc}.", permanent=False) from exc
 
 
-def _insert(client: Client, segment: Segment, bounds: TimeBounds, reading: Reading) -> None:
+def _insert(client: Client, segment: Segment, bounds: TimeBounds, depth: int) -> None:
     way = WAYS[segment.signal]
-    file = SQL.joinpath(f"{definitions(segment.signal, reading)}.proto")
-    with segment.open() as messages, as_file(file) as schema:
+    name = way.stem(depth)
+    with segment.open() as messages, as_file(SQL.joinpath(f"{name}.proto")) as schema:
         settings = {
             **SETTINGS,
             **bounds.settings(),
@@ -163,10 +164,9 @@ def _insert(client: Client, segment: Segment, bounds: TimeBounds, reading: Readi
             "insert_deduplication_token": segment.token or segment.id,
         }
         if segment.path.stat().st_size <= ONE_PIECE_BYTES or not takes_pieces(client):
-            insert_messages(client, f"{stem(segment.signal, reading)}_inbox", messages, settings)
+            insert_messages(client, f"{name}_inbox", messages, settings)
         else:
-            pieces = piecewise(client, segment.signal, reading)
-            insert_piecewise(client, pieces, messages, {**settings, **PIECEWISE})
+            insert_piecewise(client, piecewise(client, segment.signal, name), messages, {**settings, **PIECEWISE})
 
 
 def _schema(client: Client, file: Path) -> dict[str, str]:

@@ -11,33 +11,16 @@ The texts are committed: ``otlp_*.proto`` whole, and the ends of the migrations.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 DEPTH: Final = 3
 """Levels of arrays and key-value lists that are printed as JSON. A level costs some 10 ms per insert at 2, 20 at 3."""
 
+SHALLOW: Final = 1
+"""Levels in the inbox for what nearly all spans are: it costs a third less, and refuses what lies deeper."""
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How messages are read: to so many levels of containers, and whether redaction may find something to change.
-
-    Whatever is not read whole by a cheaper reading is refused by it, and nothing of it is stored.
-    """
-
-    depth: int = DEPTH
-    clean: bool = False
-
-
-DEEP: Final = Reading()
-SHALLOW: Final = Reading(1)
-"""For what nearly all spans are: it costs a third less."""
-
-FLAT: Final = Reading(0)
-"""For spans without arrays and lists of pairs: a quarter less again."""
-
-CLEAN: Final = Reading(0, clean=True)
-"""The same for spans of which redaction drops attributes and changes nothing else: without the ways to change it."""
+FLAT: Final = 0
+"""Levels in the inbox for spans without arrays and lists of pairs: a quarter less again, and it refuses all others."""
 
 RECEIVED_FIELD: Final = 20001
 """Envelope of the journal: when the message was received, in Unix nanoseconds; the last one in a message counts."""
@@ -143,29 +126,19 @@ def array(type_: str, times: int = 1) -> str:
     return "Array(" * times + type_ + ")" * times
 
 
-def inbox(signal: str, columns: Sequence[Column], reading: Reading = DEEP) -> str:
+def inbox(signal: str, columns: Sequence[Column], depth: int = DEPTH) -> str:
     """Return the table that a segment is inserted into: a column per member of the message, and it keeps nothing."""
     shown = ["received_unix_nano UInt64", "tenant Array(String)", "redaction_keys Array(String)"]
     shown += [f"`{column.path}` {array(column.type, column.level)}" for column in columns]
-    return f"CREATE TABLE {stem(signal, reading)}_inbox (\n" + lines(shown, 4) + "\n) ENGINE = Null"
+    return f"CREATE TABLE {stem(signal, depth)}_inbox (\n" + lines(shown, 4) + "\n) ENGINE = Null"
 
 
-_ENDS: Final = {DEPTH: "", 1: "_shallow", 0: "_flat"}
+_ENDS: Final = {DEPTH: "", SHALLOW: "_shallow", FLAT: "_flat"}
 
 
-def definitions(signal: str, reading: Reading = DEEP) -> str:
-    """Return the name of the file, without its end, that defines what a reading reads of the messages of a signal."""
-    return f"otlp_{signal}{_ENDS[reading.depth]}"
-
-
-def stem(signal: str, reading: Reading = DEEP) -> str:
-    """Return how the names of the inbox of a reading, and of the view behind it, begin."""
-    return f"otlp_{signal}_clean" if reading.clean else definitions(signal, reading)
-
-
-def decoded(signal: str, reading: Reading = DEEP) -> str:
-    """Return the table that a reading makes rows for."""
-    return f"{stem(signal, CLEAN if reading.clean else DEEP)}_decoded"
+def stem(signal: str, depth: int = DEPTH) -> str:
+    """Return how the names of what reads a signal's messages to *depth* levels begin."""
+    return f"otlp_{signal}{_ENDS[depth]}"
 
 
 def lines(items: Iterable[str], indent: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from controltower.store.otlp import CLEAN, decoded, lines
+from controltower.store.otlp import lines
 from controltower.store.times import IMPOSSIBLE
 
 TEXT: Final = "String"
@@ -40,11 +40,6 @@ class Rows:
     targets: tuple[Target, ...]
 
     @property
-    def names(self) -> list[str]:
-        """Return the names of the columns."""
-        return [name for name, _ in self.columns]
-
-    @property
     def quarantine(self) -> str:
         """Return the table of rows whose times cannot be."""
         return f"otel_{self.signal}_quarantine"
@@ -52,9 +47,6 @@ class Rows:
 
 KEYS_COLUMN: Final = "RedactionKeys"
 """Of decoded rows: the keys for the tokens of redaction, which come with the load and are stored nowhere."""
-
-AUDIT_COLUMN: Final = "ResourceAudit"
-"""Of decoded rows that redaction need not take apart: what was dropped of their resource."""
 
 OURS: Final = (
     ("TenantId", NAME),
@@ -80,13 +72,13 @@ def quoted(names: Iterable[str]) -> list[str]:
 
 def steps(rows: Rows) -> list[str]:
     """Return the statements that make the way of *rows* from decoded to stored, without the tables they end in."""
-    source, redacted = decoded(rows.signal), f"otlp_{rows.signal}_redacted"
-    every = rows.names
+    decoded, redacted = f"otlp_{rows.signal}_decoded", f"otlp_{rows.signal}_redacted"
+    every = [name for name, _ in rows.columns]
     return [
-        _null(source, rows, f",\n    {KEYS_COLUMN} Array(String)"),
+        _null(decoded, rows, f",\n    {KEYS_COLUMN} Array(String)"),
         _null(redacted, rows),
         _quarantine(rows),
-        _view(f"otlp_{rows.signal}_redact", redacted, source, every),
+        _view(f"otlp_{rows.signal}_redact", redacted, decoded, every),
         _view(f"otlp_{rows.signal}_to_quarantine", rows.quarantine, redacted, every, _impossible()),
         *(
             _view(
@@ -99,15 +91,6 @@ def steps(rows: Rows) -> list[str]:
             )
             for target in rows.targets
         ),
-    ]
-
-
-def steps_of_clean(rows: Rows) -> list[str]:
-    """Return the statements that make the way, from decoded to redacted, of *rows* that redaction need not take apart."""
-    source, redacted = decoded(rows.signal, CLEAN), f"otlp_{rows.signal}_redacted"
-    return [
-        _null(source, rows, f",\n    {KEYS_COLUMN} Array(String),\n    {AUDIT_COLUMN} {NAME}"),
-        _view(f"otlp_{rows.signal}_clean_redact", redacted, source, rows.names),
     ]
 
 

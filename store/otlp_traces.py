@@ -4,38 +4,12 @@ Times that cannot be are not believed (``times``): the span then stands at the t
 why, and what was sent is kept beside it. So a broken clock makes no partition, and no duration wraps.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
-from controltower.store.otlp import (
-    CLEAN,
-    DEEP,
-    DEPTH,
-    ENVELOPE,
-    FLAT,
-    SHALLOW,
-    Column,
-    Reading,
-    array,
-    attributes,
-    fields,
-    inbox,
-)
+from controltower.store.otlp import DEPTH, ENVELOPE, FLAT, SHALLOW, Column, array, attributes, fields, inbox
 from controltower.store.otlp import proto as messages
-from controltower.store.otlp_rows import (
-    AUDIT_COLUMN,
-    MAP,
-    NAME,
-    OURS,
-    OURS_OF,
-    TEXT,
-    TIME,
-    Rows,
-    Target,
-    steps,
-    steps_of_clean,
-)
-from controltower.store.otlp_view import RECEIVED, Changed, Level, attribute_map, attribute_maps, select, view
+from controltower.store.otlp_rows import MAP, NAME, OURS, OURS_OF, TEXT, TIME, Rows, Target, steps
+from controltower.store.otlp_view import RECEIVED, Level, attribute_map, attribute_maps, view
 from controltower.store.times import span_quality
 
 _PROTO: Final = f"""\
@@ -119,7 +93,7 @@ def proto(depth: int = DEPTH) -> str:
 
 def statements() -> str:
     """Return the end of ``0001_otel_traces.sql``: the inboxes, what makes spans of them, and their way into the table."""
-    inboxes, views = zip(*(_way_in(reading) for reading in (DEEP, SHALLOW)), strict=True)
+    inboxes, views = zip(*(_way_in(depth) for depth in (DEPTH, SHALLOW)), strict=True)
     return _script(*inboxes, *steps(TRACES), *views)
 
 
@@ -128,25 +102,14 @@ def flat_statements() -> str:
     return _script(*_way_in(FLAT))
 
 
-def clean_statements() -> str:
-    """Return the end of ``0026_clean_traces.sql``: the same for what redaction need not take apart, on a way of its own."""
-    clean_inbox, decode = _way_in(CLEAN)
-    return _script(clean_inbox, *steps_of_clean(TRACES), decode)
-
-
-def clean_select(resources: Changed) -> str:
-    """Return the SELECT of the view of that way that makes spans; *resources* changes what is common to them."""
-    return select("traces", _columns(CLEAN.depth), _levels(CLEAN), _row(CLEAN), CLEAN, resources)
-
-
 def _script(*made: str) -> str:
     return ";\n\n".join(made) + ";\n"
 
 
-def _way_in(reading: Reading) -> tuple[str, str]:
-    """Return the inbox of a reading, and the view behind it."""
-    columns = _columns(reading.depth)
-    return inbox("traces", columns, reading), view("traces", columns, _levels(reading), _row(reading), reading)
+def _way_in(depth: int) -> tuple[str, str]:
+    """Return the inbox that reads values of *depth* levels, and the view behind it."""
+    columns = _columns(depth)
+    return inbox("traces", columns, depth), view("traces", columns, _levels(depth), _ROW, depth)
 
 
 def _columns(depth: int) -> list[Column]:
@@ -164,15 +127,14 @@ def _columns(depth: int) -> list[Column]:
     ]
 
 
-def _levels(reading: Reading) -> list[Level]:
-    depth, once = reading.depth, [*RECEIVED, *([(AUDIT_COLUMN, "''")] if reading.clean else [])]
-    message = [name for name, _ in once]
+def _levels(depth: int) -> list[Level]:
+    message = [name for name, _ in RECEIVED]
     scope = [*message, "resource_attributes", "scope_name", "scope_version"]
     # The span's own are printed apart: putting them behind those of its events would copy all members of each value.
     whole = depth != DEPTH  # what one inbox cannot print, one that reads deeper does
     inner = attribute_maps(["ea_key", "la_key"], ["ea_value", "la_value"], depth, whole=whole)
     return [
-        Level([], [*once, ("resource_attributes", attribute_map("ra_key", "ra_value", depth, whole=whole))]),
+        Level([], [*RECEIVED, ("resource_attributes", attribute_map("ra_key", "ra_value", depth, whole=whole))]),
         Level(scope),
         Level(
             [*scope, *(name for name, _, _ in _SPAN)],
@@ -183,10 +145,6 @@ def _levels(reading: Reading) -> list[Level]:
             ],
         ),
     ]
-
-
-def _row(reading: Reading) -> Sequence[tuple[str, str]]:
-    return (*_ROW, (AUDIT_COLUMN, AUDIT_COLUMN)) if reading.clean else _ROW
 
 
 _KINDS: Final = "['Unspecified', 'Internal', 'Server', 'Client', 'Producer', 'Consumer']"

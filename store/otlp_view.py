@@ -5,11 +5,11 @@ attributes) is printed once for it and not per row. Whatever is used twice is co
 engine analyses the expression behind an alias again for each use.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from textwrap import indent
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
-from controltower.store.otlp import DEEP, Column, Reading, decoded, lines, stem
+from controltower.store.otlp import DEPTH, Column, lines, stem
 from controltower.store.otlp_rows import KEYS_COLUMN
 from controltower.store.otlp_text import text
 from controltower.store.times import bounds
@@ -34,10 +34,6 @@ KEYS: Final = (KEYS_COLUMN, "redaction_keys")
 """A column of decoded rows alone: the redaction behind them uses it, and no table has it."""
 
 
-Changed: TypeAlias = Callable[[Sequence[str], str], str]
-"""(columns, source) -> the SELECT of these columns from *source*, some of them changed."""
-
-
 class Level(NamedTuple):
     """A level of the message: the columns that go on from it as they are, and what is computed once for each of it.
 
@@ -54,24 +50,15 @@ def view(
     columns: Sequence[Column],
     levels: Sequence[Level],
     row: Sequence[tuple[str, str]],
-    reading: Reading = DEEP,
+    depth: int = DEPTH,
 ) -> str:
     """Return the view that makes rows of what comes into the inbox: *row* is each column and its expression."""
-    made = select(signal, columns, levels, row, reading)
-    return f"CREATE MATERIALIZED VIEW {stem(signal, reading)}_decode TO {decoded(signal, reading)} AS\n{made}"
-
-
-def select(
-    signal: str,
-    columns: Sequence[Column],
-    levels: Sequence[Level],
-    row: Sequence[tuple[str, str]],
-    reading: Reading = DEEP,
-    first: Changed | None = None,
-) -> str:
-    """Return the SELECT of that view; the rows of the *first* level are changed before they are unrolled further."""
-    unrolled = _unrolled(f"{stem(signal, reading)}_inbox", columns, levels, first)
-    return f"SELECT\n{lines((_named(*each) for each in [*row, KEYS]), 4)}\nFROM {unrolled}"
+    name = stem(signal, depth)
+    return (
+        f"CREATE MATERIALIZED VIEW {name}_decode TO otlp_{signal}_decoded AS\n"
+        f"SELECT\n{lines((_named(*each) for each in [*row, KEYS]), 4)}\n"
+        f"FROM {_unrolled(f'{name}_inbox', columns, levels)}"
+    )
 
 
 def attribute_map(keys: str, values: str, depth: int, *, whole: bool = False) -> str:
@@ -91,7 +78,7 @@ def attribute_maps(keys: Sequence[str], values: Sequence[str], depth: int, *, wh
     return f"arrayMap((keys, values) -> {inner}, arrayConcat({', '.join(keys)}), arrayConcat({', '.join(values)}))"
 
 
-def _unrolled(inbox: str, columns: Sequence[Column], levels: Sequence[Level], first: Changed | None = None) -> str:
+def _unrolled(inbox: str, columns: Sequence[Column], levels: Sequence[Level]) -> str:
     source = inbox
     for number, level in enumerate(levels, start=1):
         below = [column.name for column in columns if column.level > number]
@@ -101,8 +88,6 @@ def _unrolled(inbox: str, columns: Sequence[Column], levels: Sequence[Level], fi
         joined = (f"{paths.get(name, name)} AS {name}" for name in names)
         inner = f"SELECT\n{lines(selected, 4)}\nFROM {source}\nARRAY JOIN\n{lines(joined, 4)}"
         source = f"(\n{indent(inner, '    ')}\n)"
-        if first and number == 1:
-            source = f"(\n{first([*level.kept, *(name for name, _ in level.computed), *below], source)}\n)"
     return source
 
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from controltower.store.client import Client
 from controltower.store.errors import LoadError
-from controltower.store.otlp import Reading, decoded, stem
 from controltower.store.queries import statement
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -42,14 +41,13 @@ class Piecewise:
         return f"INSERT INTO {self.target} ({self.columns}) SELECT {self.columns} FROM ({before}{source}{behind})"  # noqa: S608 - our own names
 
 
-def piecewise(client: Client, signal: str, reading: Reading) -> Piecewise:
-    """Return how the messages of a signal are decoded by a reading, as the store defines it.
+def piecewise(client: Client, signal: str, stem: str) -> Piecewise:
+    """Return how the messages that belong into the inbox of *stem* are decoded, as the store defines it.
 
     Raises LoadError when the store's view is not one that this version knows, and the engine's errors.
     """
-    name, target = stem(signal, reading), decoded(signal, reading)
-    inbox, decode = f"{name}_inbox", f"{name}_decode"
-    names = {"inbox": inbox, "decode": decode, "decoded": target}
+    inbox, decode, decoded = f"{stem}_inbox", f"{stem}_decode", f"otlp_{signal}_decoded"
+    names = {"inbox": inbox, "decode": decode, "decoded": decoded}
     ((messages, select, columns),) = client.query(statement("load_definitions"), parameters=names).result_rows
     parts = re.split(rf"(?<=FROM )(?:\w+|`[^`]+`)\.{inbox}\b", select or "")
     if len(parts) != 2:
@@ -57,4 +55,4 @@ def piecewise(client: Client, signal: str, reading: Reading) -> Piecewise:
             f"The store has no view {decode} that reads from {inbox} alone: run `controltower migrate`.",
             permanent=False,
         )
-    return Piecewise(messages, target, columns, (parts[0], parts[1]))
+    return Piecewise(messages, decoded, columns, (parts[0], parts[1]))

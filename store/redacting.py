@@ -1,20 +1,17 @@
 """Putting a policy in force: the views between decoded and stored rows are replaced in one step each."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from controltower.store.client import Client, engine_text
 from controltower.store.errors import RedactionError
-from controltower.store.otlp import CLEAN, decoded
 from controltower.store.otlp_logs import LOGS as LOG_ROWS
 from controltower.store.otlp_metrics import METRICS as METRIC_ROWS
-from controltower.store.otlp_rows import AUDIT_COLUMN, Rows
+from controltower.store.otlp_rows import Rows
 from controltower.store.otlp_traces import TRACES as TRACE_ROWS
-from controltower.store.otlp_traces import clean_select
-from controltower.store.redaction import LOGS, METRICS, RESOURCE, SPANS, TRACES, Audited, Redaction
-from controltower.store.redaction_view import passing, redacting
+from controltower.store.redaction import LOGS, METRICS, TRACES, Audited, Redaction
+from controltower.store.redaction_view import redacting
 
 SIGNALS: Final[tuple[tuple[Rows, Audited], ...]] = (
     (TRACE_ROWS, TRACES),
@@ -32,12 +29,12 @@ NOTE: Final = (
 def apply_redaction(client: Client, redaction: Redaction) -> bool:
     """Redact what is loaded from now on by *redaction*; returns whether that is another policy than before.
 
-    Each view is replaced at once: a row is redacted by the policy before or by this one, and so is the resource of spans
-    that a clean reading makes. RedactionError when the engine does not take it, and then nothing must be loaded.
+    Each view is replaced at once: a row is redacted by the policy before or by this one. RedactionError when the
+    engine does not take it, and then nothing must be loaded.
     """
     try:
-        for view, select in statements(redaction).items():
-            client.command(f"ALTER TABLE {view} MODIFY QUERY {select}")
+        for rows, places in SIGNALS:
+            client.command(f"ALTER TABLE otlp_{rows.signal}_redact MODIFY QUERY {statement(redaction, rows, places)}")
         return _note(client, redaction)
     except EngineError as exc:
         raise RedactionError(
@@ -46,21 +43,10 @@ def apply_redaction(client: Client, redaction: Redaction) -> bool:
         ) from exc
 
 
-def statements(redaction: Redaction) -> dict[str, str]:
-    """Return the views that redact decoded rows, and their SELECTs."""
-    made = {
-        f"otlp_{rows.signal}_redact": redacting(redaction, places, rows.names, decoded(rows.signal))
-        for rows, places in SIGNALS
-    }
-
-    def resources(columns: Sequence[str], source: str) -> str:
-        return passing(redaction, RESOURCE, columns, source, AUDIT_COLUMN)
-
-    return {
-        **made,
-        "otlp_traces_clean_decode": clean_select(resources),
-        "otlp_traces_clean_redact": passing(redaction, SPANS, TRACE_ROWS.names, decoded("traces", CLEAN), AUDIT_COLUMN),
-    }
+def statement(redaction: Redaction, rows: Rows, places: Audited) -> str:
+    """Return the SELECT of the view that redacts the decoded rows of a signal."""
+    columns = [name for name, _ in rows.columns]
+    return redacting(redaction, places, columns, f"otlp_{rows.signal}_decoded")
 
 
 def _note(client: Client, redaction: Redaction) -> bool:

@@ -1,10 +1,10 @@
 """Redaction in the load: a policy as the engine needs it, and where in the rows of a signal patients' data can stand.
 
-The policy belongs to the collector; ``redaction_view`` makes the views between decoded and stored rows of it.
+The policy belongs to the collector; ``redaction_view`` makes the one view between decoded and stored rows of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 Action = Literal["keep", "drop", "mask", "token", "shape"]
@@ -68,7 +68,7 @@ class Audited:
     """The rows of a signal: their places, the map that takes the audit, and the one where issuers may stand, too."""
 
     places: tuple[Place, ...]
-    audit: str  # empty: it is a column of its own
+    audit: str
     issuers: str
 
 
@@ -89,12 +89,6 @@ TRACES: Final = Audited(
     audit="SpanAttributes",
     issuers="SpanAttributes",
 )
-RESOURCE: Final = Audited((Place("resource_attributes", "resource.attributes", "map"),), audit="", issuers="")
-"""What the spans of a resource have in common, while they are one row: where nothing depends on the span, it is judged once."""
-
-SPANS: Final = replace(TRACES, places=tuple(each for each in TRACES.places if each.column != "ResourceAttributes"))
-"""What is left of a span to be judged then."""
-
 LOGS: Final = Audited(
     (
         Place("Body", "log.body", "text"),

@@ -9,7 +9,7 @@ The keys of tokens come with the rows, in a column that is stored nowhere, so th
 setting and no log.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from controltower.store.conditions import all_of, any_of
@@ -46,9 +46,6 @@ LONGEST_TOKENISED: Final = 512
 FORM: Final = "^t[0-9]{1,4}:[A-Z2-7]{26}$"
 TOKEN_CHARACTERS: Final = 26
 
-UNCLEAN: Final = "a row has to be taken apart by redaction"
-"""What the engine says when an insert needs the view that can do so."""
-
 _PAIRS: Final = "Array(Tuple(LowCardinality(String), String))"
 _MASKS: Final = (Kind.MASK, Kind.MASK_OR_TOKEN)
 
@@ -57,8 +54,11 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
     """Return the SELECT that makes rows with *columns* of those of *source*, which have the keys, too."""
     kinds, view = Kinds(redaction), _Rows(rows)
     search = Search(redaction.patterns, redaction.rules)
-    steps = [
-        *_named(kinds, view),
+    steps: list[dict[str, str]] = [
+        {"names": view.names(), "values": view.values(), "given": f"toLowCardinality({view.joined()})"},
+        {"joined": _fair(view)},
+        {"letters": kinds.letters("joined"), "unspelled": kinds.unspelled("given")},
+        {"codes": _codes()},
         {"hit": view.hit(kinds, search)},
         {"entries": f"if(hit, {view.entries(kinds)}, [])"},
         {"scopes": f"arrayFilter(e -> startsWith(e.3, {literal(SCOPE)}), entries)"},
@@ -66,48 +66,15 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
         {"audit": f"if(hit, {view.audit()}, {view.dropped()})"},
         dict(view.maps()),
     ]
-    inner = _in_steps(steps, (*columns, KEYS_COLUMN), source, f"WITH {search.any_pattern} AS any_pattern ")
-    return _shown({name: view.column(name) for name in columns}, inner)
-
-
-def passing(redaction: Redaction, rows: Audited, columns: Sequence[str], source: str, audit: str) -> str:
-    """Return the SELECT that drops what is to be dropped of rows that need not be taken apart; any other one is refused.
-
-    Half of what an insert costs, whatever its size, is the analysis of what takes rows apart. The column *audit* says what
-    was done before; it goes on as a column, with what is done here, unless a map of the rows takes it.
-    """
-    kinds, view = Kinds(redaction), _Rows(rows)
-    refused = f"throwIf({view.hit(kinds, Search(redaction.patterns, redaction.rules))}, '{UNCLEAN}')"
-    done = f"trimBoth(concat({audit}, ' ', {view.dropped()}, if({refused}, '', '')))"
-    left = {place.column: view.map(place, view.left(place, letters)) for place, letters in view.letters()}
-    inner = _in_steps([*_named(kinds, view), {"audit": done}], dict.fromkeys((*columns, audit)), source)
-    shown = {name: left.get(name, quoted(name)) for name in columns}
-    return _shown(shown if rows.audit else {**shown, audit: "audit"}, inner)
-
-
-def _named(kinds: Kinds, view: "_Rows") -> list[dict[str, str]]:
-    """Return the steps that find what the names of a row say: the codes of its attributes."""
-    return [
-        {"names": view.names(), "values": view.values(), "given": f"toLowCardinality({view.joined()})"},
-        {"joined": _fair(view)},
-        {"letters": kinds.letters("joined"), "unspelled": kinds.unspelled("given")},
-        {"codes": _codes()},
-    ]
-
-
-def _in_steps(steps: Iterable[Mapping[str, str]], columns: Iterable[str], source: str, common: str = "") -> str:
-    """Return the subquery that adds to *columns* what each step makes of those before it."""
-    have = [quoted(name) for name in columns]
+    inner = source
+    have = [quoted(name) for name in (*columns, KEYS_COLUMN)]
     for step in steps:
         made = ",\n        ".join(f"{expression} AS {name}" for name, expression in step.items())
-        source = f"(\n    {common}SELECT {', '.join(have)},\n        {made}\n    FROM {source}\n)"  # noqa: S608 - names of ours
+        shown = f"{', '.join(have)},\n        {made}"
+        inner = f"(\n    WITH {search.any_pattern} AS any_pattern\n    SELECT {shown}\n    FROM {inner}\n)"  # noqa: S608 - names of ours
         have += step
-    return source
-
-
-def _shown(columns: Mapping[str, str], source: str) -> str:
-    shown = ",\n".join(f"    {made} AS {quoted(name)}" for name, made in columns.items())
-    return f"SELECT\n{shown}\nFROM {source}"
+    shown = ",\n".join(f"    {view.column(name)} AS {quoted(name)}" for name in columns)
+    return f"SELECT\n{shown}\nFROM {inner}"
 
 
 def _fair(view: "_Rows") -> str:
@@ -185,7 +152,7 @@ class _Rows:
         masks = [number for number in _MASKS if number in used]
         if masks:
             lines.append(f"arrayStringConcat(arrayFilter((v, c) -> {is_of('c', *masks)}, values, codes), '\\n')")
-        ways.append(search.in_lines("toString(unspelled)", "concat({})".format(", '\\n', ".join([*lines, "''"]))))
+        ways.append(search.in_lines("toString(unspelled)", "concat({}, '')".format(", '\\n', ".join(lines))))
         if Kind.TOKEN in used:
             raw = f"arrayFilter((v, c) -> {is_of('c', Kind.TOKEN)}, values, codes)"
             ways.append(f"arrayExists(v -> {_is_no_token('v')}, {raw})")
@@ -242,11 +209,11 @@ class _Rows:
         each = [
             f"arrayMap(n -> if(n = 0, '', concat({literal(f' {place.field}:drop=')}, toString(n))), "
             f"[arrayCount(c -> {is_of('c', Kind.DROP)}, {letters})])[1]"
-            for place, letters in sorted(self.letters(), key=lambda pair: pair[0].field)
+            for place, letters in sorted(self._letters(), key=lambda pair: pair[0].field)
         ]
         return f"substring(concat({', '.join(each)}, ''), 2)"
 
-    def letters(self) -> Iterator[tuple[Place, str]]:
+    def _letters(self) -> Iterator[tuple[Place, str]]:
         """Yield the maps of the row itself, and where their letters are."""
         before = "1"
         for _, place in self._of_kind("map"):
@@ -254,26 +221,19 @@ class _Rows:
             yield place, f"arraySlice(codes, {before}, {length})"
             before += f" + {length}"
 
-    def left(self, place: Place, letters: str) -> str:
-        """Return the pairs of a map of the row itself without those that are dropped."""
-        pairs = f"CAST({quoted(place.column)}, '{_PAIRS}')"
-        return f"arrayFilter((pair, c) -> NOT {is_of('c', Kind.DROP)}, {pairs}, {letters})"
-
-    def map(self, place: Place, pairs: str) -> str:
-        """Return the map of *pairs*, with the audit where it belongs."""
-        if place.column == self._rows.audit:
-            pairs = f"arrayConcat({pairs}, if(audit = '', [], [({literal(AUDIT)}, audit)]))"
-        return f"CAST({pairs}, '{MAP}')"
-
     def maps(self) -> Iterable[tuple[str, str]]:
         """Return the maps of a row under names of their own: those of the row itself, and those that are arrays."""
-        letters = {place.column: found for place, found in self.letters()}
+        letters = {place.column: found for place, found in self._letters()}
         for number, place in self._of_kind("map", "maps"):
             column = quoted(place.column)
             of_place = (f"e.1 = {number}", "NOT t.4")
             if place.kind == "map":
+                left = f"arrayFilter((pair, c) -> NOT {is_of('c', Kind.DROP)}, CAST({column}, '{_PAIRS}'), {letters[place.column]})"
                 kept = f"arrayMap(t -> (t.2, t.1), arrayFilter((t, e) -> {all_of(*of_place)}, treated, entries))"
-                yield f"made_{number}", self.map(place, f"if(hit, {kept}, {self.left(place, letters[place.column])})")
+                pairs = f"if(hit, {kept}, {left})"
+                if place.column == self._rows.audit:
+                    pairs = f"arrayConcat({pairs}, if(audit = '', [], [({literal(AUDIT)}, audit)]))"
+                yield f"made_{number}", f"CAST({pairs}, '{MAP}')"
             else:
                 kept = f"arrayFilter((t, e) -> {all_of(*of_place, 'e.2 = i')}, treated, entries)"
                 each = f"arrayMap(i -> CAST(arrayMap(t -> (t.2, t.1), {kept}), '{MAP}'), arrayEnumerate({column}))"

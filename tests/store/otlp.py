@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from controltower.store.client import Client
 from controltower.store.loader import Segment, Signal, load_segment
-from controltower.store.otlp import DEEP, Reading
+from controltower.store.otlp import DEPTH
 from controltower.store.times import TimeBounds
 from controltower.tracer.journal.records import encode, envelope
 
@@ -105,12 +105,12 @@ class Loading:
         *requests: ExportTraceServiceRequest,
         received_ns: int = NOON_NS,
         bounds: TimeBounds | None = None,
-        reading: Reading = DEEP,
+        depth: int = DEPTH,
     ) -> str:
         """Load requests as one segment and return its token."""
         content = b"".join(record(each.SerializeToString(), received_ns) for each in requests)
         segment = self.segment(content)
-        load_segment(self.client, segment, bounds, reading=reading)
+        load_segment(self.client, segment, bounds, depth=depth)
         return segment.id
 
     def load_signal(

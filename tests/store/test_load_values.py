@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from controltower.store.errors import TooCheapError
+from controltower.store.errors import DeeperError
 from controltower.store.loader import load_segment
-from controltower.store.otlp import CLEAN, FLAT, SHALLOW, Reading
+from controltower.store.otlp import FLAT, SHALLOW
 from tests.store.otlp import Loading, Value, array, attributes, pairs, record, request, span, value
 from tests.store.otlp_text import by_key, double, text_of
 
@@ -91,21 +91,19 @@ def test_containers_read_as_json(loading: Loading) -> None:
 OF_SCALARS = [(given, text) for given, text in CONTAINERS if all(below not in text[1:-1] for below in ("[", "{"))]
 
 
-@pytest.mark.parametrize(("reading", "values"), [(SHALLOW, [*SCALARS, *OF_SCALARS]), (FLAT, SCALARS), (CLEAN, SCALARS)])
-def test_the_cheaper_inboxes_read_the_same(
-    loading: Loading, reading: Reading, values: Sequence[tuple[Value, str]]
-) -> None:
+@pytest.mark.parametrize(("depth", "values"), [(SHALLOW, [*SCALARS, *OF_SCALARS]), (FLAT, SCALARS)])
+def test_the_cheaper_inboxes_read_the_same(loading: Loading, depth: int, values: Sequence[tuple[Value, str]]) -> None:
     """Scalars, and by the shallow one containers of scalars, are printed as the deep one does, wherever they stand."""
     have = {f"{n:03}": given for n, (given, _) in enumerate(values)}
     event, link = Span.Event(attributes=attributes(have.items())), Span.Link(attributes=attributes(have.items()))
     made = request(span(have=have, events=[event], links=[link]), resource=have)
-    cheap, deep = loading.load(made, reading=reading), loading.load(made)
+    cheap, deep = loading.load(made, depth=depth), loading.load(made)
 
     assert len(values) > 5
     assert loading.rows(cheap, *WHERE) == loading.rows(deep, *WHERE) != []
 
 
-TOO_DEEP: list[tuple[Reading, AnyValue]] = [
+TOO_DEEP: list[tuple[int, AnyValue]] = [
     *(
         (SHALLOW, given)
         for given in (array(array()), array(pairs()), pairs(("k", array(1))), pairs(("k", pairs(("l", 1)))))
@@ -114,13 +112,11 @@ TOO_DEEP: list[tuple[Reading, AnyValue]] = [
 ]
 
 
-@pytest.mark.parametrize(("reading", "deep"), TOO_DEEP)
+@pytest.mark.parametrize(("depth", "deep"), TOO_DEEP)
 @pytest.mark.parametrize("place", ["resource", "span", "event", "link"])
-def test_the_cheaper_inboxes_refuse_what_lies_deeper(
-    loading: Loading, reading: Reading, deep: AnyValue, place: str
-) -> None:
+def test_the_cheaper_inboxes_refuse_what_lies_deeper(loading: Loading, depth: int, deep: AnyValue, place: str) -> None:
     """Nothing is stored of a message with a value that the inbox cannot print, wherever it stands."""
-    have: dict[str, dict[str, Value]] = {place: {"flat": "x" if reading == FLAT else array("x"), "deep": deep}}
+    have: dict[str, dict[str, Value]] = {place: {"flat": "x" if depth == FLAT else array("x"), "deep": deep}}
     event, link = (attributes(have.get(name, {}).items()) for name in ("event", "link"))
     made = request(
         span(have=have.get("span"), events=[Span.Event(attributes=event)], links=[Span.Link(attributes=link)]),
@@ -129,8 +125,8 @@ def test_the_cheaper_inboxes_refuse_what_lies_deeper(
 
     before = loading.count("otel_traces")
 
-    with pytest.raises(TooCheapError):
-        loading.load(made, reading=reading)
+    with pytest.raises(DeeperError):
+        loading.load(made, depth=depth)
     assert loading.count("otel_traces") == before
 
 

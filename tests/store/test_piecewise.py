@@ -1,7 +1,6 @@
 """A large segment is decoded piece by piece: it ends where a small one does. Here every message is a piece."""
 
 import os
-from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from controltower.collector.redaction.policy import default_policy
 from controltower.store import loader, piecewise
 from controltower.store.address import StoreAddress
 from controltower.store.client import connect
-from controltower.store.errors import LoadError, TooCheapError
+from controltower.store.errors import DeeperError, LoadError
 from controltower.store.loader import LOADED_SIGNALS, Signal, load_segment
-from controltower.store.otlp import CLEAN, DEEP, FLAT, SHALLOW, Reading
+from controltower.store.otlp import DEPTH, FLAT, SHALLOW
 from controltower.store.redacting import apply_redaction
 from controltower.store.schema import migrate
 from tests.collector.redaction.canaries import CANARIES, everywhere
@@ -65,16 +64,15 @@ def parts_of_traces(loading: Loading) -> int:
     return int(loading.client.query(said).result_rows[0][0])
 
 
-@pytest.mark.parametrize("readings", [(CLEAN, CLEAN), (FLAT, SHALLOW, DEEP)])
-def test_it_is_stored_once_and_as_one_block(loading: Loading, readings: Sequence[Reading]) -> None:
+def test_it_is_stored_once_and_as_one_block(loading: Loading) -> None:
     """Loaded again nothing is stored, in no table; a thousand pieces are no thousand parts to be merged."""
     loading.client.command("SYSTEM STOP MERGES otel_traces")
     keys, parts = loading.count("span_keys"), parts_of_traces(loading)
     segment = loading.segment(b"".join(record(request(span(n)).SerializeToString()) for n in range(1000)) + GOOD)
 
-    loaded = [load_segment(loading.client, segment, reading=reading) for reading in readings]
+    loaded = [load_segment(loading.client, segment, depth=depth) for depth in (SHALLOW, FLAT, SHALLOW, DEPTH)]
 
-    assert loaded == [1020, *(0 for _ in readings[1:])]
+    assert loaded == [1020, 0, 0, 0]
     assert loading.count("span_keys") - keys == 20
     assert parts_of_traces(loading) - parts == 1
 
@@ -93,14 +91,14 @@ def test_what_cannot_be_read_is_refused_wherever_it_stands(loading: Loading, bro
     assert load_segment(loading.client, loading.segment(GOOD * 3, token)) == 60
 
 
-@pytest.mark.parametrize("reading", [SHALLOW, FLAT, CLEAN])
-def test_what_lies_deeper_in_a_later_piece_is_told(loading: Loading, reading: Reading) -> None:
+@pytest.mark.parametrize("depth", [SHALLOW, FLAT])
+def test_what_lies_deeper_in_a_later_piece_is_told(loading: Loading, depth: int) -> None:
     """The cheaper ways store nothing of a segment whose last message they cannot print."""
     deep = record(request(span(1, {"deep": array(array())})).SerializeToString())
     before = loading.count("otel_traces")
 
-    with pytest.raises(TooCheapError):
-        load_segment(loading.client, loading.segment(GOOD + deep), reading=reading)
+    with pytest.raises(DeeperError):
+        load_segment(loading.client, loading.segment(GOOD + deep), depth=depth)
 
     assert loading.count("otel_traces") == before
 
@@ -122,8 +120,8 @@ def test_a_lost_answer_is_no_second_load(server_address: StoreAddress, tmp_path:
 
 def test_another_view_is_not_taken_for_this_one(loading: Loading) -> None:
     """A store whose view reads something else is said, with what to do, and nothing is stored."""
-    with pytest.raises(LoadError, match=r"no view otlp_away_decode .* run `controltower migrate`") as refused:
-        piecewise.piecewise(loading.client, "away", DEEP)
+    with pytest.raises(LoadError, match=r"no view otlp_traces_away_decode .* run `controltower migrate`") as refused:
+        piecewise.piecewise(loading.client, "traces", "otlp_traces_away")
 
     assert not refused.value.permanent
 

@@ -16,8 +16,6 @@ from controltower.collector.otlp import TRACES
 from controltower.collector.redaction.loading import load_rules
 from controltower.collector.redaction.policy import default_policy, parse_policy
 from controltower.collector.redaction.redactor import Redactor
-from controltower.store.errors import TooCheapError
-from controltower.store.otlp import CLEAN
 from controltower.store.redacting import apply_redaction
 from controltower.store.redaction import Audited, Place
 from controltower.store.redaction_view import redacting
@@ -78,17 +76,6 @@ def test_the_engine_redacts_as_the_collector_does(loading: Loading) -> None:
     )
 
 
-NOTHING_LISTED: Final = """\
-policy: strict
-version: 1
-shapes: {}
-patterns: {}
-keys: {keep: [invoice]}
-contexts: {}
-classes:
-  phi: {unlisted: drop, keys: keep, contexts: keep, scopes: keep}
-  other: {unlisted: drop, keys: keep, contexts: keep, scopes: keep, attributes: {b: keep}, texts: {span.name: keep}}
-"""
 BASE64 = base64.b64encode(b"mail to zeb@canary.example at once").decode()
 ODD_NAMES: Final = (
     "x\x1fy",
@@ -132,20 +119,6 @@ INNER = st.lists(
 SPANS = st.lists(st.tuples(PAIRS, TEXTS, TEXTS, INNER), min_size=30, max_size=30)
 
 
-def spans_of(drawn: list[Any]) -> list[Span]:
-    """Return spans with the attributes, name, trace state and inner attributes that were drawn."""
-    made = []
-    for number, (have, name, state, inner) in enumerate(drawn, start=1):
-        events = [Span.Event(name=event, attributes=attributes(pairs.items())) for event, pairs in inner]
-        links = (
-            [Span.Link(trace_id=bytes(16), span_id=bytes(8), attributes=attributes(inner[0][1].items()))]
-            if inner
-            else []
-        )
-        made.append(span(number, have, name=name, trace_state=state, events=events, links=links))
-    return made
-
-
 @settings(
     max_examples=8,
     deadline=None,
@@ -155,7 +128,15 @@ def spans_of(drawn: list[Any]) -> list[Span]:
 @given(SPANS, PAIRS)
 def test_any_row_is_redacted_as_by_the_collector(loading: Loading, drawn: list[Any], resource: dict[str, str]) -> None:
     """Whatever the names, their order and what stands beside them, the engine leaves what the collector leaves."""
-    made = spans_of(drawn)
+    made = []
+    for number, (have, name, state, inner) in enumerate(drawn, start=1):
+        events = [Span.Event(name=event, attributes=attributes(pairs.items())) for event, pairs in inner]
+        links = (
+            [Span.Link(trace_id=bytes(16), span_id=bytes(8), attributes=attributes(inner[0][1].items()))]
+            if inner
+            else []
+        )
+        made.append(span(number, have, name=name, trace_state=state, events=events, links=links))
     sent = request(*made, resource=resource)
 
     rows = loading.rows(loading.load(sent), *COLUMNS, "`Events.Attributes`", "`Links.Attributes`", "SpanId")
@@ -163,66 +144,6 @@ def test_any_row_is_redacted_as_by_the_collector(loading: Loading, drawn: list[A
     for number, each in enumerate(made, start=1):
         wanted = by_the_collector(request(each, resource=resource))
         assert once(found[f"{number:016x}"][:-1]) == once(without_audit(wanted)), each
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(PAIRS, TEXTS, TEXTS, INNER), min_size=1, max_size=2), PAIRS)
-def test_the_cheapest_reading_stores_what_the_dearest_does_or_nothing(
-    loading: Loading, drawn: list[Any], resource: dict[str, str]
-) -> None:
-    """A row that has to be taken apart is refused by the view that cannot, and any other one comes out the same."""
-    sent = request(*spans_of(drawn), resource=resource)
-    before = loading.count("otel_traces")
-    try:
-        clean = loading.load(sent, reading=CLEAN)
-    except TooCheapError:
-        assert loading.count("otel_traces") == before
-        return
-    columns = (*COLUMNS, "ServiceName", "`Events.Attributes`", "`Links.Attributes`", "SpanId")
-    assert loading.rows(clean, *columns) == loading.rows(loading.load(sent), *columns)
-
-
-@pytest.mark.parametrize("policy", ["shipped", "nothing listed"])
-def test_what_is_only_dropped_needs_no_dear_reading(loading: Loading, policy: str) -> None:
-    """Attributes of resource and span are left out and counted by the cheapest reading as by the dearest."""
-    listed = NOTHING_LISTED if policy == "nothing listed" else None
-    made = [
-        span(1, {"patient.name": "Zebulon", "b": "x"}),
-        span(2, {"b": "y"}),
-        span(3, {"Patient.ID": "1", "b": "z"}),
-    ]
-    sent = request(*made, resource={"patient.id": "7"})
-    apply_redaction(loading.client, load_rules(parse_policy(listed, "strict.yaml") if listed else POLICY))
-    try:
-        cheapest, dearest = loading.load(sent, reading=CLEAN), loading.load(sent)
-    finally:
-        apply_redaction(loading.client, load_rules(POLICY))
-
-    columns = ("SpanId", "ServiceName", "ResourceAttributes", "SpanAttributes")
-    stored = loading.rows(cheapest, *columns)
-    assert stored == loading.rows(dearest, *columns)
-    assert {row[1] for row in stored} == {"" if listed else "erp"}
-    assert "Zebulon" not in repr(stored)
-    assert sum("drop=" in row[3].get(AUDIT, "") for row in stored) == 3
-
-
-@pytest.mark.parametrize("place", ["name", "state", "status", "note", "resource", "event", "link", "event name"])
-def test_the_cheapest_reading_refuses_what_must_be_masked(loading: Loading, place: str) -> None:
-    """Wherever it stands, nothing of the segment is stored."""
-    note = {"note": "mail to zeb@canary.example"}
-    at = {where: (note if where == place else {}) for where in ("note", "resource", "event", "link")}
-    made = span(1, at["note"], name=note["note"] if place == "name" else "fine")
-    made.trace_state = "a=078-05-1120" if place == "state" else ""
-    made.status.message = note["note"] if place == "status" else ""
-    name = note["note"] if place == "event name" else "fine"
-    made.events.add(name=name, attributes=attributes(at["event"].items()))
-    made.links.add(trace_id=bytes(16), span_id=bytes(8), attributes=attributes(at["link"].items()))
-    before = loading.count("otel_traces")
-
-    with pytest.raises(TooCheapError):
-        loading.load(request(made, resource=at["resource"]), reading=CLEAN)
-
-    assert loading.count("otel_traces") == before
 
 
 def once(row: list[Any]) -> list[Any]:
