@@ -1,4 +1,4 @@
-"""What an insert of a segment costs the engine, step by step: ``python -m bench.load [--mib 16] [--rounds 5] [--folder F]``.
+"""What an insert of a segment costs the engine, step by step: ``python -m bench.load [--mib 7] [--rounds 5] [--folder F]``.
 
 A server without merges loads a segment of one span and one of many, first by all views, then with one step less after the
 other. The first is what an insert costs whatever its size (analysis of the views, parts); the rest is what a span costs.
@@ -98,7 +98,9 @@ def steps(
 def main() -> None:
     """Print a line for each step."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
-    parser.add_argument("--mib", type=int, default=16, help="of the segment of many spans")
+    parser.add_argument(
+        "--mib", type=int, default=7, help="of the segment of many spans: larger ones are read in pieces"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the data lies while it runs")
     options = parser.parse_args()

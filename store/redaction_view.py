@@ -152,7 +152,7 @@ class _Rows:
         masks = [number for number in _MASKS if number in used]
         if masks:
             lines.append(f"arrayStringConcat(arrayFilter((v, c) -> {is_of('c', *masks)}, values, codes), '\\n')")
-        ways.append(search.in_lines("toString(unspelled)", "concat({}, '')".format(", '\\n', ".join(lines))))
+        ways.append(search.in_lines("toString(unspelled)", "concat({})".format(", '\\n', ".join([*lines, "''"]))))
         if Kind.TOKEN in used:
             raw = f"arrayFilter((v, c) -> {is_of('c', Kind.TOKEN)}, values, codes)"
             ways.append(f"arrayExists(v -> {_is_no_token('v')}, {raw})")

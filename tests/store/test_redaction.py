@@ -301,6 +301,29 @@ classes:
     assert row == ("[redacted]", "", {"a": "[redacted]", "b2": "x", AUDIT: audit}, "")
 
 
+def test_a_policy_that_masks_nothing_is_understood(loading: Loading) -> None:
+    """Where patterns look into names alone there is no text to search, and the engine takes the view all the same."""
+    text = """\
+policy: dropping
+version: 1
+shapes: {}
+patterns: {email: {find: '[a-z]+@[a-z.]+', mask: '[email]'}}
+keys: {keep: []}
+contexts: {}
+classes:
+  phi: {unlisted: drop, keys: drop, contexts: drop, scopes: drop}
+  other: {unlisted: drop, keys: drop, contexts: drop, scopes: drop, attributes: {'b*': keep}}
+"""
+    apply_redaction(loading.client, load_rules(parse_policy(text, "dropping.yaml")))
+    try:
+        made = span(1, {"a": "1", "b2": "x", "b@c.d": "y"})
+        (row,) = loading.rows(loading.load(request(made)), "SpanName", "mapKeys(SpanAttributes)")
+    finally:
+        apply_redaction(loading.client, load_rules(POLICY))
+
+    assert row == ("", ["b2", "[redacted]", AUDIT])
+
+
 @pytest.fixture(scope="module")
 def tokens_table(loading: Loading) -> str:
     """A table of decoded rows that brings its keys, and the statement that redacts them."""
