@@ -103,7 +103,7 @@ class Memory:
                 named = row.flow, key
                 self.scoped[named] = min(self.scoped.get(named, row.version), row.version)
                 self.carriers.setdefault((row.flow, key.type, key.value), set()).add((row.trace_id, row.span_id))
-        if table == "transaction_steps":
+        if table in ("transaction_steps", "deadlines"):
             self.touched.append((row.flow, row.anchor, row.version))
 
 

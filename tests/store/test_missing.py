@@ -353,6 +353,25 @@ def test_more_than_one_cycle_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(calls.states().values()) == {"breached"}
 
 
+@pytest.mark.parametrize("cut_at", range(1, 8))
+@pytest.mark.parametrize("change", ["a gap shows", "the number comes"])
+def test_a_cut_while_deadlines_are_judged_anew_leaves_no_half(cut_at: int, change: str) -> None:
+    """Wherever the writing of new verdicts is cut off, the next engine completes it, though nothing new arrives."""
+
+    def after(cut_at: int) -> list[list[Any]]:
+        calls = Calls(FLOW)
+        calls.take([span(1, 1, "sent", START, 1)], START)
+        calls.take([span(2, 0, "", DUE)], DUE)
+        seen = [span(3, 0, "", DUE + HOUR, 3)]
+        if change == "the number comes":
+            calls.take(seen, DUE + HOUR)
+            seen = [span(4, 0, "", DUE + HOUR, 2)]
+        calls.take(seen, DUE + 2 * HOUR, cut_at)
+        return [calls.rows(table) for table in ("deadlines", "transactions", "exceptions", "awaited_deadlines")]
+
+    assert after(cut_at) == after(0)
+
+
 events = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from(("sent", "answered", "")), st.integers(0, 12), st.integers(0, 6), st.sampled_from(("acme", "globex", ""))),
     min_size=1,
