@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from controltower.alerts.decide import NOTHING, Decision, Policy, Reason, decide
 from controltower.alerts.evaluate import dedup_key
-from controltower.alerts.rules import SEVERITIES, severity_rank
+from controltower.alerts.rules import severity_rank
 from controltower.store.alert_rows import Alert, AlertState, Tally
-from controltower.store.rows import ExceptionRow, Key
+from controltower.store.rows import SEVERITIES, ExceptionRow, Key
 
 KIND: Final = "cause"
 KINDS: Final = frozenset({"deadline", "match", "rejected", "failed"})  # of exceptions that can have one with others

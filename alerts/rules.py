@@ -1,16 +1,12 @@
 """Which exceptions are told, and which are more important than others."""
 
 from dataclasses import dataclass
-from typing import Final
 
-from controltower.store.rows import ExceptionRow
-
-# From the least to the most important; a flow's rules use these words. An unknown word counts as a warning.
-SEVERITIES: Final = ("notice", "warning", "page")
+from controltower.store.rows import SEVERITIES, ExceptionRow
 
 
 def severity_rank(severity: str) -> int:
-    """Return how important *severity* is; larger is more important."""
+    """Return how important *severity* is; larger is more important. An unknown word counts as a warning."""
     return SEVERITIES.index(severity if severity in SEVERITIES else "warning")
 
 

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from controltower.alerts.addresses import Allowance, parse_allowance, parse_target
 from controltower.alerts.errors import AlertSettingsError, RefusedAddressError, SecretError
-from controltower.alerts.rules import SEVERITIES, Rule
+from controltower.alerts.rules import Rule
 from controltower.alerts.signing import FORM, decode_secret
+from controltower.store.rows import SEVERITIES
 
 WEBHOOK_URL = "CONTROLTOWER_WEBHOOK_URL"
 WEBHOOK_SECRET = "CONTROLTOWER_WEBHOOK_SECRET"  # noqa: S105  # the name of a variable

@@ -79,10 +79,6 @@ class Way:
     rows: Rows
     depths: tuple[int, ...] = (DEPTH,)  # the levels of values that its inboxes read, the cheapest first
 
-    def stem(self, depth: int) -> str:
-        """Return how the names of the inbox that reads *depth* levels, and of the definition of its message, begin."""
-        return stem(self.rows.signal, depth)
-
     def tables(self) -> list[str]:
         """Return the tables in which rows end."""
         return [self.rows.quarantine, *(target.table for target in self.rows.targets)]
@@ -154,7 +150,7 @@ def load_segment(client: Client, segment: Segment, bounds: TimeBounds | None = N
 
 def _insert(client: Client, segment: Segment, bounds: TimeBounds, depth: int) -> None:
     way = WAYS[segment.signal]
-    name = way.stem(depth)
+    name = stem(segment.signal, depth)
     with segment.open() as messages, as_file(SQL.joinpath(f"{name}.proto")) as schema:
         settings = {
             **SETTINGS,

@@ -20,7 +20,7 @@ SHALLOW: Final = 1
 """Levels in the inbox for what nearly all spans are: it costs a third less, and refuses what lies deeper."""
 
 FLAT: Final = 0
-"""Levels in the inbox for spans without arrays and lists of pairs: a quarter less again, and it refuses all others."""
+"""Levels in the inbox for spans without arrays and lists of pairs: reading them costs a quarter less again, and it refuses all others."""
 
 RECEIVED_FIELD: Final = 20001
 """Envelope of the journal: when the message was received, in Unix nanoseconds; the last one in a message counts."""

@@ -13,6 +13,8 @@ from typing import ClassVar, Final, NamedTuple
 from controltower.store.missing import Missing, missing_of
 
 UNKNOWN_SINCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SEVERITIES: Final = ("notice", "warning", "page")
+"""Of deadlines, exceptions and alerts, the least first."""
 
 
 class Key(NamedTuple):
@@ -309,9 +311,7 @@ class Deadline:
     system: str  # where the last step before the deadline was seen
     at_stake: Decimal
     currency: str
-    source: str = (
-        ""  # of an unknown one: the system that was not heard of since before it was due, or what is missing of it
-    )
+    source: str = ""  # of an unknown one: the system that is silent, or the name of what is missing of it
     counterparty: str = ""  # whom it is about, where the flow says who that is
     waived_by: str = ""  # the person; empty when the transaction was cancelled
     waived_why: str = ""

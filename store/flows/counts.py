@@ -33,7 +33,7 @@ class Count(NamedTuple):
 
     def value(self, number: int) -> str:
         """Return a number as its key says it."""
-        return f"{self.series}{number:0{self.width}d}"
+        return numbered(self.series, self.width, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,11 @@ class Counts:
         """Find the gaps of these counts anew."""
         self._gaps |= {count: self._gaps_of(count) for count in counts}
         self._open = [gap for gaps in self._gaps.values() for gap in gaps]
+
+
+def numbered(series: str, width: int, number: int) -> str:
+    """Return a *number* of so many digits as its key says it: behind the text of its *series*."""
+    return f"{series}{number:0{width}d}"
 
 
 def add(runs: list[Run], seen: Run) -> None:

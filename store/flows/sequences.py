@@ -11,19 +11,18 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from controltower.store.flows.counts import BACK, MOST, WIDEST
+from controltower.store.flows.counts import BACK, MOST, WIDEST, numbered
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.silence import of_source
 from controltower.store.flows.told import Known, Often, known, stamped
 from controltower.store.queries import named
 from controltower.store.reads.fetch import fetch
-from controltower.store.rows import UNKNOWN_SINCE, ExceptionRow, Key
+from controltower.store.rows import SEVERITIES, UNKNOWN_SINCE, ExceptionRow, Key
 from controltower.store.write import insert
 
 KIND: Final = "gap"
 LOOK_EVERY_S: Final = 60.0
 GAPS_TOLD: Final = 3  # of a source in one sentence; how many more there are is said
-_SEVERITIES: Final = ("notice", "warning", "page")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +40,8 @@ class Gap:
     @property
     def missing(self) -> tuple[str, str]:
         """The first and the last value that is missing."""
-        return self._value(self.previous + 1), self._value(self.number - 1)
-
-    def _value(self, number: int) -> str:
-        return f"{self.series}{number:0{self.width}d}"
+        first, last = (numbered(self.series, self.width, n) for n in (self.previous + 1, self.number - 1))
+        return first, last
 
 
 class Sequences:
@@ -106,7 +103,7 @@ def _incomplete(source: str, gaps: Sequence[ExceptionRow]) -> ExceptionRow:
         told[0],
         anchor=of_source(source),
         rule="every number of a source is seen",
-        severity=max((row.severity for row in gaps), key=_SEVERITIES.index),
+        severity=max((row.severity for row in gaps), key=SEVERITIES.index),
         detail=(
             f"{source} did not tell all, so that whether what it tells is late is not known. "
             f"{' '.join(row.detail for row in told[:GAPS_TOLD])}{more}"

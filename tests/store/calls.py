@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from controltower.store.flows.classify import SpanRow
@@ -37,6 +37,19 @@ class Calls:
             self.memory.inserts_left = None
             self.restart()
         self.engine.catch_up()
+
+    def take_piecemeal(
+        self, spans: Sequence[SpanRow], batches: Sequence[tuple[int, int]], begin: datetime, end: datetime
+    ) -> None:
+        """Let *spans* arrive in *batches*, again and again, each of a size and cut off at an insert (0: at none): one every
+        ten minutes from *begin* on, none later than *end*."""
+        now, left = begin, list(spans)
+        while left:
+            for size, cut_at in batches:
+                now = min(end, now + timedelta(minutes=10))
+                self.take(left[:size], now, cut_at)
+                del left[:size]
+        self.take([], end)
 
     def rows(self, table: str) -> list[Any]:
         """Return a table's rows without versions."""

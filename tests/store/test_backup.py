@@ -16,7 +16,6 @@ def test_nothing_merges_until_all_that_was_restored_is_on_the_disk(
     embedded: Callable[[str], StoreAddress],
     store_client: Client,
     store_address: StoreAddress,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A part merged meanwhile would take files away, and its own would be of no restored row that was written out."""

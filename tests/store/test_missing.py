@@ -399,13 +399,7 @@ def test_order_and_restarts_change_no_deadline(
     at_once.take(spans, end)
     random.shuffle(spans)
     calls = Calls(flow)
-    now, left = START + timedelta(hours=12), list(spans)
-    while left:
-        for size, cut_at in batches:
-            now = min(end, now + timedelta(minutes=10))
-            calls.take(left[:size], now, cut_at)
-            del left[:size]
-    calls.take([], end)
+    calls.take_piecemeal(spans, batches, START + timedelta(hours=12), end)
 
     def without_names(rows: Iterable[Deadline]) -> list[tuple[object, ...]]:
         """Of several that may be the answer, any may be named."""

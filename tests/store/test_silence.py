@@ -225,13 +225,7 @@ def test_order_and_restarts_change_no_deadline(
     at_once.take([], settled)
     random.shuffle(spans)
     calls = Calls(FLOW)
-    now, left = START + timedelta(hours=12), list(spans)
-    while left:
-        for size, cut_at in batches:
-            now = min(end, now + timedelta(minutes=10))
-            calls.take(left[:size], now, cut_at)
-            del left[:size]
-    calls.take([], end)
+    calls.take_piecemeal(spans, batches, START + timedelta(hours=12), end)
     calls.take([], settled)
 
     for table in ("deadlines", "transactions"):
