@@ -22,6 +22,8 @@ EVENTS: Final = {Reason.RESOLVED: "resolved", Reason.RETRACTED: "retracted"}
 SILENT: Final = "silent"  # of a source: the overview shows when each was heard of
 SOURCE: Final = "source"  # of a scraper's source: the page of sources says what is known of it
 GAP: Final = "gap"  # of numbers that follow each other
+SCHEDULE: Final = "schedule"  # of something that must come again and again
+OF_NONE: Final = (SILENT, SOURCE, GAP, SCHEDULE)  # kinds of what is no transaction
 CAUSE: Final = "cause"  # of several exceptions: the list shows their transactions
 LINKED: Final = "transaction"  # the dashboard's page of one transaction
 ELLIPSIS: Final = "…"
@@ -51,7 +53,7 @@ def build(alert: Alert, dashboard_url: str) -> str:
         "summary": summary(alert),
         "amount": _decimal(alert.amount),
         "currency": _short(alert.currency),
-        "transactions": alert.members if alert.kind == CAUSE else int(alert.kind not in (SILENT, SOURCE, GAP)),
+        "transactions": alert.members if alert.kind == CAUSE else int(alert.kind not in OF_NONE),
         "opened_at": _iso(alert.opened_at),
         "resolved_at": None if alert.resolved_at is None else _iso(alert.resolved_at),
         "url": link(alert, dashboard_url),
@@ -72,7 +74,7 @@ def link(alert: Alert, dashboard_url: str) -> str | None:
     without a dashboard, or where it would be too long."""
     if not dashboard_url:
         return None
-    if alert.kind in (SILENT, GAP):
+    if alert.kind in (SILENT, GAP, SCHEDULE):
         return dashboard_url
     if alert.kind == SOURCE:
         return f"{dashboard_url}/sources"

@@ -377,7 +377,7 @@ class ExceptionRow:
 
     flow: str
     anchor: Key
-    kind: str  # deadline | match | rejected | failed; silent, source, gap, of a source or a count in place of a transaction
+    kind: str  # deadline | match | rejected | failed; silent, source, gap, schedule, of no transaction
     rule: str
     subject: str
     reason: str

@@ -22,6 +22,7 @@ KINDS = {
     "silent": "Source",
     "source": "Source",
     "gap": "Gap",
+    "schedule": "Schedule",
 }
 
 
@@ -202,7 +203,7 @@ def _broken(row: RuleCount) -> Html:
 
 def _reason(row: ReasonCount, flow: str) -> Html | str:
     """Return why exceptions are open; it leads to their transactions, or to the sources."""
-    if row.kind in ("silent", "gap"):
+    if row.kind in ("silent", "gap", "schedule"):
         return reason(row.reason)
     if row.kind == "source":
         return link(reason(row.reason), links.href("sources", {}))

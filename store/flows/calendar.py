@@ -7,7 +7,7 @@ change of daylight saving moves the UTC instant, not the time on the wall.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -121,21 +121,34 @@ class BusinessCalendar:
 
     def next_close(self, at: datetime) -> datetime:
         """Return when the books close in which *at* is written: those of its month, or of the next one that is not closed (UTC)."""
-        if self.close is None:
-            raise ValueError("the calendar does not say when the books close")
         month = at.astimezone(self.zone).date().replace(day=1)
-        while (closes := self._closes(self.close, month)) is None or closes < at:
+        while (closes := self.closes_of(month)) is None or closes < at:
             month = _next_month(month)
         return closes
 
-    def _closes(self, close: Close, month: date) -> datetime | None:
-        """Return when the books of *month* close; None when it has no open day. A day it is too short for is its last, or first."""
-        first = month if close.open_day < 0 else _next_month(month)
+    def closes_of(self, month: date) -> datetime | None:
+        """Return when the books of *month*, its first day, close (UTC); None when it has no open day. A day it is too short for is
+        its last, or first."""
+        if self.close is None:
+            raise ValueError("the calendar does not say when the books close")
+        first = month if self.close.open_day < 0 else _next_month(month)
         days = [day for day in _days_of(first) if self.is_open_day(day)]
         if not days:
             return None
-        position = close.open_day - 1 if close.open_day > 0 else len(days) + close.open_day
-        return self._local(days[min(max(position, 0), len(days) - 1)], close.at).astimezone(UTC)
+        open_day = self.close.open_day
+        position = open_day - 1 if open_day > 0 else len(days) + open_day
+        return self._local(days[min(max(position, 0), len(days) - 1)], self.close.at).astimezone(UTC)
+
+    def on(self, day: date, times: Iterable[time]) -> list[datetime]:
+        """Return these *times* of a day in order (UTC), none when it is not open: a change of the clocks may make one of two."""
+        return sorted({self._local(day, at).astimezone(UTC) for at in times}) if self.is_open_day(day) else []
+
+    def through(self, day: date, interval: timedelta) -> list[datetime]:
+        """Return the opening of a day and what follows it at each *interval* before the closing (UTC), none when it is not open."""
+        if not self.is_open_day(day):
+            return []
+        opens, closes = (self._local(day, at).astimezone(UTC) for at in (self.opens, self.closes))
+        return [opens + number * interval for number in range(-((opens - closes) // interval))]
 
     def _next_open_day(self, day: date) -> date:
         for offset in range(1, _LONGEST_CLOSURE_DAYS):

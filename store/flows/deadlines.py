@@ -1,7 +1,7 @@
 """Deadlines: a stage creates them, another one meets them, and time alone breaks them. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -185,23 +185,26 @@ def _subjects(key_type: str, member: Member) -> Iterable[str]:
     return own or {key.value for key in above if key.type == key_type}
 
 
-def _silent(flow: Flow, rule: SlaRule, due: datetime, around: Circumstances) -> str:
-    """Return the first of those that tell the awaited stage that was not heard of since it was due, or none."""
-    told_by = flow.stage_by_name[rule.to].told_by
-    return next((name for name in told_by if around.heard.get(name, UNKNOWN_SINCE) < due), "")
+def untold(flow: Flow, stage: str, counterparty: str, begun: datetime, due: datetime, around: Circumstances) -> str:
+    """Return why it is not known whether *stage* was reached after *begun* and until *due*: who tells it and was not heard of since, or
+    the name of what is missing of who tells it; nothing when it is known."""
+    told_by = flow.stage_by_name[stage].told_by
+    silent = next((name for name in told_by if around.heard.get(name, UNKNOWN_SINCE) < due), "")
+    return silent or _missing(flow, told_by, counterparty, begun, due, around)
 
 
-def _missing(flow: Flow, about: About, rule: SlaRule, begun: datetime, due: datetime, around: Circumstances) -> str:
+def _missing(
+    flow: Flow, told_by: Container[str], counterparty: str, begun: datetime, due: datetime, around: Circumstances
+) -> str:
     """Return the name of what is missing the longest of what may be the answer, or none: numbers of who tells the awaited
     stage, told after the deadline began and before it was due."""
-    told_by = flow.stage_by_name[rule.to].told_by
     found = (
         gap
         for gap in around.missing.get(flow.flow, ())
         if gap.source in told_by
         and begun <= gap.until
         and gap.since <= due
-        and (gap.counterparty in ("", about.counterparty) or not about.counterparty)
+        and (gap.counterparty in ("", counterparty) or not counterparty)
     )
     first = min(found, default=None)
     return first.name if first else ""
@@ -225,8 +228,8 @@ def _unmet(
     if waiver is not None or about.cancelled is not None:
         return Standing(DeadlineState.WAIVED, waiver=waiver)
     if now >= due:
-        untold = _silent(flow, rule, due, around) or _missing(flow, about, rule, begun, due, around)
-        return Standing(DeadlineState.UNKNOWN if untold else DeadlineState.BREACHED, untold)
+        source = untold(flow, rule.to, about.counterparty, begun, due, around)
+        return Standing(DeadlineState.UNKNOWN if source else DeadlineState.BREACHED, source)
     part = around.part_at_risk(flow.flow, rule.name, about.counterparty)
     risk = due if part >= 1 else begun + part * (due - begun)
     if now < risk:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from controltower.store.errors import FlowError
 from controltower.store.flows.calendar import BusinessCalendar, Close, Limit, due_at, due_by, parse_limit
 from controltower.store.flows.example import Example
+from controltower.store.flows.schedule import Every, Schedule, shortest
 from controltower.store.yaml_lines import MistakesError, Problem, read_model
 
 # Values that stand for "no number": they must never join two documents (domain: placeholder keys).
@@ -69,10 +70,30 @@ def _cut_off(value: object) -> object:
     return time.fromisoformat(value)
 
 
+def _every(value: object) -> object:
+    if isinstance(value, list) and value:
+        return tuple(sorted({_time_of_day(each) for each in value}))
+    if value == "close" or isinstance(value, int) or (isinstance(value, str) and ":" in value):
+        return value if value == "close" else (_time_of_day(value),)
+    if isinstance(value, str):
+        return parse_limit(value)
+    raise ValueError(
+        'write one or several times of the day such as ["06:00", "18:00"], an interval such as 15 minutes, or close'
+    )
+
+
+def _time_of_day(value: object) -> time:
+    at = _cut_off(value)
+    if not isinstance(at, time):
+        raise ValueError(f"{value!r} is no time of the day")  # noqa: TRY004  # as above
+    return at
+
+
 NO_LIMIT: Final = Limit(0, "minute")
 CutOff = Annotated[time | Literal["close"], BeforeValidator(_cut_off)]
 TimeOfDay = Annotated[time, BeforeValidator(_cut_off)]
 LimitField = Annotated[Limit, BeforeValidator(_limit)]
+EveryField = Annotated[Every, BeforeValidator(_every)]
 Exact = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 KeyType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -132,14 +153,26 @@ class Stated(Model):
     only: bool = False  # a step that states none has no such deadline
 
 
+class Each(Model):
+    """Whose steps a schedule waits for: each of these values of a context, or of a key."""
+
+    context: KeyType | None = None
+    key: KeyType | None = None
+    values: Annotated[tuple[Name, ...], Field(min_length=1, max_length=200)]  # they travel in the address of a request
+
+
 class SlaRule(Model):
     """A deadline: once ``from`` is reached, ``to`` is due ``within`` the limit, once per transaction or per key.
 
-    With ``at`` it is due at the first cut-off, or close, once the limit is over, which may be none.
+    With ``at`` it is due at the first cut-off, or close, once the limit is over, which may be none. With ``every`` in place of
+    ``from`` it is one of no transaction: ``to`` is due ``within`` the limit at each time of a schedule.
     """
 
     name: Name
-    from_: Annotated[str, Field(alias="from")]
+    from_: Annotated[str, Field(alias="from")] = ""  # of a schedule none
+    every: EveryField | None = None
+    early: LimitField | None = None  # how long before its time a step already answers a slot
+    each: Each | None = None  # a slot for each of these
     to: str
     within: LimitField = NO_LIMIT
     at: CutOff | None = None
@@ -155,6 +188,11 @@ class SlaRule(Model):
         within = f"within {self.within}" if self.at is None or self.within.count else ""
         at = "" if self.at is None else "by the close" if self.at == "close" else f"by {self.at:%H:%M}"
         return ", ".join(filter(None, (within, at)))
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Whose steps a schedule waits for, each by itself; one empty name when for anybody's."""
+        return ("",) if self.each is None else self.each.values
 
 
 class CloseSpec(Model):
@@ -329,6 +367,15 @@ class Flow(Model):
     def counted(self) -> dict[str, Sequence]:
         """Key type -> its sequence, of those that a source tells."""
         return {name: sequence for name, sequence in self.sequences.items() if sequence.source is not None}
+
+    @cached_property
+    def schedules(self) -> dict[str, Schedule]:
+        """Name of a rule with ``every`` -> its schedule."""
+        return {
+            rule.name: Schedule(rule.every, rule.within, rule.early, self.calendar(rule.calendar))
+            for rule in self.sla
+            if rule.every is not None
+        }
 
     def stages_told_by(self, source: str) -> list[str]:
         """Return the names of the stages that a source tells of."""
@@ -524,17 +571,67 @@ def _sla_problems(flow: Flow) -> Iterator[Problem]:
             yield ("sla", position, "name"), f"two rules are named {rule.name}"
         names.add(rule.name)
         for field, stage in (("from", rule.from_), ("to", rule.to), ("renewed_by", rule.renewed_by)):
-            if stage is not None and stage not in flow.stage_by_name:
+            if stage and stage not in flow.stage_by_name:
                 yield ("sla", position, field), f"{stage} is not one of the stages"
+        if not rule.from_ and rule.every is None:
+            yield ("sla", position, "from"), "is missing"
         if rule.from_ == rule.to:
             yield ("sla", position, "to"), f"{rule.to} is reached when {rule.from_} is: nothing is ever due"
         if rule.per is not None and rule.per not in flow.keys:
             yield ("sla", position, "per"), f"{rule.per} is not one of the keys"
         yield from _limit_problems(flow, ("sla", position), rule.within, rule.calendar)
-        yield from _cut_off_problems(flow, position, rule)
+        if rule.every is None:
+            yield from _cut_off_problems(flow, position, rule)
+        else:
+            yield from _schedule_problems(flow, position, rule, rule.every)
+
+
+def _schedule_problems(flow: Flow, position: int, rule: SlaRule, every: Every) -> Iterator[Problem]:
+    place = "sla", position
+    for field, value in (
+        ("from", rule.from_),
+        ("at", rule.at),
+        ("stated", rule.stated),
+        ("renewed_by", rule.renewed_by),
+        ("per", rule.per),
+    ):
+        if value:
+            yield (*place, field), "a schedule asks for no step before, and is of no transaction"
+    if isinstance(every, Limit):
+        if every.business or not every.count:
+            yield (
+                (*place, "every"),
+                "write plain time that is not zero, such as 15 minutes: with a calendar it counts in its hours",
+            )
+        elif rule.calendar is not None and every.span > timedelta(days=1):
+            yield (*place, "every"), "a calendar counts an interval from each opening: write a time of the day"
+    elif rule.calendar is None:
+        yield (*place, "every"), "a time of the day, and the close, need a calendar"
+    if every == "close" and rule.calendar in flow.calendars and flow.calendars[rule.calendar].close is None:
+        yield (*place, "every"), f"the calendar {rule.calendar} does not say when the books close"
+    if every and rule.within.span > (apart := shortest(every)):
+        yield (*place, "within"), f"the next one comes {apart} later: {rule.within} would not be over by then"
+    if rule.early is not None and rule.early.business:
+        yield (*place, "early"), "write plain time, such as 12 hours"
+    if rule.each is not None:
+        yield from _each_problems(flow, (*place, "each"), rule.each)
+
+
+def _each_problems(flow: Flow, place: tuple[Hashable, ...], each: Each) -> Iterator[Problem]:
+    if (each.context is None) == (each.key is None):
+        yield place, "say of which context, or of which key, these are values"
+    if each.key is not None and each.key not in flow.keys:
+        yield (*place, "key"), f"{each.key} is not one of the keys"
+    spec = flow.keys.get(each.key or "")
+    as_stored = {value.upper() if spec and spec.normalise == "upper" else value for value in each.values}
+    if len(as_stored) < len(each.values):
+        yield (*place, "values"), "one of them stands there twice"
 
 
 def _cut_off_problems(flow: Flow, position: int, rule: SlaRule) -> Iterator[Problem]:
+    for field in ("early", "each"):
+        if getattr(rule, field) is not None:
+            yield ("sla", position, field), "only a schedule has it: a rule with every"
     if rule.at is None:
         if "within" not in rule.model_fields_set:
             yield ("sla", position), f"{rule.name} says neither within nor at: it would never be due"

@@ -181,6 +181,21 @@ class Engine:
         reader.dealt_with()
         return CycleReport(len(classified), judged, more or waiting or news.more)
 
+    @property
+    def circumstances(self) -> Circumstances:
+        """By what the last cycle judged, besides steps and the time."""
+        return self._circumstances
+
+    @property
+    def version(self) -> int:
+        """The version of the last cycle's rows: those of earlier ones have a lower one."""
+        return self._version
+
+    @property
+    def in_force_at(self) -> datetime:
+        """Since when the store is read by these flows; known once a cycle was run."""
+        return _instant(self._generation)
+
     # positions
 
     def _next_version(self) -> int:
@@ -285,8 +300,8 @@ class Engine:
 
     def _note_silences(self, flow: Flow, now: datetime, version: int) -> None:
         """Write who is silent, and who is heard again."""
-        known, in_force_at = self._silences[flow.flow], _instant(self._generation)
-        rows = silences(flow, self._circumstances.heard, known, now, version, in_force_at=in_force_at)
+        known = self._silences[flow.flow]
+        rows = silences(flow, self._circumstances.heard, known, now, version, in_force_at=self.in_force_at)
         if now - self._started_at < SETTLING:
             rows = [row for row in rows if row.is_deleted or row.resolved_at is not None]
         insert(self._client, rows)

@@ -5,7 +5,7 @@ cycles: the shadow catches up with the last spans, and its tables change places 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +16,15 @@ from controltower.store.address import StoreAddress
 from controltower.store.flows.definition import Flow, parse_flow
 from controltower.store.flows.engine import STEPS_PER_CYCLE, CycleReport, Engine
 from controltower.store.flows.neighbourhood import Neighbourhood
-from controltower.store.flows.published import flow_versions, flows_in_force, overlaid, waiting
+from controltower.store.flows.published import (
+    Watched,
+    flow_versions,
+    flows_in_force,
+    overlaid,
+    published_since,
+    waiting,
+)
+from controltower.store.flows.schedules import Schedules
 from controltower.store.flows.scraped import ScrapedSources
 from controltower.store.flows.sequences import Sequences
 from controltower.store.flows.shadow import (
@@ -135,15 +143,20 @@ class EngineInForce:
         self._flows: tuple[Flow, ...] = ()
         self._scraped = ScrapedSources(client, now)
         self._sequences = Sequences(client, now)
+        self._schedules = Schedules(client, now)
+        self._published_since: Mapping[tuple[str, str, str], datetime] = {}
 
     def run_cycle(self) -> CycleReport:
         """Run one cycle, after taking over what is ready."""
         if self._engine is None or self._count() != self._seen:
             self._engine = self._newest()
-        report = self._engine.run_cycle()
+        engine = self._engine
+        report = engine.run_cycle()
         if not report.more:  # while there is more to do nobody is known to be silent
             self._scraped.look()
             self._sequences.look(self._flows)
+            watched = Watched(self._published_since, engine.in_force_at)
+            self._schedules.look(self._flows, watched, engine.circumstances, engine.version)
         return report
 
     def stand_aside(self) -> None:
@@ -158,6 +171,8 @@ class EngineInForce:
         drop_left(self._client, self._address.database, self._now())
         self._seen = self._count()
         self._flows = flows_in_force(self._client)
+        self._schedules = Schedules(self._client, self._now)
+        self._published_since = published_since(flow_versions(self._client), self._flows)
         return Engine(self._client, self._flows, self._now, steps_per_cycle=self._limit)
 
     def _count(self) -> int:

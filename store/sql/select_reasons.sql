@@ -5,7 +5,7 @@ SELECT
     rule,
     reason,
     sum(exceptions_here) AS exceptions,
-    countIf(kind NOT IN ('silent', 'source', 'gap')) AS transactions,
+    countIf(kind NOT IN ('silent', 'source', 'gap', 'schedule')) AS transactions,
     min(oldest_here) AS oldest_at,
     sumMap(map(currency, amount_here)) AS amounts
 FROM (

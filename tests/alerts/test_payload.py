@@ -155,7 +155,8 @@ def test_no_text_makes_a_body_too_large_or_too_odd(detail: str, value: str, rule
 
 
 @pytest.mark.parametrize(
-    ("kind", "transactions"), [("deadline", 1), ("silent", 0), ("source", 0), ("gap", 0), ("cause", 412)]
+    ("kind", "transactions"),
+    [("deadline", 1), ("silent", 0), ("source", 0), ("gap", 0), ("schedule", 0), ("cause", 412)],
 )
 def test_it_says_of_how_many_transactions_it_is(kind: str, transactions: int) -> None:
     """A source is none, a cause is as many as it has open members."""

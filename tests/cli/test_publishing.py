@@ -1,6 +1,8 @@
 """``flows diff`` and ``flows publish``: what a changed flow makes of history, and history under it."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 from controltower.store.address import StoreAddress
@@ -77,3 +79,40 @@ def test_what_arrives_meanwhile_is_under_the_new_flow(
     assert (split["anchor"]["type"], len(split["steps"])) == ("invoice", 5)
     about = "SELECT anchor.value FROM exceptions FINAL WHERE flow = 'scrape'"  # of no flow, and still there
     assert store_client.query(about).result_rows == [("edi",)]
+
+
+NIGHTLY = """
+flow: nightly
+version: 1
+title: Nightly
+prefix: n
+anchors: [run]
+keys: {run: {}}
+stages:
+  - {name: done, step: n.run.done, final: true}
+sla:
+  - {name: nightly run, every: 1 day, to: done, severity: page, each: {context: plant, values: [north, south]}}
+"""
+
+
+def test_what_was_missed_stays_so(
+    store_client: Client, store_address: StoreAddress, run_on: Callable[[StoreAddress], Run], tmp_path: Path
+) -> None:
+    """What is missed of one partner is still missed once the flow is published with another one in place of the other."""
+    run = run_on(store_address)
+    first, other = tmp_path / "first.yaml", tmp_path / "other.yaml"
+    first.write_text(NIGHTLY)
+    other.write_text(NIGHTLY.replace("version: 1", "version: 2").replace("south]", "west]"))
+
+    def looked() -> list[tuple[str, bool]]:
+        began = datetime.now(UTC) + timedelta(days=2)
+        ticks = count()
+        EngineInForce(store_address, store_client, lambda: began + next(ticks) * timedelta(minutes=10)).run_cycle()
+        text = "SELECT subject, resolved_at IS NULL FROM exceptions FINAL WHERE kind = 'schedule' ORDER BY subject, opened_at"
+        return [(subject, bool(still)) for subject, still in store_client.query(text).result_rows]
+
+    assert run("flows", "publish", str(first), "--user", "ana").code == 0
+    assert looked() == [("north", True), ("south", True)]
+    assert "nothing stored comes out differently" in run("flows", "diff", str(other)).out
+    assert run("flows", "publish", str(other), "--user", "ana").code == 0
+    assert looked() == [("north", True), ("south", False), ("west", True)]
