@@ -71,6 +71,9 @@ class Example(_Model):
     steps: Annotated[tuple[ExampleStep, ...], Field(min_length=1)]
     expect: Annotated[tuple[Expected, ...], Field(min_length=1)]
     parked: int = 0  # steps that belong to none
+    since: Instant | None = None  # since when the flow is in force, for its schedules (default: the first step)
+    # Rule with every, with whose it is when it says of each -> the times that were missed; every one is told.
+    missed: Mapping[str, tuple[Instant, ...]] = {}
 
     def model_post_init(self, context: Any) -> None:
         """Refuse links to steps that are not there."""

@@ -1,22 +1,24 @@
 """Examples inside a flow file: a few steps, and the transactions that must come of them. Run without a store. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import Classified, Classifier, SpanRow
 from controltower.store.flows.counts import Counts
-from controltower.store.flows.deadlines import Circumstances, Member
+from controltower.store.flows.deadlines import Circumstances, Member, reaches
 from controltower.store.flows.example import Example, ExampleStep, Expected
 from controltower.store.flows.graph import KeyGraph, links_of
+from controltower.store.flows.missed import Came, Looked, answers, as_stored, changes, most, whose
 from controltower.store.flows.resolve import Resolution, Resolver
 from controltower.store.flows.transaction import Verdict, judge
-from controltower.store.rows import Key, SpanLink, TransactionStep
+from controltower.store.rows import Key, SpanLink, Step, TransactionStep
 from controltower.store.yaml_lines import Problem
 from controltower.tracer import attributes as names
 
 if TYPE_CHECKING:
-    from controltower.store.flows.definition import Flow
+    from controltower.store.flows.definition import Flow, SlaRule
 
 
 def failures(flow: "Flow") -> Iterator[Problem]:
@@ -37,6 +39,7 @@ def failures(flow: "Flow") -> Iterator[Problem]:
         parked = sum(resolution.parked is not None for resolution in _resolved(flow, example)[1].values())
         if parked != example.parked:
             yield (*place, "parked"), f"{parked} steps belong to no transaction, not {example.parked}"
+        yield from (((*place, "missed"), problem) for problem in _missed_otherwise(flow, example))
 
 
 def _name(anchor: Key) -> str:
@@ -62,6 +65,40 @@ def _differences(expected: Expected, verdict: Verdict) -> Iterator[tuple[str, ob
         )
 
 
+def _missed_otherwise(flow: "Flow", example: Example) -> Iterator[str]:
+    """Yield what was missed and is not expected to be, and what is expected and was not."""
+    steps = [found.step for found in _resolved(flow, example)[0].values()]
+    now, around = _as_of(flow, example, steps)
+    since = example.since or min(step.at for step in steps)
+    looked = {rule.name: _looked(flow, rule, steps, since, now) for rule in flow.sla if rule.every is not None}
+    missed = {
+        (f"{row.rule} {row.subject}".strip(), slot.at)
+        for row in changes(flow, looked, around, {}, now)
+        for slot in looked[row.rule].slots
+        if row.resolved_at is None and slot.due == row.opened_at
+    }
+    expected = {(name, at.astimezone(UTC)) for name, times in example.missed.items() for at in times}
+    yield from (f"{name}: {at:%Y-%m-%d %H:%M} UTC was missed" for name, at in sorted(missed - expected))
+    yield from (f"{name}: {at:%Y-%m-%d %H:%M} UTC was not missed" for name, at in sorted(expected - missed))
+
+
+def _looked(flow: "Flow", rule: "SlaRule", steps: Iterable[Step], since: datetime, now: datetime) -> Looked:
+    names = as_stored(flow, rule)
+    slots, end = flow.schedules[rule.name].slots(since, now, most(rule))
+    reached = (step for step in steps if step.stage == rule.to and reaches(flow, step))
+    came = (Came(names[name], step.at) for step in reached for name in whose(rule, step) if name in names)
+    return Looked(slots, dict.fromkeys(rule.subjects, since), answers(slots, end, came, {}))
+
+
+def _as_of(flow: "Flow", example: Example, steps: Iterable[Step]) -> tuple[datetime, Circumstances]:
+    """Return the time of an example, and what besides its steps decides."""
+    all_steps = list(steps)
+    now = example.now or max(step.at for step in all_steps)
+    counts = Counts(flow)
+    counts.see(all_steps)
+    return now, Circumstances({**dict.fromkeys(flow.sources, now), **example.heard}, {flow.flow: counts.missing(now)})
+
+
 def _verdicts(flow: "Flow", example: Example) -> Iterator[Verdict]:
     steps, resolutions = _resolved(flow, example)
     members: dict[Key, list[Member]] = {}
@@ -81,10 +118,7 @@ def _verdicts(flow: "Flow", example: Example) -> Iterator[Verdict]:
             )
             members.setdefault(found.anchor, []).append(Member(step, row))
     lines = {step_id: classified.lines for step_id, classified in steps.items()}
-    now = example.now or max(classified.step.at for classified in steps.values())
-    counts = Counts(flow)
-    counts.see(classified.step for classified in steps.values())
-    around = Circumstances({**dict.fromkeys(flow.sources, now), **example.heard}, {flow.flow: counts.missing(now)})
+    now, around = _as_of(flow, example, (classified.step for classified in steps.values()))
     return (judge(flow, anchor, own, lines, now, 0, around) for anchor, own in sorted(members.items()))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 
 from controltower.store.client import Client
 from controltower.store.errors import FlowError
+from controltower.store.flows.check import check_flow
 from controltower.store.flows.deadlines import Circumstances
 from controltower.store.flows.definition import Flow, load_packs, parse_flow
 from controltower.store.flows.engine import SETTLING
+from controltower.store.flows.missed import Came, Looked, answers, changes
 from controltower.store.flows.published import Watched, published_since
 from controltower.store.flows.schedule import BACK
-from controltower.store.flows.schedules import Came, Looked, Schedules, answers, changes, grain
+from controltower.store.flows.schedules import Schedules, grain
 from controltower.store.missing import Missing
 from controltower.store.rows import FlowVersion, Key, Publication
 from controltower.store.write import insert
@@ -417,6 +420,50 @@ def test_schedules_that_can(every: str) -> None:
     text = TEXT.replace(EVERY, f"every: {every}").replace('hours: "', 'close: {open_day: 3, at: "17:00"}, hours: "')
 
     assert parse_flow(text.replace("within: 2 hours", "within: 15 minutes"), "remittance.yaml").schedules
+
+
+REMITTANCE = Path(__file__).parents[2] / "docs" / "examples" / "remittance.yaml"
+
+
+def test_an_example_says_what_was_missed(tmp_path: Path) -> None:
+    """The flow in the documentation comes out as it says; a slot more or less that was missed is told, with its line."""
+    assert check_flow(REMITTANCE).schedules
+
+    text = REMITTANCE.read_text()
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(text.replace("CIGNA: [2026-11-23", "CIGNA: [2026-11-24"))
+    line = text[: text.index("missed:")].count("\n") + 1
+    with pytest.raises(FlowError) as refused:
+        check_flow(changed)
+    assert [problem for _, _, problem in refused.value.problems] == [
+        "remittance file CIGNA: 2026-11-23 11:00 UTC was missed",
+        "remittance file CIGNA: 2026-11-24 11:00 UTC was not missed",
+    ]
+    assert {place for place, _, _ in refused.value.problems} == {line}
+
+
+@pytest.mark.parametrize("spelling", ["aetna", "AETNA"])
+def test_an_example_with_keys_and_an_interval(spelling: str, tmp_path: Path) -> None:
+    """A key counts as its flow writes it, and a step that was refused or of another stage is no answer."""
+    each = f"{{key: sender, values: [{spelling}, CIGNA]}}"
+    steps = (
+        "examples:\n  - name: a morning\n    now: 2026-03-02T13:00:00Z\n    since: 2026-03-02T09:00:00Z\n    steps:\n"
+        + "".join(
+            f"      - {{step: {code}, at: 2026-03-02T{at}:00Z, keys: {{file: F, sender: {sender}}}{more}}}\n"
+            for code, at, sender, more in (
+                ("r.file.received", "10:00", "Aetna", ""),
+                ("r.file.received", "10:00", "Cigna", ", outcome: duplicate"),
+                ("r.mailbox.polled", "10:00", "Cigna", ""),
+            )
+        )
+    )
+    expect = (
+        "    expect: [{transaction: 'file:F'}]\n"
+        "    missed: {file arrives CIGNA: [2026-03-02T11:00:00Z], mailbox is polled: [2026-03-02T11:00:00Z]}\n"
+    )
+    file = tmp_path / "flow.yaml"
+    file.write_text(TEXT.replace("{context: payer, values: [AETNA, CIGNA]}", each) + steps + expect)
+    check_flow(file)
 
 
 def test_shipped_flows_have_none() -> None:
