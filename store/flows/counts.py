@@ -133,6 +133,17 @@ class Counts:
         self._open = [gap for gaps in self._gaps.values() for gap in gaps]
 
 
+def concerning(flow: Flow, found: Iterable[tuple[Flow, Iterable[Missing]]]) -> frozenset[Missing]:
+    """Return what is missing of who tells stages of *flow*, of all that is *found* by the flow that counts it. Whose it is is known where
+    both flows call the counterparty the same."""
+    return frozenset(
+        gap if counting.counterparty == flow.counterparty else replace(gap, counterparty="")
+        for counting, missing in found
+        for gap in missing
+        if gap.source in flow.told_by
+    )
+
+
 def numbered(series: str, width: int, number: int) -> str:
     """Return a *number* of so many digits as its key says it: behind the text of its *series*."""
     return f"{series}{number:0{width}d}"

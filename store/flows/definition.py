@@ -377,6 +377,11 @@ class Flow(Model):
             if rule.every is not None
         }
 
+    @cached_property
+    def told_by(self) -> frozenset[str]:
+        """The sources that tell of its stages."""
+        return frozenset(source for stage in self.stages for source in stage.told_by)
+
     def stages_told_by(self, source: str) -> list[str]:
         """Return the names of the stages that a source tells of."""
         return [stage.name for stage in self.stages if source in stage.told_by]

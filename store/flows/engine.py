@@ -22,7 +22,7 @@ from controltower.store.flows.affected import Affected, affected_by
 from controltower.store.flows.beside import StepId
 from controltower.store.flows.classify import Classified, Classifier
 from controltower.store.flows.corrections import waivers
-from controltower.store.flows.counts import Counts
+from controltower.store.flows.counts import Counts, concerning
 from controltower.store.flows.deadlines import Circumstances, Member
 from controltower.store.flows.definition import Flow
 from controltower.store.flows.graph import links_of
@@ -275,13 +275,16 @@ class Engine:
         """Note which numbers are missing, with those of the steps that this cycle took."""
         for name, counts in self._counts.items():
             counts.see(found.step for found in classified if found.step.flow == name)
-        missing = {name: counts.missing(now) for name, counts in self._counts.items()}
+        counting = [flow for flow in self._flows if flow.counted]
+        found = [(flow, self._counts[flow.flow].missing(now)) for flow in counting]
+        sources = {sequence.source for flow in counting for sequence in flow.counted.values()}
+        missing = {flow.flow: concerning(flow, found) for flow in self._flows if flow.told_by & sources}
         self._circumstances = replace(self._circumstances, missing=missing)
 
     def _weigh(self, flow: Flow, due: list[Key], arrived: list[AwaitedDeadline]) -> None:
         """Add the transactions that are to be judged anew because other numbers are missing than before, to those that are
         *due*, and to what waited and *arrived*. After a start it is not known what was missing before."""
-        if flow.flow not in self._counts:
+        if flow.flow not in self._circumstances.missing:
             return
         missing, before = frozenset(self._circumstances.missing[flow.flow]), self._weighed.get(flow.flow)
         fresh, doubtful = missing - (before or frozenset()), list[Key]()

@@ -16,15 +16,15 @@ from tests.store.memory import CutOffError, Memory, engine_over
 class Calls:
     """The engine over a memory."""
 
-    def __init__(self, flow: Flow) -> None:
-        self.flow = flow
+    def __init__(self, flow: Flow, *others: Flow) -> None:
+        self.flow, self.others = flow, others
         self.clock = ManualClock(START)
         self.memory = Memory(self.clock.now)
         self.restart()
 
     def restart(self) -> None:
         """Start another engine over what is stored."""
-        self.engine = engine_over(self.memory, self.flow, self.clock.now, 2)
+        self.engine = engine_over(self.memory, self.flow, self.clock.now, 2, *self.others)
 
     def take(self, spans: Sequence[SpanRow], at: datetime, cut_at: int = 0) -> None:
         """Let *spans* arrive, and the engine take them at *at*; it is cut off at an insert and started again."""
@@ -52,9 +52,10 @@ class Calls:
         self.take([], end)
 
     def rows(self, table: str) -> list[Any]:
-        """Return a table's rows without versions."""
-        return sorted((replace(row, version=0) for row in self.memory.rows(table)), key=repr)
+        """Return a table's rows of the flow without versions."""
+        own = (row for row in self.memory.rows(table) if row.flow == self.flow.flow)
+        return sorted((replace(row, version=0) for row in own), key=repr)
 
     def states(self) -> dict[str, str]:
         """Return order -> the state of its deadline."""
-        return {row.anchor.value: row.state.value for row in self.memory.rows("deadlines")}
+        return {row.anchor.value: row.state.value for row in self.rows("deadlines")}

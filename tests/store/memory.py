@@ -324,7 +324,7 @@ def _micros(at: datetime) -> int:
     return int(at.timestamp()) * 1_000_000 + at.microsecond
 
 
-def engine_over(memory: Memory, flow: Flow, now: Callable[[], datetime], steps_per_cycle: int) -> Engine:
+def engine_over(memory: Memory, flow: Flow, now: Callable[[], datetime], steps_per_cycle: int, *others: Flow) -> Engine:
     """Return an engine that reads and writes there."""
     client: Any = memory  # it stands in for one
-    return Engine(client, [flow], now, steps_per_cycle=steps_per_cycle, around=MemoryNeighbourhood(memory))
+    return Engine(client, [flow, *others], now, steps_per_cycle=steps_per_cycle, around=MemoryNeighbourhood(memory))

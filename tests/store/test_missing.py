@@ -19,7 +19,7 @@ from controltower.store.flows.check import check_flow
 from controltower.store.flows.classify import SpanRow
 from controltower.store.flows.counts import RUNS_KEPT, WIDEST, Counts
 from controltower.store.flows.deadlines import Circumstances, Member
-from controltower.store.flows.definition import parse_flow
+from controltower.store.flows.definition import Flow, parse_flow
 from controltower.store.flows.engine import Engine
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.sequences import Gap, changes
@@ -55,6 +55,22 @@ sla:
 """
 FLOW = parse_flow(TEXT, "calls.yaml")
 OF_VENDORS = parse_flow(TEXT.replace("source: edi", "source: edi, per_counterparty: true"), "calls.yaml")
+# The same, but the numbers are counted by another flow, whose steps are those of the first.
+UNCOUNTED = parse_flow(TEXT[: TEXT.index("sequences:")] + TEXT[TEXT.index("stages:") :], "calls.yaml")
+POST_TEXT = """
+flow: post
+version: 1
+title: Post
+prefix: c
+anchors: [mail]
+keys: {mail: {scope: context.vendor}}
+counterparty: vendor
+sources: {edi: {silent_after: 2 hours}}
+sequences: {mail: {missing_after: 1 hour, source: edi, lost_after: 2 days, severity: page}}
+stages: [{name: sent, step: c.sent}, {name: answered, step: c.answered, final: true}]
+"""
+POST = parse_flow(POST_TEXT, "post.yaml")
+POST_OF_VENDORS = parse_flow(POST_TEXT.replace("source: edi", "source: edi, per_counterparty: true"), "post.yaml")
 ANCHOR = Key("order", "", "1")
 HOUR = timedelta(hours=1)
 DUE = START + 4 * HOUR
@@ -327,6 +343,35 @@ def test_the_numbers_of_one_say_nothing_of_another() -> None:
     assert calls.states() == {"1": "unknown", "2": "breached", "3": "unknown"}
 
 
+def test_whose_numbers_another_flow_counts() -> None:
+    """Whom they are of is known to a flow that calls the counterparty the same; to another one they may be anybody's."""
+    other = parse_flow(
+        POST_TEXT.replace("counterparty: vendor", "counterparty: partner").replace(
+            "source: edi", "source: edi, per_counterparty: true"
+        ),
+        "post.yaml",
+    )
+    for post, state in ((POST_OF_VENDORS, "breached"), (other, "unknown")):
+        calls = Calls(UNCOUNTED, post)
+        calls.take([span(1, 1, "sent", START, 1, "acme"), span(2, 2, "sent", START, 1, "globex")], START)
+        calls.take([span(3, 0, "", DUE, 3, "acme")], DUE)
+        assert calls.states() == {"1": "unknown", "2": state}
+
+
+def test_a_flow_that_is_told_by_others_waits_for_nothing() -> None:
+    """What is missing of a source says nothing of stages that another one tells."""
+    told_by_fax = parse_flow(
+        TEXT[: TEXT.index("sequences:")].replace("edi:", "fax:")
+        + TEXT[TEXT.index("stages:") :].replace("[edi]", "[fax]"),
+        "calls.yaml",
+    )
+    calls = Calls(told_by_fax, POST)
+    heard = SpanRow("f" * 32, "f" * 16, "fax", "work", DUE, 1, False, {}, (), DUE)
+    calls.take([span(1, 1, "sent", START, 1), span(2, 0, "", DUE, 3), heard], DUE)
+
+    assert calls.states() == {"1": "breached"}
+
+
 def test_only_what_changed_is_judged() -> None:
     """As long as the same numbers are missing no deadline is looked at again."""
     calls = Calls(FLOW)
@@ -384,12 +429,21 @@ events = st.lists(
     events,
     st.randoms(use_true_random=False),
     st.lists(st.tuples(st.integers(1, 3), st.integers(0, 12)), min_size=1, max_size=4),
-    st.sampled_from((FLOW, OF_VENDORS)),
+    st.sampled_from(
+        (
+            (FLOW, (FLOW,)),
+            (OF_VENDORS, (OF_VENDORS,)),
+            (FLOW, (UNCOUNTED, POST)),
+            (OF_VENDORS, (UNCOUNTED, POST_OF_VENDORS)),
+        )
+    ),
 )
 def test_order_and_restarts_change_no_deadline(
-    drawn: list[tuple[int, str, int, int, str]], random: Any, batches: list[tuple[int, int]], flow: Any
+    drawn: list[tuple[int, str, int, int, str]], random: Any, batches: list[tuple[int, int]], flows: Any
 ) -> None:
-    """Whatever came first, and wherever the engine was cut off: what is late and what is unknown is the same in the end."""
+    """Whatever came first, and wherever the engine was cut off: what is late and what is unknown is the same in the end; it is no
+    matter which flow counts the numbers of the source."""
+    flow, several = flows
     end = START + timedelta(hours=14)
     spans = [
         span(number, order, stage, START + timedelta(hours=hours), mail, vendor)
@@ -398,7 +452,7 @@ def test_order_and_restarts_change_no_deadline(
     at_once = Calls(flow)
     at_once.take(spans, end)
     random.shuffle(spans)
-    calls = Calls(flow)
+    calls = Calls(*several)
     calls.take_piecemeal(spans, batches, START + timedelta(hours=12), end)
 
     def without_names(rows: Iterable[Deadline]) -> list[tuple[object, ...]]:
@@ -416,14 +470,15 @@ def test_order_and_restarts_change_no_deadline(
     assert waited <= {(row.anchor, row.source) for row in calls.rows("awaited_deadlines")}
 
 
-def test_readers_are_told_what_is_missing(any_store: Client, clock: ManualClock) -> None:
+@pytest.mark.parametrize("flows", [(FLOW,), (UNCOUNTED, POST)], ids=["one flow", "another one counts"])
+def test_readers_are_told_what_is_missing(any_store: Client, clock: ManualClock, flows: tuple[Flow, ...]) -> None:
     """Over a real store, also for what was broken before, and after a start: `trace` says which numbers of which source are
     missing, and since when; and each deadline is judged by what they bring."""
     keys = [{"order": "1", "mail": "M01"}, {"order": "2"}, {"order": "3"}]
     store(any_store, [Span(n, n, START, "c.sent", own, "edi") for n, own in enumerate(keys, 1)])
     store(any_store, [Span(8, 8, DUE, "", {}, "edi")])
     clock.set(DUE + HOUR)
-    running = Engine(any_store, [FLOW], clock.now)
+    running = Engine(any_store, flows, clock.now)
     running.catch_up()
     assert {row.state for row in view_of(any_store, "1").deadlines} == {DeadlineState.BREACHED}
 
@@ -446,7 +501,7 @@ def test_readers_are_told_what_is_missing(any_store: Client, clock: ManualClock)
     }
     answers = [("1", "M02", DUE - HOUR), ("2", "M03", DUE + HOUR)]
     store(any_store, [Span(20 + n, 20 + n, at, "c.answered", {"order": order, "mail": mail}, "edi") for n, (order, mail, at) in enumerate(answers)])  # fmt: skip
-    running = Engine(any_store, [FLOW], clock.now)
+    running = Engine(any_store, flows, clock.now)
     running.catch_up()
     states = [view_of(any_store, order).deadlines[0].state for order in ("1", "2", "3")]
     assert states == [DeadlineState.MET, DeadlineState.MET_LATE, DeadlineState.BREACHED]
