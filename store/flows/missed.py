@@ -21,6 +21,7 @@ from controltower.store.rows import ExceptionRow, Key, Step
 
 KIND: Final = "schedule"
 JUDGED: Final = 20_000  # slots of one rule, over all of whom it waits for
+_IT_CAME: Final = " It came "  # what follows is said of a slot once it is answered
 
 Answers = Mapping[tuple[str, datetime], datetime]  # whose, and when the slot opens -> when the first step of it came
 
@@ -49,6 +50,13 @@ class Looked:
         """Whether the slot that an exception is about is one of these."""
         slots = self.slots_of(row.subject) if row.subject in self.since else ()
         return bool(slots) and row.opened_at >= slots[0].due
+
+    def reached_by(self, row: ExceptionRow) -> bool:
+        """Whether an exception about slots before these lasted until them."""
+        slots = self.slots_of(row.subject) if row.subject in self.since else ()
+        if not slots or self.has(row) or row.opened_at < self.since[row.subject]:
+            return False
+        return row.resolved_at is None or row.resolved_at >= slots[0].opens
 
 
 def most(rule: SlaRule) -> int:
@@ -88,17 +96,22 @@ def changes(
 ) -> list[ExceptionRow]:
     """Return what must be written of the slots *looked* at by rule: those that are missed, those that were answered late, and those that
     were not missed after all. What is too old, or of a rule that is no more, is closed. Pure."""
-    is_open = [row for row in before.values() if row.resolved_at is None and not row.is_deleted]
+    known = [row for row in before.values() if not row.is_deleted]
+    begun = {
+        (row.rule, row.subject): replace(row, resolved_at=None, detail=row.detail.partition(_IT_CAME)[0])
+        for row in known
+        if row.rule in looked and looked[row.rule].reached_by(row)
+    }
     rows = [
         row
         for rule in flow.sla
         if rule.name in looked
         for subject in rule.subjects
-        for row in _missed(flow, rule, subject, looked[rule.name], around, is_open, now)
+        for row in _missed(flow, rule, subject, looked[rule.name], around, begun.get((rule.name, subject)), now)
     ]
     still = {row.anchor for row in rows}
-    for row in before.values():
-        if row.anchor not in still and not row.is_deleted:
+    for row in known:
+        if row.anchor not in still:
             rows += _over(row, looked, now)
     return stamped(rows, before, now)
 
@@ -117,13 +130,14 @@ def _missed(
     subject: str,
     looked: Looked,
     around: Circumstances,
-    is_open: Iterable[ExceptionRow],
+    begun: ExceptionRow | None,
     now: datetime,
 ) -> Iterator[ExceptionRow]:
-    """Yield an exception for each slot that one missed; at an interval for each time on end that it did."""
+    """Yield an exception for each slot that one missed; at an interval for each time on end that it did, of which one may have
+    *begun* before the slots looked at."""
     at_interval = isinstance(rule.every, Limit)
     counterparty = subject if rule.each and rule.each.context == flow.counterparty else ""
-    begun = _begun(rule, subject, looked, is_open) if at_interval else None
+    begun = begun if at_interval else None
     for slot in looked.slots_of(subject):
         came = looked.came.get((subject, slot.opens))
         if came is None and (now < slot.due or untold(flow, rule.to, counterparty, slot.opens, slot.due, around)):
@@ -135,13 +149,6 @@ def _missed(
             begun = None
     if begun:
         yield begun
-
-
-def _begun(rule: SlaRule, subject: str, looked: Looked, is_open: Iterable[ExceptionRow]) -> ExceptionRow | None:
-    """Return the exception that is open since before the slots that are looked at."""
-    since = looked.since[subject]
-    own = (row for row in is_open if (row.rule, row.subject) == (rule.name, subject) and row.opened_at >= since)
-    return next((row for row in own if not looked.has(row)), None)
 
 
 def _row(flow: Flow, rule: SlaRule, subject: str, counterparty: str, slot: Slot) -> ExceptionRow:
@@ -168,4 +175,4 @@ def _answered(row: ExceptionRow, came: datetime | None) -> ExceptionRow:
         return row
     hours, minutes = divmod((came - row.opened_at) // MINUTE, 60)
     late = f"{hours} h {minutes} min" if hours else f"{minutes} min"
-    return replace(row, resolved_at=came, detail=f"{row.detail} It came {came:%Y-%m-%d %H:%M} UTC, {late} late.")
+    return replace(row, resolved_at=came, detail=f"{row.detail}{_IT_CAME}{came:%Y-%m-%d %H:%M} UTC, {late} late.")

@@ -22,7 +22,7 @@ from controltower.store.flows.published import Watched, published_since
 from controltower.store.flows.schedule import BACK
 from controltower.store.flows.schedules import Schedules, grain
 from controltower.store.missing import Missing
-from controltower.store.rows import FlowVersion, Key, Publication
+from controltower.store.rows import ExceptionRow, FlowVersion, Key, Publication
 from controltower.store.write import insert
 from tests.conftest import ManualClock
 from tests.factories import step
@@ -316,6 +316,28 @@ def test_whatever_comes_first(
 
     seen = [(who, SINCE + minutes * MINUTE) for who, minutes, _ in drawn]
     assert tower.look(end) == missed(seen, end)
+
+
+@settings(max_examples=100, deadline=None)
+@given(polled=st.lists(st.integers(0, 2 * 24 * 60), max_size=12), most=st.integers(1, 6))
+def test_however_few_slots_are_looked_at(polled: list[int], most: int) -> None:
+    """At an interval what is missed on end is one exception, also where it began before the slots that are looked at."""
+    schedule, known = FLOW.schedules["mailbox is polled"], dict[Key, ExceptionRow]()
+
+    def look(now: datetime, before: Mapping[Key, ExceptionRow], most: int) -> list[ExceptionRow]:
+        slots, end = schedule.slots(SINCE, now, most)
+        came = answers(slots, end, (Came("", at) for at in steps_at if at <= now), {})
+        return changes(FLOW, {POLLED.name: Looked(slots, {"": SINCE}, came)}, Circumstances(), before, now)
+
+    steps_at = [SINCE + minutes * MINUTE for minutes in polled]
+    last = SINCE + 2 * DAY
+    for now in (SINCE + minutes * MINUTE for minutes in range(0, 2 * 24 * 60 + 1, 10)):
+        known |= {row.anchor: row for row in look(now, known, most)}
+    at_once = {row.anchor: row for row in look(last, {}, 1000)}
+    found = {anchor: row for anchor, row in known.items() if not row.is_deleted}
+    assert {anchor: replace(row, version=0) for anchor, row in found.items()} == {
+        anchor: replace(row, version=0) for anchor, row in at_once.items()
+    }
 
 
 def test_a_missing_number_may_be_the_answer() -> None:
