@@ -20,7 +20,7 @@ from controltower.collector.redaction.policy import default_policy
 from controltower.store.address import parse_address
 from controltower.store.client import Client, connect
 from controltower.store.loader import Segment, load_segment
-from controltower.store.otlp import FLAT
+from controltower.store.otlp import PLAIN
 from controltower.store.redacting import apply_redaction
 from controltower.store.schema import migrate
 from controltower.tracer.journal.records import encode, envelope
@@ -43,7 +43,7 @@ STEPS: Final = (
     ),
     ("otel_traces", ("otlp_traces_to_otel_traces",)),
     ("redaction", ("otlp_traces_redact",)),
-    ("rows of spans", ("otlp_traces_flat_decode",)),
+    ("rows of spans", ("otlp_traces_plain_decode",)),
 )
 LAST: Final = "reading protobuf"
 
@@ -74,7 +74,7 @@ def costs(client: Client, pid: int, segments: tuple[Path, Path], spans: int, rou
         taken = []
         for turn in range(rounds):
             before = processor_ns(pid)
-            load_segment(client, Segment(f"{path.name}-{turn}-{before}", "traces", path), depth=FLAT)
+            load_segment(client, Segment(f"{path.name}-{turn}-{before}", "traces", path), depth=PLAIN)
             taken.append(processor_ns(pid) - before)
         least.append(min(taken))
     fixed, whole = least

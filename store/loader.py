@@ -14,7 +14,7 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 from controltower.store.client import Client
 from controltower.store.errors import DeeperError, LoadError
 from controltower.store.insert import insert_messages, insert_piecewise, takes_pieces
-from controltower.store.otlp import DEPTH, FLAT, SHALLOW, stem
+from controltower.store.otlp import DEPTH, PLAIN, SHALLOW, stem
 from controltower.store.otlp_logs import LOGS
 from controltower.store.otlp_metrics import METRICS
 from controltower.store.otlp_rows import Rows
@@ -48,6 +48,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "output_format_json_quote_denormals": 1,
     # The views of redaction have many steps; merging them works out the expressions of each anew, regular ones included.
     "query_plan_merge_expressions": 0,
+    # A value that an inbox does not read is refused by an expression that must not be asked of the others.
+    "short_circuit_function_evaluation": "enable",
     # As many days as the view believes: some 3,700, ten years back and what the setting allows ahead.
     "max_partitions_per_insert_block": 0,
     # 64 MiB of ordinary spans need some 600 MiB; more is a bomb, or bytes that only look like spans.
@@ -97,7 +99,7 @@ class Way:
 
 
 WAYS: Final[dict[Signal, Way]] = {
-    "traces": Way("TracesData", TRACES, (FLAT, SHALLOW, DEPTH)),
+    "traces": Way("TracesData", TRACES, (PLAIN, SHALLOW, DEPTH)),
     "logs": Way("LogsData", LOGS),
     "metrics": Way("MetricsData", METRICS),
 }

@@ -19,8 +19,9 @@ DEPTH: Final = 3
 SHALLOW: Final = 1
 """Levels in the inbox for what nearly all spans are: it costs a third less, and refuses what lies deeper."""
 
-FLAT: Final = 0
-"""Levels in the inbox for spans without arrays and lists of pairs: reading them costs a quarter less again, and it refuses all others."""
+PLAIN: Final = 0
+"""Levels in the inbox for spans whose attributes are texts, numbers, true and false: each is read as its bytes (``otlp_plain``), at half the
+cost, and all others are refused."""
 
 RECEIVED_FIELD: Final = 20001
 """Envelope of the journal: when the message was received, in Unix nanoseconds; the last one in a message counts."""
@@ -46,6 +47,8 @@ class Column(NamedTuple):
 
 def any_values(depth: int) -> str:
     """Return the messages of a value, unrolled to *depth* levels, and of an attribute."""
+    if depth == PLAIN:
+        return "message KeyValue { string key = 1; bytes value = 2; }\n"
     values = "".join(_any_value(level, depth) for level in range(depth + 1))
     return values + "\nmessage KeyValue { string key = 1; Any value = 2; }\n"
 
@@ -112,7 +115,7 @@ def members(level: int) -> list[tuple[str, str]]:
 
 def attributes(prefix: str, path: str, arrays: int, level: int, depth: int) -> list[Column]:
     """Return the columns of a list of attributes, joined at *level*; *arrays* of it are left then."""
-    parts = (("key", "String"), ("value", value_type(depth)))
+    parts = (("key", "String"), ("value", "String" if depth == PLAIN else value_type(depth)))
     return [Column(f"{prefix}_{name}", f"{path}.{name}", array(type_, arrays), level) for name, type_ in parts]
 
 
@@ -133,7 +136,7 @@ def inbox(signal: str, columns: Sequence[Column], depth: int = DEPTH) -> str:
     return f"CREATE TABLE {stem(signal, depth)}_inbox (\n" + lines(shown, 4) + "\n) ENGINE = Null"
 
 
-_ENDS: Final = {DEPTH: "", SHALLOW: "_shallow", FLAT: "_flat"}
+_ENDS: Final = {DEPTH: "", SHALLOW: "_shallow", PLAIN: "_plain"}
 
 
 def stem(signal: str, depth: int = DEPTH) -> str:

@@ -24,7 +24,7 @@ def text(value: str, depth: int = DEPTH, *, whole: bool = False) -> str:
         "multiIf("
         f"{o} = 's', {s}, "
         f"{o} = 'i', toString({i}), "
-        f"{o} = 'd', if(isFinite({d}), {_go(f'toString({d})')}, {_not_finite(d)}), "
+        f"{o} = 'd', if(isFinite({d}), {go_exponent(f'toString({d})')}, {_not_finite(d)}), "
         f"{o} = 'b', toString({b}), "
         f"{o} = 'y', base64Encode({y}), "
         f"{o} = 'n', '', "
@@ -48,7 +48,7 @@ def _json(value: str, level: int, whole: bool) -> str:
         "multiIf("
         f"{o} = 's', toJSONString(toValidUTF8({s})), "
         f"{o} = 'i', toString({i}), "
-        f"{o} = 'd', {_go(f'toJSONString({d})')}, "
+        f"{o} = 'd', {go_exponent(f'toJSONString({d})')}, "
         f"{o} = 'b', toString({b}), "
         f"{o} = 'y', toJSONString(base64Encode({y})), "
         f"{o} = 'n', 'null', "
@@ -56,8 +56,8 @@ def _json(value: str, level: int, whole: bool) -> str:
     )
 
 
-def _go(number: str) -> str:
-    """Write the exponent as Go does: 1e+21 for 1e21; all else is the same shortest form."""
+def go_exponent(number: str) -> str:
+    """Return the expression that writes the exponent as Go does: 1e+21 for 1e21; all else is the same shortest form."""
     return f"replaceOne(replaceOne({number}, 'e', 'e+'), 'e+-', 'e-')"
 
 

@@ -6,7 +6,7 @@ why, and what was sent is kept beside it. So a broken clock makes no partition, 
 
 from typing import Final
 
-from controltower.store.otlp import DEPTH, ENVELOPE, FLAT, SHALLOW, Column, array, attributes, fields, inbox
+from controltower.store.otlp import DEPTH, ENVELOPE, PLAIN, SHALLOW, Column, array, attributes, fields, inbox
 from controltower.store.otlp import proto as messages
 from controltower.store.otlp_rows import MAP, NAME, OURS, OURS_OF, TEXT, TIME, Rows, Target, steps
 from controltower.store.otlp_view import RECEIVED, Level, attribute_map, attribute_maps, view
@@ -97,9 +97,9 @@ def statements() -> str:
     return _script(*inboxes, *steps(TRACES), *views)
 
 
-def flat_statements() -> str:
-    """Return the end of ``0025_flat_traces.sql``: an inbox more, and what makes spans of it."""
-    return _script(*_way_in(FLAT))
+def plain_statements() -> str:
+    """Return the end of ``0026_plain_traces.sql``: an inbox more, and what makes spans of it."""
+    return _script(*_way_in(PLAIN))
 
 
 def _script(*made: str) -> str:

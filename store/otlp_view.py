@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from textwrap import indent
 from typing import Final, NamedTuple
 
-from controltower.store.otlp import DEPTH, Column, lines, stem
+from controltower.store.otlp import DEPTH, PLAIN, Column, lines, stem
+from controltower.store.otlp_plain import plain_text
 from controltower.store.otlp_rows import KEYS_COLUMN
 from controltower.store.otlp_text import text
 from controltower.store.times import bounds
@@ -66,7 +67,8 @@ def attribute_map(keys: str, values: str, depth: int, *, whole: bool = False) ->
 
     Values that lie deeper than *depth* are bytes, or refused when all must be *whole*.
     """
-    pairs = f"arrayMap((key, value) -> (key, {text('value', depth, whole=whole)}), {keys}, {values})"
+    printed = plain_text("value") if depth == PLAIN else text("value", depth, whole=whole)
+    pairs = f"arrayMap((key, value) -> (key, {printed}), {keys}, {values})"
     # Not mapSort: it changes the order of equal keys.
     by_key = f"arraySort((pair, at) -> (pair.1, at), {pairs}, arrayEnumerate({keys}))"
     return f"CAST({by_key}, 'Map(LowCardinality(String), String)')"

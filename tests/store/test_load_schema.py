@@ -23,7 +23,7 @@ REGENERATE = bool(os.environ.get("REGENERATE"))  # write what is built, to be re
 MESSAGES: dict[str, str] = {
     **{f"otlp_{signal}": builder.proto() for signal, builder in BUILDERS.items()},
     "otlp_traces_shallow": otlp_traces.proto(otlp.SHALLOW),
-    "otlp_traces_flat": otlp_traces.proto(otlp.FLAT),
+    "otlp_traces_plain": otlp_traces.proto(otlp.PLAIN),
 }
 
 
@@ -39,7 +39,7 @@ def test_the_messages_are_committed_as_built(name: str) -> None:
 
 STATEMENTS: dict[str, str] = {
     **{f"000?_otel_{signal}": builder.statements() for signal, builder in BUILDERS.items()},
-    "0025_flat_traces": otlp_traces.flat_statements(),
+    "0026_plain_traces": otlp_traces.plain_statements(),
 }
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from controltower.store.errors import DeeperError
+from controltower.store.errors import DeeperError, LoadError
 from controltower.store.loader import load_segment
-from controltower.store.otlp import FLAT, SHALLOW
+from controltower.store.otlp import DEPTH, PLAIN, SHALLOW
 from tests.store.otlp import Loading, Value, array, attributes, pairs, record, request, span, value
 from tests.store.otlp_text import by_key, double, text_of
 
@@ -91,7 +91,20 @@ def test_containers_read_as_json(loading: Loading) -> None:
 OF_SCALARS = [(given, text) for given, text in CONTAINERS if all(below not in text[1:-1] for below in ("[", "{"))]
 
 
-@pytest.mark.parametrize(("depth", "values"), [(SHALLOW, [*SCALARS, *OF_SCALARS]), (FLAT, SCALARS)])
+LENGTHS = [1, 126, 127, 128, 129, 255, 256, 16_382, 16_383]
+PLAIN_SCALARS: list[tuple[Value, str]] = [
+    *((given, text) for given, text in SCALARS if not (given is None or isinstance(given, bytes) or "json" in text)),
+    *(
+        (number * sign, str(number * sign))
+        for bits in range(0, 63, 7)
+        for number in (2**bits, 2**bits - 1)
+        for sign in (1, -1)
+    ),
+    *(("ü" * (length // 2) + "x" * (length % 2),) * 2 for length in LENGTHS),
+]
+
+
+@pytest.mark.parametrize(("depth", "values"), [(SHALLOW, [*SCALARS, *OF_SCALARS]), (PLAIN, PLAIN_SCALARS)])
 def test_the_cheaper_inboxes_read_the_same(loading: Loading, depth: int, values: Sequence[tuple[Value, str]]) -> None:
     """Scalars, and by the shallow one containers of scalars, are printed as the deep one does, wherever they stand."""
     have = {f"{n:03}": given for n, (given, _) in enumerate(values)}
@@ -108,7 +121,13 @@ TOO_DEEP: list[tuple[int, AnyValue]] = [
         (SHALLOW, given)
         for given in (array(array()), array(pairs()), pairs(("k", array(1))), pairs(("k", pairs(("l", 1)))))
     ),
-    *((FLAT, given) for given in (array(), array("x"), pairs(), pairs(("k", 1)), array(array()))),
+    *(
+        (PLAIN, value(given))
+        for given in (
+            *(array(), array("x"), pairs(), pairs(("k", 1)), array(array())),
+            *(None, b"", b"x", float("nan"), float("inf"), "x" * 16_384),
+        )
+    ),
 ]
 
 
@@ -116,7 +135,7 @@ TOO_DEEP: list[tuple[int, AnyValue]] = [
 @pytest.mark.parametrize("place", ["resource", "span", "event", "link"])
 def test_the_cheaper_inboxes_refuse_what_lies_deeper(loading: Loading, depth: int, deep: AnyValue, place: str) -> None:
     """Nothing is stored of a message with a value that the inbox cannot print, wherever it stands."""
-    have: dict[str, dict[str, Value]] = {place: {"flat": "x" if depth == FLAT else array("x"), "deep": deep}}
+    have: dict[str, dict[str, Value]] = {place: {"flat": "x" if depth == PLAIN else array("x"), "deep": deep}}
     event, link = (attributes(have.get(name, {}).items()) for name in ("event", "link"))
     made = request(
         span(have=have.get("span"), events=[Span.Event(attributes=event)], links=[Span.Link(attributes=link)]),
@@ -201,6 +220,30 @@ LEAVES = st.one_of(
 )
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(LEAVES, min_size=1, max_size=3), st.sampled_from([b"", b"\x00", b"\x88\x06\x01", b"\x0a\x80\x00"]))
+def test_bytes_that_are_not_one_plain_value_are_read_as_members(
+    loading: Loading, values: list[AnyValue], more: bytes
+) -> None:
+    """A value of several fields, of none or of unknown ones: the inbox of plain values prints what the deep one does, or refuses it."""
+    odd = b"".join(each.SerializeToString() for each in values) + more
+    item = _field(1, b"k") + _field(2, odd)
+    scope = _field(2, span(have={"after": 1}).SerializeToString() + _field(9, item))
+    body = record(_field(1, _field(2, scope)))
+    cheap, deep = loading.segment(body), loading.segment(body)
+    told: list[object] = []
+    for segment, depth in ((cheap, PLAIN), (deep, DEPTH)):
+        try:
+            load_segment(loading.client, segment, depth=depth)
+            told.append(list(loading.rows(segment.id, "SpanAttributes")))
+        except DeeperError:
+            told.append("deeper")
+        except LoadError as refused:
+            told.append(str(refused.permanent))
+
+    assert told[0] in (told[1], "deeper")
+
+
 def _containers(inner: st.SearchStrategy[AnyValue]) -> st.SearchStrategy[AnyValue]:
     listed = st.lists(inner, max_size=4).map(lambda values: AnyValue(array_value=ArrayValue(values=values)))
     keyed = st.lists(st.builds(KeyValue, key=TEXTS, value=inner), max_size=4)
@@ -252,6 +295,14 @@ def _load_raw(loading: Loading, body: bytes) -> str:
     segment = loading.segment(record(body))
     load_segment(loading.client, segment)
     return segment.id
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number % 128 + 128]) + _varint(number // 128)
 
 
 def _comparable(text: str, of: AnyValue) -> Any:

@@ -14,7 +14,7 @@ from controltower.store.address import StoreAddress
 from controltower.store.client import connect
 from controltower.store.errors import DeeperError, LoadError
 from controltower.store.loader import LOADED_SIGNALS, Signal, load_segment
-from controltower.store.otlp import DEPTH, FLAT, SHALLOW
+from controltower.store.otlp import DEPTH, PLAIN, SHALLOW
 from controltower.store.redacting import apply_redaction
 from controltower.store.schema import migrate
 from tests.collector.redaction.canaries import CANARIES, everywhere
@@ -70,7 +70,7 @@ def test_it_is_stored_once_and_as_one_block(loading: Loading) -> None:
     keys, parts = loading.count("span_keys"), parts_of_traces(loading)
     segment = loading.segment(b"".join(record(request(span(n)).SerializeToString()) for n in range(1000)) + GOOD)
 
-    loaded = [load_segment(loading.client, segment, depth=depth) for depth in (SHALLOW, FLAT, SHALLOW, DEPTH)]
+    loaded = [load_segment(loading.client, segment, depth=depth) for depth in (SHALLOW, PLAIN, SHALLOW, DEPTH)]
 
     assert loaded == [1020, 0, 0, 0]
     assert loading.count("span_keys") - keys == 20
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_refused_wherever_it_stands(loading: Loading, bro
     assert load_segment(loading.client, loading.segment(GOOD * 3, token)) == 60
 
 
-@pytest.mark.parametrize("depth", [SHALLOW, FLAT])
+@pytest.mark.parametrize("depth", [SHALLOW, PLAIN])
 def test_what_lies_deeper_in_a_later_piece_is_told(loading: Loading, depth: int) -> None:
     """The cheaper ways store nothing of a segment whose last message they cannot print."""
     deep = record(request(span(1, {"deep": array(array())})).SerializeToString())
