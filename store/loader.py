@@ -80,6 +80,7 @@ class Way:
     message: str
     rows: Rows
     depths: tuple[int, ...] = (DEPTH,)  # the levels of values that its inboxes read, the cheapest first
+    merged_indexes: tuple[str, ...] = ()  # made when parts are merged, not when they are loaded
 
     def tables(self) -> list[str]:
         """Return the tables in which rows end."""
@@ -98,8 +99,11 @@ class Way:
         return f"SELECT sum(rows) FROM ({each})"  # noqa: S608 - our own names
 
 
+# A third of what it takes to store a span. Until its part is merged, a search over attributes reads that part.
+ATTRIBUTE_INDEXES: Final = ("idx_res_attr_key", "idx_res_attr_value", "idx_span_attr_key", "idx_span_attr_value")
+
 WAYS: Final[dict[Signal, Way]] = {
-    "traces": Way("TracesData", TRACES, (PLAIN, SHALLOW, DEPTH)),
+    "traces": Way("TracesData", TRACES, (PLAIN, SHALLOW, DEPTH), ATTRIBUTE_INDEXES),
     "logs": Way("LogsData", LOGS),
     "metrics": Way("MetricsData", METRICS),
 }
@@ -159,6 +163,7 @@ def _insert(client: Client, segment: Segment, bounds: TimeBounds, depth: int) ->
             **bounds.settings(),
             **_schema(client, schema),
             "format_schema_message_name": way.message,
+            "exclude_materialize_skip_indexes_on_insert": ",".join(way.merged_indexes),
             "insert_deduplication_token": segment.token or segment.id,
         }
         if segment.path.stat().st_size <= ONE_PIECE_BYTES or not takes_pieces(client):

@@ -55,9 +55,8 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
     kinds, view = Kinds(redaction), _Rows(rows)
     search = Search(redaction.patterns, redaction.rules)
     steps: list[dict[str, str]] = [
-        {"names": view.names(), "values": view.values(), "given": f"toLowCardinality({view.joined()})"},
-        {"joined": _fair(view)},
-        {"letters": kinds.letters("joined"), "unspelled": kinds.unspelled("given")},
+        {"values": view.values(), "given": f"toLowCardinality({view.joined()})"},
+        {"letters": _letters(view, kinds), "unspelled": kinds.unspelled("given")},
         {"codes": _codes()},
         {"hit": view.hit(kinds, search)},
         {"entries": f"if(hit, {view.entries(kinds)}, [])"},
@@ -77,18 +76,19 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
     return f"SELECT\n{shown}\nFROM {inner}"
 
 
-def _fair(view: "_Rows") -> str:
-    """Return the names in one text, in which separators stand between names only and every byte can be matched."""
+def _letters(view: "_Rows", kinds: Kinds) -> str:
+    """Return the letters of a row's names: by the names as they were sent, unless a separator or bytes that are no text stand in one."""
     starts = " + ".join(f"countSubstrings(given, '{start}')" for start in (START, START_OF_LINE))
     ends = f"countSubstrings(given, '{END}')"
-    is_fair = all_of(f"{starts} = length(names)", f"{ends} = length(names)", "isValidUTF8(given)")
-    return f"toLowCardinality(if({is_fair}, toString(given), {view.joined(fair=True)}))"
+    is_fair = all_of(f"{starts} = length(values)", f"{ends} = length(values)", "isValidUTF8(given)")
+    of_fair = kinds.letters(f"toLowCardinality({view.joined(fair=True)})")
+    return f"if({is_fair}, toString({kinds.letters('given')}), toString({of_fair}))"
 
 
 def _codes() -> str:
     """Return the letters as numbers. Should one ever be missing, nothing of the block is stored."""
-    wrong = "throwIf(length(letters) != length(names), 'the names of a row were not understood by redaction')"
-    return f"reinterpret(concat(toString(letters), if({wrong}, '', '')), 'Array(UInt8)')"
+    wrong = "throwIf(length(letters) != length(values), 'the names of a row were not understood by redaction')"
+    return f"reinterpret(concat(letters, if({wrong}, '', '')), 'Array(UInt8)')"
 
 
 class _Rows:
@@ -184,7 +184,8 @@ class _Rows:
                 elements.append(
                     f"arrayFlatten(arrayMap((m, i) -> {each.format('toUInt32(i)')}, {column}, arrayEnumerate({column})))"
                 )
-        zipped = f"arrayZip(arrayConcat({', '.join(places)}), arrayConcat({', '.join(elements)}), names, values, codes)"
+        parts = (f"arrayConcat({', '.join(places)})", f"arrayConcat({', '.join(elements)})", self.names())
+        zipped = f"arrayZip({', '.join(parts)}, values, codes)"
         return f"arrayConcat({', '.join([*texts, zipped])})"
 
     def issuer(self) -> str:
@@ -233,7 +234,10 @@ class _Rows:
                 pairs = f"if(hit, {kept}, {left})"
                 if place.column == self._rows.audit:
                     pairs = f"arrayConcat({pairs}, if(audit = '', [], [({literal(AUDIT)}, audit)]))"
-                yield f"made_{number}", f"CAST({pairs}, '{MAP}')"
+                    yield f"made_{number}", f"CAST({pairs}, '{MAP}')"
+                else:  # most resources have nothing to drop
+                    dropped = f"arrayExists(c -> {is_of('c', Kind.DROP)}, {letters[place.column]})"
+                    yield f"made_{number}", f"if({any_of('hit', dropped)}, CAST({pairs}, '{MAP}'), {column})"
             else:
                 kept = f"arrayFilter((t, e) -> {all_of(*of_place, 'e.2 = i')}, treated, entries)"
                 each = f"arrayMap(i -> CAST(arrayMap(t -> (t.2, t.1), {kept}), '{MAP}'), arrayEnumerate({column}))"
