@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from controltower.dashboard.parts.overview import reasons, rules
 from controltower.store.read import ReasonCount, RuleCount
 
@@ -34,3 +36,13 @@ def test_a_source_that_is_not_well_leads_to_the_sources() -> None:
     assert 'href="./sources"' in shown
     assert ">Source<" in shown
     assert "transactions?" not in shown
+
+
+@pytest.mark.parametrize(("kind", "label"), [("silent", "Source"), ("gap", "Gap"), ("schedule", "Schedule")])
+def test_what_is_of_no_transaction_leads_to_none(kind: str, label: str) -> None:
+    """A source, a number and a time at which nothing came are told, and have no list to lead to."""
+    shown = reasons([ReasonCount(kind, "remittance file", "missed", 2, 0, NOW, ())], NOW, "")
+
+    assert f">{label}<" in shown
+    assert "Missed" in shown
+    assert "href" not in shown

@@ -22,6 +22,7 @@ from controltower.store.flows.published import Watched, published_since
 from controltower.store.flows.schedule import BACK
 from controltower.store.flows.schedules import Schedules, grain
 from controltower.store.missing import Missing
+from controltower.store.reads.overview import overview
 from controltower.store.rows import ExceptionRow, FlowVersion, Key, Publication
 from controltower.store.write import insert
 from tests.conftest import ManualClock
@@ -117,6 +118,11 @@ def test_a_partner_that_never_sent_anything_is_missed(any_store: Client, clock: 
         "CIGNA",
         "File arrives of CIGNA: nothing came for 2026-03-02 11:00 UTC by 2026-03-02 13:00 UTC.",
     )
+
+    found = overview(any_store, clock.now(), SINCE, clock.now()).exceptions
+    assert ("schedule", "file arrives", 1, 0) in [
+        (one.kind, one.rule, one.exceptions, one.transactions) for one in found
+    ]
 
     tower.start()
     late = SIX + 3 * HOUR + 10 * MINUTE
