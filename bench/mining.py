@@ -28,8 +28,9 @@ from controltower.collector.scrapers.mapping import Policies
 from controltower.store.address import parse_address
 from controltower.store.client import Client, connect
 from controltower.store.export import export_flow, object_id
-from controltower.store.flows.definition import Flow, load_packs
+from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import Engine
+from controltower.store.flows.files import load_packs
 from controltower.store.loader import Segment, load_segment
 from controltower.store.ocel.staged import Staged
 from controltower.store.ocel.writing import write_json

@@ -14,7 +14,8 @@ from controltower.store import kpis as figures
 from controltower.store import read
 from controltower.store.alert_rows import Alert
 from controltower.store.client import Client
-from controltower.store.flows.definition import Flow, load_packs
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.files import load_packs
 from controltower.store.kpis import KpiValue
 from controltower.store.outbox import open_causes
 from controltower.store.read import (

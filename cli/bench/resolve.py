@@ -15,8 +15,8 @@ from controltower.cli.text import table
 from controltower.store.bench_reads import resolved_counts, some_anchors
 from controltower.store.bench_writes import write_copies, write_pattern
 from controltower.store.client import Client
-from controltower.store.flows.definition import load_packs
 from controltower.store.flows.engine import Engine
+from controltower.store.flows.files import load_packs
 from controltower.store.read import beside
 
 PATTERN_STEPS: Final = 20_000

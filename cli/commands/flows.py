@@ -19,8 +19,9 @@ from controltower.store.address import StoreAddress
 from controltower.store.client import Client, connect
 from controltower.store.errors import FlowError
 from controltower.store.flows.check import check_flow
-from controltower.store.flows.definition import Flow, load_packs, read_text
+from controltower.store.flows.definition import Flow
 from controltower.store.flows.diff import FlowDiff, compare
+from controltower.store.flows.files import load_packs, read_text
 from controltower.store.flows.published import flow_versions, flows_in_force, overlaid, waiting
 from controltower.store.flows.publishing import drop_left, evaluate, kept, prepare, take_over
 from controltower.store.flows.shadow import drop_shadow, make_shadow, shadow_name

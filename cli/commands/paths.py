@@ -13,7 +13,8 @@ from controltower.cli.path_shapes import paths_of
 from controltower.cli.settings import read_settings
 from controltower.cli.shapes import dumps
 from controltower.cli.text import lasting, money, section, table, when
-from controltower.store.flows.definition import Flow, load_packs
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.files import load_packs
 from controltower.store.kpis import EARLIEST
 from controltower.store.read import Paths, paths
 

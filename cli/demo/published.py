@@ -9,7 +9,8 @@ from functools import lru_cache
 
 from controltower.cli.demo.model import Anchor
 from controltower.cli.demo.workdays import business_days_after
-from controltower.store.flows.definition import Flow, SlaRule, Stage, load_packs
+from controltower.store.flows.definition import Flow, SlaRule, Stage
+from controltower.store.flows.files import load_packs
 
 
 @lru_cache(maxsize=1)

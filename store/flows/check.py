@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from controltower.store.errors import FlowError
-from controltower.store.flows.definition import Flow, contradictions, read_text
+from controltower.store.flows.contradictions import contradictions
+from controltower.store.flows.definition import Flow
 from controltower.store.flows.examples import failures
+from controltower.store.flows.files import read_text
 from controltower.store.yaml_lines import MistakesError, Problem, read_model
 
 

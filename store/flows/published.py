@@ -7,7 +7,8 @@ from datetime import datetime
 from clickhouse_connect.driver.client import Client
 
 from controltower.store.errors import FlowError
-from controltower.store.flows.definition import Flow, SlaRule, load_packs, parse_flow
+from controltower.store.flows.definition import Flow, SlaRule
+from controltower.store.flows.files import load_packs, parse_flow
 from controltower.store.queries import named
 from controltower.store.reads.fetch import fetch
 from controltower.store.rows import FlowVersion, Publication

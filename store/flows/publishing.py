@@ -13,8 +13,9 @@ from datetime import datetime
 from clickhouse_connect.driver.client import Client
 
 from controltower.store.address import StoreAddress
-from controltower.store.flows.definition import Flow, parse_flow
+from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import STEPS_PER_CYCLE, CycleReport, Engine
+from controltower.store.flows.files import parse_flow
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.published import (
     Watched,

@@ -18,8 +18,8 @@ from controltower.cli.demo.truth import Truth, truth_of, write_truth
 from controltower.cli.demo.verdicts import deadline_state, state
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client
-from controltower.store.flows.definition import load_packs
 from controltower.store.flows.engine import Engine
+from controltower.store.flows.files import load_packs
 from controltower.store.loader import Segment, load_segment
 from controltower.store.rows import DeadlineState, Key, MatchStatus, TransactionState
 from controltower.store.truth_reads import (

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from controltower.dashboard import charts
 from controltower.dashboard.journey import stage_rows
 from controltower.dashboard.theme import RED
-from controltower.store.flows.definition import load_packs
+from controltower.store.flows.files import load_packs
 from controltower.store.read import DayCount, Member, Money, StageCount, TransactionView
 from controltower.store.reads.paths import Hop
 from controltower.store.rows import DeadlineState

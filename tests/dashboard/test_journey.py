@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from controltower.dashboard.journey import StageState, hops, stage_rows, stage_title, standing, step_title
-from controltower.store.flows.definition import load_packs
+from controltower.store.flows.files import load_packs
 from controltower.store.read import Member, TransactionView
 from controltower.store.rows import DeadlineState, MatchStatus, Step, TransactionState
 from tests.factories import AT, deadline, exception, membership, reconciliation, step, transaction

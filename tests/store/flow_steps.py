@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from controltower.store.flows.corrections import of_flow
-from controltower.store.flows.definition import Flow, load_packs, parse_flow
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.files import load_packs, parse_flow
 from controltower.store.flows.graph import KeyGraph, links_of
 from controltower.store.flows.resolve import Resolution, Resolver
 from controltower.store.rows import Correction, CorrectionAction, Key, SpanLink, Step

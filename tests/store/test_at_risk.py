@@ -10,7 +10,7 @@ import pytest
 
 from controltower.store.client import Client
 from controltower.store.flows.deadlines import Circumstances, Course, Member
-from controltower.store.flows.definition import parse_flow
+from controltower.store.flows.files import parse_flow
 from controltower.store.flows.neighbourhood import ENOUGH_DECIDED, ENOUGH_LATE, Neighbourhood
 from controltower.store.flows.transaction import Verdict, judge
 from controltower.store.rows import Deadline, DeadlineState, Key, TransactionState

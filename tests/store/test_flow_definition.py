@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controltower.store.errors import FlowError
-from controltower.store.flows.definition import Tolerance, is_placeholder, load_flow, load_packs, parse_flow
+from controltower.store.flows.definition import Tolerance, is_placeholder
 from controltower.store.flows.examples import failures
+from controltower.store.flows.files import load_flow, load_packs, parse_flow
 from tests.store.flow_steps import SMALL
 
 

@@ -3,8 +3,8 @@
 from controltower.alerts.feed import Feed
 from controltower.store import read
 from controltower.store.client import Client
-from controltower.store.flows.definition import load_packs
 from controltower.store.flows.engine import Engine
+from controltower.store.flows.files import load_packs
 from controltower.store.read import TransactionView
 from controltower.store.rows import DeadlineState, TransactionState
 from tests.conftest import ManualClock

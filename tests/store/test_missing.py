@@ -19,8 +19,9 @@ from controltower.store.flows.check import check_flow
 from controltower.store.flows.classify import SpanRow
 from controltower.store.flows.counts import RUNS_KEPT, WIDEST, Counts
 from controltower.store.flows.deadlines import Circumstances, Member
-from controltower.store.flows.definition import Flow, parse_flow
+from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import Engine
+from controltower.store.flows.files import parse_flow
 from controltower.store.flows.neighbourhood import Neighbourhood
 from controltower.store.flows.sequences import Gap, changes
 from controltower.store.flows.transaction import judge

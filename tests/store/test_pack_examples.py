@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from controltower.collector.redaction.policy import default_policy
 from controltower.store.flows.classify import Classifier, SpanRow
 from controltower.store.flows.deadlines import Member
-from controltower.store.flows.definition import Flow, load_packs
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.files import load_packs
 from controltower.store.flows.transaction import Verdict, judge
 from controltower.store.rows import DeadlineState, Key, Step, TransactionStep
 from controltower.tracer import attributes as names

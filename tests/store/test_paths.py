@@ -10,7 +10,8 @@ from clickhouse_connect.driver.client import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controltower.store.flows.definition import Flow, load_packs
+from controltower.store.flows.definition import Flow
+from controltower.store.flows.files import load_packs
 from controltower.store.read import Money, paths
 from controltower.store.reads.paths import Hop, Passage, Paths, Variant, Way, Work
 from controltower.store.rows import Key, Step, TransactionState

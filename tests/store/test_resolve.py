@@ -7,7 +7,7 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controltower.store.flows.definition import parse_flow
+from controltower.store.flows.files import parse_flow
 from controltower.store.flows.resolve import Parked, Resolution
 from controltower.store.rows import Correction, CorrectionAction, Key, SpanLink, Step
 from tests.store.flow_steps import FLOW, P2P, SMALL, START, anchors, corrected, key, linked, resolve_all, seen

@@ -15,8 +15,9 @@ from controltower.store.client import Client
 from controltower.store.errors import FlowError
 from controltower.store.flows.check import check_flow
 from controltower.store.flows.deadlines import Circumstances
-from controltower.store.flows.definition import Flow, load_packs, parse_flow
+from controltower.store.flows.definition import Flow
 from controltower.store.flows.engine import SETTLING
+from controltower.store.flows.files import load_packs, parse_flow
 from controltower.store.flows.missed import Came, Looked, answers, changes
 from controltower.store.flows.published import Watched, published_since
 from controltower.store.flows.schedule import BACK

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controltower.store.client import Client
 from controltower.store.errors import FlowError
 from controltower.store.flows.counts import BACK, WIDEST
-from controltower.store.flows.definition import load_packs, parse_flow
+from controltower.store.flows.files import load_packs, parse_flow
 from controltower.store.flows.sequences import Gap, Sequences, changes
 from controltower.store.rows import ExceptionRow, Key
 from controltower.store.write import insert

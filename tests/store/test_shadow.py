@@ -7,8 +7,8 @@ from importlib.resources import files
 
 from controltower.store.address import StoreAddress
 from controltower.store.client import Client, connect
-from controltower.store.flows.definition import parse_flow
 from controltower.store.flows.engine import Engine
+from controltower.store.flows.files import parse_flow
 from controltower.store.flows.publishing import evaluate, prepare, take_over
 from controltower.store.flows.shadow import DERIVED, drop_shadow, exchange, left_to_exchange, make_shadow, shadow_name
 from tests.conftest import ManualClock

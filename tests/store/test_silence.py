@@ -14,8 +14,8 @@ from controltower.store.client import Client
 from controltower.store.errors import FlowError
 from controltower.store.flows.classify import SpanRow
 from controltower.store.flows.deadlines import Circumstances, Member
-from controltower.store.flows.definition import parse_flow
 from controltower.store.flows.engine import Engine
+from controltower.store.flows.files import parse_flow
 from controltower.store.flows.silence import of_source, silences
 from controltower.store.flows.transaction import Verdict, judge
 from controltower.store.reads.overview import overview

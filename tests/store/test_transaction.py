@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controltower.store.flows.deadlines import Member
-from controltower.store.flows.definition import load_packs
+from controltower.store.flows.files import load_packs
 from controltower.store.flows.transaction import Verdict, judge
 from controltower.store.rows import DeadlineState, DocumentLine, Key, Step, TransactionState
 from tests.factories import membership, span_ids, step

@@ -6,7 +6,7 @@ import pytest
 
 from controltower.collector.redaction.errors import PolicyError
 from controltower.collector.redaction.policy import TEXT_FIELDS, default_policy, default_text, load_policy, parse_policy
-from controltower.store.flows.definition import load_packs
+from controltower.store.flows.files import load_packs
 
 SMALL = """\
 policy: small
