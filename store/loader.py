@@ -99,7 +99,7 @@ class Way:
         return f"SELECT sum(rows) FROM ({each})"  # noqa: S608 - our own names
 
 
-# A third of what it takes to store a span. Until its part is merged, a search over attributes reads that part.
+# Two fifths of what it takes to store a span. Until its part is merged, a search over attributes reads that part.
 ATTRIBUTE_INDEXES: Final = ("idx_res_attr_key", "idx_res_attr_value", "idx_span_attr_key", "idx_span_attr_value")
 
 WAYS: Final[dict[Signal, Way]] = {

@@ -56,7 +56,7 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
     search = Search(redaction.patterns, redaction.rules)
     steps: list[dict[str, str]] = [
         {"values": view.values(), "given": f"toLowCardinality({view.joined()})"},
-        {"letters": _letters(view, kinds), "unspelled": kinds.unspelled("given")},
+        {"letters": _letters_of_names(view, kinds), "unspelled": kinds.unspelled("given")},
         {"codes": _codes()},
         {"hit": view.hit(kinds, search)},
         {"entries": f"if(hit, {view.entries(kinds)}, [])"},
@@ -76,7 +76,7 @@ def redacting(redaction: Redaction, rows: Audited, columns: Sequence[str], sourc
     return f"SELECT\n{shown}\nFROM {inner}"
 
 
-def _letters(view: "_Rows", kinds: Kinds) -> str:
+def _letters_of_names(view: "_Rows", kinds: Kinds) -> str:
     """Return the letters of a row's names: by the names as they were sent, unless a separator or bytes that are no text stand in one."""
     starts = " + ".join(f"countSubstrings(given, '{start}')" for start in (START, START_OF_LINE))
     ends = f"countSubstrings(given, '{END}')"

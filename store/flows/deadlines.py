@@ -45,9 +45,7 @@ class Circumstances:
     """What decides about the deadlines of a transaction besides its steps and the time."""
 
     heard: Mapping[str, datetime] = field(default_factory=dict)  # system -> when it was last heard of
-    missing: Mapping[str, Iterable[Missing]] = field(
-        default_factory=dict
-    )  # flow -> what was not told of who tells its stages
+    missing: Mapping[str, Iterable[Missing]] = field(default_factory=dict)  # flow -> of who tells its stages
     # The part of the allowed time from which on at least half of what was still open was late, where enough is known.
     at_risk_from: Mapping[Course, float] = field(default_factory=dict)
 
